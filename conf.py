@@ -1,0 +1,59 @@
+"""Sphinx configuration: sphinx-build -c . docs OUT builds the site of the stack that HOWTO_STACK names."""
+
+import sys
+from pathlib import Path
+
+from sphinx_gallery.sorting import FileNameSortKey
+
+ROOT = Path(__file__).parent
+sys.path.insert(0, str(ROOT))
+
+from howto import stacks  # noqa: E402
+from howto.sphinx_ext import GALLERY  # noqa: E402
+
+stack = stacks.current()
+# The pages of each stack are kept apart, and lie under the same address in the site of each.
+pages = ROOT / "docs" / "_build" / "gallery" / stack.name
+pages.mkdir(parents=True, exist_ok=True)
+link = ROOT / "docs" / GALLERY
+link.unlink(missing_ok=True)
+link.symlink_to(pages.relative_to(link.parent))
+
+project = "MMDetection how-to"
+author = "the MMDetection how-to authors"
+extensions = [
+    "myst_parser",
+    "sphinx.ext.doctest",
+    "sphinx_copybutton",
+    "sphinx_gallery.gen_gallery",
+    "howto.sphinx_ext",
+]
+source_suffix = {".rst": "restructuredtext", ".md": "markdown"}
+exclude_patterns = ["_build"]
+myst_enable_extensions = ["colon_fence"]
+myst_heading_anchors = 3
+
+html_theme = "furo"
+html_title = "MMDetection how-to"
+html_static_path = ["docs/_static"]
+html_css_files = ["howto.css"]
+html_js_files = ["howto.js"]
+html_theme_options = {"announcement": f"Verified on {stack.title}"}
+copybutton_selector = "div:not(.howto-snippet *) > div.highlight > pre"
+copybutton_prompt_text = "$ "
+copybutton_exclude = ".linenos, .gp"
+
+sphinx_gallery_conf = {
+    "examples_dirs": [str(ROOT / "gallery" / stack.family)],
+    "gallery_dirs": [GALLERY],
+    "backreferences_dir": None,
+    "download_all_examples": False,
+    "log_level": {"backreference_missing": "info"},
+    "nested_sections": False,
+    "remove_config_comments": True,
+    "reset_modules": ("matplotlib", "howto.sphinx_ext.before_page"),
+    "reset_modules_order": "both",
+    "show_signature": False,
+    "within_subsection_order": FileNameSortKey,
+    "write_computation_times": False,  # its page loads scripts from other hosts; the verified page has the times
+}

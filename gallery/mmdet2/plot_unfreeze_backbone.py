@@ -1,0 +1,131 @@
+"""
+How do I unfreeze the backbone after some epochs?
+=================================================
+
+A frozen backbone gives a new head a quiet start; later it should learn too. A hook lifts ``frozen_stages`` when the epoch
+has come. Two files do it, and nothing in MMDetection is edited.
+"""
+
+# %%
+# .. snippet:: unfreeze_backbone/faster_rcnn_r50_fpn_unfreeze_1x_coco.py
+#
+# .. snippet:: unfreeze_backbone/unfreeze_backbone_epoch_based_hook.py
+#
+# Put both at those places in your checkout. ``tools/train.py`` looks for modules beside itself, so name the checkout's root:
+#
+# .. code-block:: console
+#
+#    $ PYTHONPATH=. python tools/train.py configs/unfreeze_backbone/faster_rcnn_r50_fpn_unfreeze_1x_coco.py
+#
+# ``tools/dist_train.sh`` adds the root by itself.
+
+# %%
+# Four epochs, and what each stage did
+# ------------------------------------
+# A ``Workspace`` is an MMDetection checkout with a small COCO in it; the files above lie in it unchanged. The run is
+# evaluated after each epoch, and ``trains`` asks of a stage whether its weights could move and did.
+from howto import Workspace
+
+checkout = Workspace("unfreeze_backbone")
+config = "faster_rcnn_r50_fpn_unfreeze_1x_coco.py"
+run = checkout.train(config, epochs=4)
+checkout.check("the stem trains", run.trains("stem"), [False, True, True, True])
+checkout.check("layer1 trains", run.trains("layer1"), [False, True, True, True])
+checkout.check("layer2, never frozen, trains", run.trains("layer2"), [True, True, True, True])
+checkout.check("evaluations in between", run.evaluations, 4)
+
+# %%
+# The hook says what it did.
+print(next(line for line in run.log.splitlines() if "unfroze" in line).partition(" - INFO - ")[2])
+
+# %%
+# The published hook unfreezes for one epoch
+# ------------------------------------------
+# It asks whether the epoch *is* ``unfreeze_epoch``, and leaves ``frozen_stages`` as it is. But ``ResNet.train()``, which
+# every epoch begins with, freezes those stages again. These two changes turn the hook above into that one.
+hook = "unfreeze_backbone_epoch_based_hook"
+once = checkout.edit(f"{hook}.py", "runner.epoch < self", "runner.epoch != self")
+once = checkout.edit(once, "        backbone.frozen_stages = -1\n", "")
+naive = checkout.edit(config, hook, once.removesuffix(".py"))
+
+# %%
+published = checkout.train(naive, epochs=4)
+checkout.check("layer1 trains", published.trains("layer1"), [False, True, False, False])
+
+# %%
+from howto.show import draw_stages
+
+stages = ("stem", "layer1", "layer2", "layer3", "layer4")
+figure = draw_stages({"this page's hook": run, "unfreezing once only": published}, stages)
+
+# %%
+# Batch norms stay as the config wants them
+# -----------------------------------------
+# ``norm_eval=True`` is the stock setting: batch norms keep the checkpoint's statistics. Unfreezing must not change that.
+# Their weights do train.
+norms = {stage: [epoch.norms_training[stage] for epoch in run.epochs.values()] for stage in ("stem", "layer1")}
+checkout.check("batch norms in training mode", norms, {"stem": [False] * 4, "layer1": [False] * 4})
+
+# %%
+# The optimizer has known the frozen weights from the start; SGD gives them their momentum once they get gradients.
+state = run.optimizer.state
+with_momentum = [name for name, parameter in run.model.backbone.named_parameters() if "momentum_buffer" in state[parameter]]
+everything = [name for name, _ in run.model.backbone.named_parameters()]
+checkout.check("parameters of the backbone with momentum", len(with_momentum), len(everything))
+
+# %%
+# A resumed run is unfrozen too
+# -----------------------------
+# Resuming builds the model anew, frozen. The hook asks whether the epoch has *passed*, so it unfreezes at once; a hook that
+# waits for the one epoch never does.
+resumed = checkout.train(config, epochs=5, resume_from=run.checkpoint)
+checkout.check("epochs that ran", list(resumed.epochs), [4])
+checkout.check("layer1 trains", resumed.trains("layer1"), [True])
+
+resumed = checkout.train(naive, epochs=5, resume_from=run.checkpoint)
+checkout.check("layer1 trains with the other hook", resumed.trains("layer1"), [False])
+
+# %%
+# Several GPUs
+# ------------
+# DistributedDataParallel averages the gradients of the parameters that needed them when the model was wrapped. Those
+# unfrozen later are not among them: each process trains its own. The hook therefore wraps the model again. Here two
+# processes train a ResNet-18 on the CPU, with and without that line; the numbers are the largest difference between
+# the two copies of any weight after the last epoch.
+small = dict(model__backbone__depth=18, model__neck__in_channels=[64, 128, 256, 512])
+small["model__backbone__init_cfg__checkpoint"] = "torchvision://resnet18"
+apart = checkout.train_in_two_processes(config, epochs=3, **small)[-1]
+checkout.check("difference in the stem", apart["stem"], 0.0)
+checkout.check("difference in layer1", apart["layer1"], 0.0)
+checkout.check("difference in layer4", apart["layer4"], 0.0)
+
+# %%
+alone = checkout.edit(f"{hook}.py", "            runner.model = self.wrap_again(runner.model)\n", "            pass\n")
+apart = checkout.train_in_two_processes(checkout.edit(config, hook, alone.removesuffix(".py")), epochs=3, **small)[-1]
+checkout.check("layer1 differs without wrapping again", apart["layer1"] > 0, True)
+checkout.check("difference in layer4, wrapped while it trained", apart["layer4"], 0.0)
+
+# %%
+# Pitfall: the hook is not imported
+# ---------------------------------
+# A file that nobody imports registers nothing. ``custom_imports`` is what imports it.
+lines = "custom_imports = dict(\n    imports=['configs.unfreeze_backbone.unfreeze_backbone_epoch_based_hook'],\n"
+variant = checkout.edit(config, lines + "    allow_failed_imports=False)\n", "")
+failure = checkout.fails(checkout.train, variant)
+checkout.check("what is missing", "UnfreezeBackboneEpochBasedHook is not in the hook registry" in failure.message, True)
+
+# %%
+# Pitfall: ``PYTHONPATH=.`` is left out
+# -------------------------------------
+output = checkout.shell(f"python tools/train.py configs/unfreeze_backbone/{config} {{fit}}", succeeds=False)
+print(output.splitlines()[-1])
+checkout.check("what is missing", "No module named 'configs'" in output, True)
+
+# %%
+# Pitfall: the backbone is no ResNet
+# ----------------------------------
+# The stages have the names that MMDetection's ``ResNet`` gives them. With another backbone the hook stops the run before its
+# first epoch.
+other = dict(_delete_=True, type="MobileNetV2", out_indices=(1, 2, 4, 6))
+failure = checkout.fails(checkout.train, config, model__backbone=other, model__neck__in_channels=[24, 32, 96, 1280])
+checkout.check("error", failure.message.startswith("TypeError: MobileNetV2 has no ResNet stages to unfreeze"), True)

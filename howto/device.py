@@ -1,0 +1,68 @@
+"""Choose the device that a build runs on, and say clearly when it cannot be had."""
+
+import os
+from pathlib import Path
+
+from howto.errors import HowtoError
+from howto.isolation import quiet
+
+
+def requested() -> str:
+    """What ``HOWTO_DEVICE`` asks for: ``auto``, ``cpu`` or ``cuda``.
+
+    Raises:
+        HowtoError: If it is anything else.
+    """
+    device = os.environ.get("HOWTO_DEVICE") or "auto"
+    if device not in ("auto", "cpu", "cuda"):
+        raise HowtoError(f"HOWTO_DEVICE={device} is unknown; set it to auto, cpu or cuda")
+    return device
+
+
+def choose() -> str:
+    """The device to run on, ``cpu`` or ``cuda``: CUDA if it is usable, unless ``HOWTO_DEVICE`` says otherwise.
+
+    Raises:
+        HowtoError: If ``HOWTO_DEVICE`` is ``cuda`` and CUDA is not usable, or is unknown.
+    """
+    device = requested()
+    if device == "cpu":
+        return "cpu"
+    problem = cuda_problem()
+    if problem and device == "cuda":
+        raise HowtoError(f"HOWTO_DEVICE=cuda, but {problem}")
+    return "cpu" if problem else "cuda"
+
+
+def kind() -> str:
+    """``cpu`` or ``cuda``, from what the driver left in the file system: quick, and no torch is imported."""
+    device = requested()
+    if device == "auto":
+        return "cuda" if Path("/proc/driver/nvidia/version").exists() else "cpu"
+    return device
+
+
+def cuda_problem() -> str:
+    """Why CUDA cannot be used here, and what mends it; empty if it can."""
+    with quiet():
+        import torch  # not at the top: a build with nothing to do imports no torch
+        from mmcv.ops import get_compiling_cuda_version
+
+        compiled_with = get_compiling_cuda_version()
+    if not torch.cuda.is_available():
+        return "torch finds no usable GPU; mend the NVIDIA driver (nvidia-smi must list one), or set HOWTO_DEVICE=cpu"
+    if compiled_with == "not available":
+        return (
+            "the installed mmcv was compiled without CUDA ops; "
+            "run `HOWTO_DEVICE=cuda tox -e wheels` on this machine, or set HOWTO_DEVICE=cpu"
+        )
+    return ""
+
+
+def describe(device: str) -> str:
+    """The device in words, as a page names it: ``CPU`` or the GPU's product name."""
+    if device == "cpu":
+        return "CPU"
+    import torch
+
+    return f"GPU ({torch.cuda.get_device_name()})"

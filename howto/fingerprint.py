@@ -1,0 +1,66 @@
+"""Tell whether a page would come out the same, without importing what it runs."""
+
+import functools
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import modulefinder
+from pathlib import Path
+
+from howto import device, weights
+from howto.stacks import ROOT, Stack
+from howto.files import script, snippet_files
+
+EDITED_BY_HAND = ("mmcv", "mmdet", "mmcls")  # packages that people patch in place: their files are hashed
+
+
+def fingerprint(stack: Stack, topic: str) -> dict[str, str]:
+    """What the page of `topic` depends on: for each kind of thing the sha256 of its content.
+
+    The gallery script, the snippets, each ``howto`` module that the script imports, the lock, the installed packages, the
+    kind of device, and whether the hosts of the weights can be reached.
+    """
+    return {
+        "script": _hash([script(stack.family, topic)]),
+        "snippets": _hash(snippet_files(stack.family, topic)),
+        "howto": _hash(_modules(script(stack.family, topic))),
+        "packages": _packages(stack),
+        "device": device.kind(),
+        "weights": ",".join(host for host in weights.HOSTS if weights.reachable(host)),
+    }
+
+
+def changed(stack: Stack, topic: str, stored: Path) -> list[str]:
+    """The parts of the fingerprint that differ from the one in the file `stored`; all of them if there is none."""
+    try:
+        before = json.loads(stored.read_text())
+    except (OSError, ValueError):
+        before = {}
+    return [part for part, value in fingerprint(stack, topic).items() if before.get(part) != value]
+
+
+def _hash(files: list[Path]) -> str:
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(f"{file.name}\0".encode() + file.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def _modules(path: Path) -> list[Path]:
+    """The modules of ``howto`` that running `path` imports, those inside functions too, and the data beside them."""
+    finder = modulefinder.ModuleFinder(path=[str(ROOT)])
+    finder.run_script(str(path))
+    finder.import_hook("howto.workspace")  # howto/__init__.py imports its public names by name
+    found = [Path(module.__file__) for name, module in finder.modules.items() if name.split(".")[0] == "howto"]
+    return sorted([*found, ROOT / "howto" / "mini_coco.json"])
+
+
+@functools.cache
+def _packages(stack: Stack) -> str:
+    installed = sorted(f"{item.name}=={item.version}" for item in importlib.metadata.distributions())
+    digest = hashlib.sha256(stack.lock.read_bytes() + "\n".join(installed).encode())
+    for package in EDITED_BY_HAND:
+        place = Path(importlib.util.find_spec(package).origin).parent
+        digest.update(_hash(sorted(place.rglob("*.py"))).encode())
+    return digest.hexdigest()

@@ -1,0 +1,117 @@
+"""Put back what a how-to may leave behind in the process, so that no page sees another."""
+
+import contextlib
+import dataclasses
+import io
+import logging
+import os
+import random
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def isolated(root: Path) -> Iterator[None]:
+    """Work inside `root`, with `root` importable, and put everything back afterwards.
+
+    Put back are the working directory, ``os.environ``, ``sys.path``, the random states, mmcv's registries, OpenMMLab's
+    loggers, and the modules that were imported from `root` (each snippet is imported anew, as in a fresh process).
+    """
+    cwd, environ, path = Path.cwd(), dict(os.environ), list(sys.path)
+    registered = {registry: dict(registry._module_dict) for registry in _registries()}
+    os.chdir(root)
+    sys.path.insert(0, str(root))
+    try:
+        with _same_random_state(), warnings.catch_warnings():
+            yield
+    finally:
+        os.chdir(cwd)
+        os.environ.clear()
+        os.environ.update(environ)
+        sys.path[:] = path
+        for registry in _registries():
+            for name, module in list(registry._module_dict.items()):
+                if _comes_from(module.__module__, root):
+                    del registry._module_dict[name]
+            registry._module_dict.update(registered.get(registry, {}))
+        for name in [name for name in sys.modules if _comes_from(name, root)]:
+            del sys.modules[name]
+        _forget_loggers()
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Drop what importing torch and OpenMMLab writes to the terminal: deprecations, "No CUDA runtime is found"."""
+    with (
+        contextlib.redirect_stdout(_Nowhere()),
+        contextlib.redirect_stderr(_Nowhere()),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextlib.contextmanager
+def no_naps() -> Iterator[None]:
+    """Leave out the 2 s for which mmcv's EpochBasedRunner sleeps at the start of each epoch."""
+    from mmcv.runner import epoch_based_runner
+
+    clock = dataclasses.make_dataclass("Clock", ["time", "sleep"])(time.time, lambda seconds: None)
+    original, epoch_based_runner.time = epoch_based_runner.time, clock
+    try:
+        yield
+    finally:
+        epoch_based_runner.time = original
+
+
+class _Nowhere(io.TextIOBase):
+    """Not os.devnull: mmcv's ProgressBar keeps, as a default argument, the stdout of when it was imported."""
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+
+def _registries() -> set:
+    if "mmcv" not in sys.modules:
+        return set()
+    from mmcv.utils import Registry  # not at the top: a build with nothing to do imports no torch
+
+    libraries = [module for name, module in sys.modules.items() if name.startswith(("mmcv", "mmdet", "mmcls"))]
+    return {value for module in libraries for value in vars(module).values() if isinstance(value, Registry)}
+
+
+def _comes_from(module: str, root: Path) -> bool:
+    found = sys.modules.get(module)
+    places = [getattr(found, "__file__", None), *list(getattr(found, "__path__", []) or [])]
+    return any(place and Path(place).is_relative_to(root) for place in places)
+
+
+@contextlib.contextmanager
+def _same_random_state() -> Iterator[None]:
+    import numpy
+    import torch
+
+    python, arrays, tensors = random.getstate(), numpy.random.get_state(), torch.get_rng_state()
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        numpy.random.set_state(arrays)
+        torch.set_rng_state(tensors)
+
+
+def _forget_loggers() -> None:
+    """OpenMMLab keeps a logger for good, with handlers on a stream or file that is gone by the next run."""
+    if "mmcv" not in sys.modules:
+        return
+    from mmcv.utils.logging import logger_initialized
+
+    for name in list(logger_initialized):
+        logger = logging.getLogger(name)
+        for handler in list(logger.handlers):
+            logger.removeHandler(handler)
+            handler.close()
+    logger_initialized.clear()

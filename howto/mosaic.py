@@ -1,0 +1,120 @@
+"""Follow images through Mosaic and RandomAffine, by the random numbers they draw and by paint."""
+
+import contextlib
+import copy
+import itertools
+import random
+from collections.abc import Iterator
+
+WHITE, PAD = 255, 114  # MMDetection pads with 114; half way between the two counts as paint
+
+
+def sources(dataset, index: int, seed: int) -> list[dict]:
+    """The four images that Mosaic puts together: top left, top right, bottom left, bottom right.
+
+    Args:
+        dataset: A ``MultiImageMixDataset`` whose first step is Mosaic.
+        index: The image that Mosaic starts from.
+        seed: Seed of the random numbers it draws.
+    """
+    with seeded(seed):
+        others = dataset.pipeline[0].get_indexes(dataset.dataset)
+    return [dataset.dataset[number] for number in (index, *others)]
+
+
+def first_seed(dataset, index: int) -> int:
+    """The first seed that draws photographs with four different numbers of objects, one of them 0, and keeps every box."""
+    for seed in itertools.count():
+        objects = [len(source["gt_bboxes"]) for source in sources(dataset, index, seed)]
+        if len(set(objects)) == 4 and 0 in objects and len(mixed(dataset, index, seed)[1]["gt_bboxes"]) == sum(objects):
+            return seed
+
+
+def mixed(dataset, index: int, seed: int) -> list[dict]:
+    """What the first two steps, Mosaic and RandomAffine, make of an image, one result for each."""
+    results = []
+    for steps in (1, 2):
+        dataset.update_skip_type_keys(dataset.pipeline_types[steps:])
+        with seeded(seed):
+            results.append(dataset[index])
+    dataset.update_skip_type_keys([])
+    return results
+
+
+def painted_boxes(dataset, index: int, seed: int) -> list[list[tuple]]:
+    """Where each box's paint lies after Mosaic and after RandomAffine: (label, (x1, y1, x2, y2)), those that show.
+
+    Each box in turn is painted white on black images of the sources' sizes, and those go through the same steps with the
+    same random numbers. The boxes' own coordinates take no part in it.
+    """
+    found = [[], []]
+    for number, source in enumerate(sources(dataset, index, seed)):
+        for box, label in zip(source["gt_bboxes"], source["gt_labels"], strict=True):
+            x1, y1, x2, y2 = box.round().astype(int)
+            for step, image in enumerate(_follow(dataset, index, seed, number, (slice(y1, y2), slice(x1, x2)))):
+                rows, columns = (image > (WHITE + PAD) / 2).nonzero()
+                if len(rows):
+                    edges = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+                    found[step].append((int(label), edges))
+    return found
+
+
+def images_shown(dataset, index: int, seed: int) -> int:
+    """How many of the four sources have a pixel in the canvas: each in turn is painted white."""
+    everything = (slice(None), slice(None))
+    return sum((_follow(dataset, index, seed, number, everything)[0] == WHITE).any() for number in range(4))
+
+
+def distance(box, paint, image) -> float:
+    """How far a box's sides are from the paint's, in pixels.
+
+    A box that the image's border cuts may be larger than what shows of its object, since its corners were turned before
+    they were cut; for it only paint outside the box counts.
+    """
+    height, width = image.shape[:2]
+    outside = [box[0] - paint[0], box[1] - paint[1], paint[2] - box[2], paint[3] - box[3]]
+    cut = box[0] <= 0 or box[1] <= 0 or box[2] >= width or box[3] >= height
+    return float(max(outside) if cut else max(map(abs, outside)))
+
+
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Draw the same random numbers inside each ``with seeded(seed):``."""
+    import numpy as np
+
+    state, python = np.random.get_state(), random.getstate()
+    np.random.seed(seed)
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        np.random.set_state(state)
+        random.setstate(python)
+
+
+def _follow(dataset, index: int, seed: int, painted: int, region: tuple[slice, slice]) -> list:
+    """Red channel after each of the first two steps, with `region` of source number `painted` in white."""
+    with seeded(seed):
+        others = dataset.pipeline[0].get_indexes(dataset.dataset)
+
+    class Painted:
+        """The sources as black images; the same image may be drawn twice, so they are told apart by their turn."""
+
+        turn = 0
+        CLASSES = dataset.CLASSES
+
+        def __len__(self):
+            return len(dataset.dataset)
+
+        def __getitem__(self, number):
+            assert number == (index, *others)[self.turn]
+            result = copy.deepcopy(dataset.dataset[number])
+            result["img"][:] = 0
+            if self.turn == painted:
+                result["img"][region] = WHITE
+            self.turn = (self.turn + 1) % 4
+            return result
+
+    twin = copy.copy(dataset)
+    twin.dataset = Painted()
+    return [result["img"][..., 0] for result in mixed(twin, index, seed)]

@@ -1,0 +1,223 @@
+"""Show snippets and records on the site, and have sphinx-gallery execute the pages that are not fresh."""
+
+import functools
+import json
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+from docutils import nodes
+from docutils.parsers.rst import directives
+from sphinx import addnodes
+from sphinx.application import Sphinx
+from sphinx.directives.code import LiteralInclude
+from sphinx.util.docutils import SphinxDirective
+
+from howto import files, stacks
+from howto.errors import HowtoError
+from howto.fingerprint import changed, fingerprint
+from howto.isolation import quiet
+from howto.record import write_json
+
+GALLERY = "how-to"  # folder of the pages, below docs/
+
+
+class Snippet(LiteralInclude):
+    """``.. snippet:: TOPIC/FILE``: a snippet file, whole, named by its place in a checkout, to copy or download.
+
+    Content is what the file prints; it is shown below it, and Sphinx's doctest builder compares.
+    """
+
+    has_content = True
+    option_spec = {"caption": directives.unchanged}
+
+    def run(self) -> list[nodes.Node]:
+        path = files.snippet_folder(stacks.current().family) / self.arguments[0]
+        if not path.is_file():
+            raise self.error(f"there is no snippet {path}; name a file below {path.parents[1]}")
+        self.options |= {"language": "python", "caption": f"configs/{self.arguments[0]}"}
+        self.arguments = [f"/{os.path.relpath(path, self.env.srcdir)}"]
+        (block,) = super().run()
+        download = addnodes.download_reference("", "Download", reftarget=self.arguments[0], refdoc=self.env.docname)
+        shown = nodes.container("", block, nodes.paragraph("", "", download), classes=["howto-snippet"])
+        if not self.content:
+            return [shown]
+        code = next(block.findall(nodes.literal_block))
+        code["testnodetype"], code["groups"] = "testcode", [path.stem]
+        text = "\n".join(self.content)
+        output = nodes.literal_block(text, text, testnodetype="testoutput", groups=[path.stem], options={}, language="none")
+        self.set_source_info(output)
+        return [shown, nodes.caption("", "It prints"), output]
+
+
+class VerifiedPanel(SphinxDirective):
+    """``.. verified-panel::``: what this page's record says."""
+
+    def run(self) -> list[nodes.Node]:
+        topic = self.env.docname.rpartition("plot_")[2]
+        record = read_record(topic, self.env)
+        if record is None:
+            return [nodes.paragraph("", "This page was not executed in this build.")]
+        weights = ", ".join(f"{kind} weights ({name})" for name, kind in record["weights"].items()) or "none loaded"
+        facts = [
+            ("Executed on", f"{record['device']}, {record['seconds']:.0f} s, up to {record['peak_memory_mib']} MiB"),
+            ("With", ", ".join(f"{name} {version}" for name, version in record["versions"].items())),
+            ("Weights", weights),
+        ]
+        facts += [(path, f"sha256 {digest}") for path, digest in record["snippets"].items()]
+        checks = [(check["name"], check["expected"], check["measured"]) for check in record["checks"]]
+        section = nodes.section("", nodes.title("", "Verified"), ids=["verified"], classes=["howto-verified"])
+        section += table(("", "When this page was built"), facts)
+        section += table(("Check", "Expected", "Measured"), checks)
+        return [section]
+
+
+class VerifiedTable(SphinxDirective):
+    """``.. verified-table::``: the records of all how-tos, a line each, and what they cost together."""
+
+    def run(self) -> list[nodes.Node]:
+        stack = stacks.current()
+        rows, seconds, memory = [], 0.0, 0
+        for topic in files.topics(stack.family):
+            record = read_record(topic, self.env)
+            if record is None:
+                rows.append((topic, "not executed in this build", "", "", "", ""))
+                continue
+            seconds, memory = seconds + record["seconds"], max(memory, record["peak_memory_mib"])
+            kinds = ", ".join(sorted(set(record["weights"].values()))) or "none"
+            cost = f"{record['seconds']:.0f} s, {record['peak_memory_mib']} MiB"
+            rows.append((topic, f"{len(record['checks'])} passed", record["device"], kinds, cost, record["executed"]))
+        total = f"All pages together: {seconds:.0f} s, at most {memory} MiB."
+        head = ("How-to", "Checks", "Device", "Weights", "Time, memory", "Executed (UTC)")
+        return [table(head, rows), nodes.paragraph("", total)]
+
+
+def setup(app: Sphinx) -> dict:
+    """Register the directives and the steps around sphinx-gallery's own, which runs at builder-inited, priority 500."""
+    app.add_directive("snippet", Snippet)
+    app.add_directive("verified-panel", VerifiedPanel)
+    app.add_directive("verified-table", VerifiedTable)
+    app.connect("builder-inited", forget_stale, priority=100)
+    app.connect("builder-inited", keep_passed, priority=900)
+    app.connect("source-read", add_panel)
+    app.connect("build-finished", publish_records)
+    return {"parallel_read_safe": True, "version": "1"}
+
+
+def before_page(gallery_conf: dict, script: str, when: str) -> None:
+    """sphinx-gallery's ``reset_modules``: say which page runs and for how long, keep noise and figures' style off it."""
+    topic = Path(script).stem.removeprefix("plot_")
+    progress = sys.__stderr__
+    if when == "before":
+        with quiet():
+            import matplotlib
+            import mmdet.apis  # noqa: F401
+
+        matplotlib.rcParams.update(FIGURES)
+        os.environ.pop("MPLBACKEND", None)
+        before_page.stop = threading.Event()
+        ticker = threading.Thread(target=_tick, args=(topic, before_page.stop, progress), daemon=True)
+        ticker.start()
+    else:
+        before_page.stop.set()
+
+
+FIGURES = {
+    "figure.dpi": 110,
+    "savefig.bbox": "tight",
+    "savefig.transparent": True,
+    "figure.constrained_layout.use": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "font.size": 9,
+    "text.color": "#7d7d7d",  # legible on furo's light and dark background
+    "axes.labelcolor": "#7d7d7d",
+    "axes.edgecolor": "#7d7d7d",
+    "xtick.color": "#7d7d7d",
+    "ytick.color": "#7d7d7d",
+    "image.cmap": "cividis",
+}
+
+
+def forget_stale(app: Sphinx) -> None:
+    """Drop sphinx-gallery's mark of a page that ran, where the page would come out otherwise today."""
+    stack = stacks.current()
+    os.environ["HOWTO_RECORDS"] = str(records(app))
+    for topic in files.topics(stack.family):
+        if not files.script(stack.family, topic).exists():
+            raise HowtoError(f"snippets/{stack.family}/{topic} has no gallery script; write {files.script(stack.family, topic)}")
+        parts = changed(stack, topic, _stored(app, topic))
+        if parts and app.builder.name == "html":
+            _mark(app, topic).unlink(missing_ok=True)
+            _stored(app, topic).unlink(missing_ok=True)
+
+
+def keep_passed(app: Sphinx) -> None:
+    """Close the record of each page that passed just now, and store what it depends on."""
+    stack = stacks.current()
+    for topic in files.topics(stack.family):
+        path = records(app) / f"{topic}.json"
+        if not _mark(app, topic).exists() or _stored(app, topic).exists() or not path.exists():
+            continue
+        record = json.loads(path.read_text())
+        now = time.strftime("%Y-%m-%d %H:%M", time.gmtime())
+        write_json(path, {**record, "status": "passed", "executed": now})
+        write_json(_stored(app, topic), fingerprint(stack, topic))
+
+
+def add_panel(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Each how-to ends with its verified panel; nobody has to write it there."""
+    if docname.startswith(f"{GALLERY}/plot_"):
+        source[0] += "\n\n.. verified-panel::\n"
+
+
+def publish_records(app: Sphinx, error: Exception | None) -> None:
+    """Write ``verified.json`` beside the pages."""
+    if error is None and app.builder.name == "html":
+        stack = stacks.current()
+        found = [read_record(topic, app.env) for topic in files.topics(stack.family)]
+        write_json(Path(app.outdir, "verified.json"), {"stack": stack.name, "records": [item for item in found if item]})
+
+
+def read_record(topic: str, env) -> dict | None:
+    """The record of a how-to that passed, or None. The document being read is read again when it changes."""
+    path = records(env.app) / f"{topic}.json"
+    if env.current_document.docname:
+        env.note_dependency(str(path))
+    record = json.loads(path.read_text()) if path.exists() else {}
+    return record if record.get("status") == "passed" else None
+
+
+def records(app: Sphinx) -> Path:
+    """The folder that pages write their records into."""
+    return Path(app.srcdir, "_build", "records", stacks.current().name)
+
+
+def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> nodes.table:
+    """A table of plain text that scrolls by itself where it is too wide."""
+    group = nodes.tgroup("", *[nodes.colspec(colwidth=1) for _ in head], cols=len(head))
+    for part, lines in ((nodes.thead(), [head]), (nodes.tbody(), rows)):
+        for line in lines:
+            part += nodes.row("", *[nodes.entry("", nodes.paragraph("", cell)) for cell in line])
+        group += part
+    return nodes.table("", group, classes=["colwidths-auto"])
+
+
+def _mark(app: Sphinx, topic: str) -> Path:
+    """sphinx-gallery writes this file when a script has run without an error."""
+    return Path(app.srcdir, GALLERY, f"plot_{topic}.py.md5")
+
+
+def _stored(app: Sphinx, topic: str) -> Path:
+    return Path(app.srcdir, GALLERY, f"plot_{topic}.fingerprint.json")
+
+
+def _tick(topic: str, stop: threading.Event, stream, every: float = 10.0) -> None:
+    started = time.monotonic()
+    say = functools.partial(print, file=stream, flush=True)
+    say(f"{topic}: executing")
+    while not stop.wait(every):
+        say(f"{topic}: executing, {time.monotonic() - started:.0f} s so far")
+    say(f"{topic}: {time.monotonic() - started:.0f} s")

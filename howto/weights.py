@@ -1,0 +1,194 @@
+"""Let the configs' own pretrained weights load, real ones where they can be had and marked stand-ins elsewhere."""
+
+import concurrent.futures
+import functools
+import hashlib
+import os
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from howto.errors import HowtoError
+
+HOSTS = ("download.pytorch.org", "download.openmmlab.com", "github.com")
+PATIENCE = 5  # seconds that a host may take to answer before the build goes on without it
+
+
+def provide(cfg, home: Path) -> dict[str, str]:
+    """Put every checkpoint that building and initialising `cfg` downloads into a ``TORCH_HOME`` at `home`.
+
+    A checkpoint of the user's own torch cache is linked; else it is downloaded into that cache; else, where its host
+    cannot be reached, a stand-in with the same file name, keys, shapes and prefix is made once per machine.
+
+    Args:
+        cfg: An ``mmcv.Config`` with a ``model``.
+        home: Folder that the caller sets ``TORCH_HOME`` to.
+
+    Returns:
+        For each checkpoint's file name ``real`` or ``stand-in``.
+
+    Raises:
+        HowtoError: If a cached file is corrupt or holds other keys or shapes than the model that it belongs to.
+    """
+    kinds = {}
+    for url, build in _wanted(cfg.model):
+        name = Path(urlsplit(url).path).name
+        real = _user_cache() / name
+        if not real.exists() and reachable(urlsplit(url).hostname):
+            _download(url, real)
+        source = real if real.exists() else _stand_in(name, build)
+        kinds[name] = "real" if real.exists() else "stand-in"
+        _verify(source, build)
+        link = home / "hub" / "checkpoints" / name
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.unlink(missing_ok=True)
+        link.symlink_to(source)
+    return kinds
+
+
+@functools.cache
+def reachable(host: str) -> bool:
+    """Whether `host` takes a TLS connection's first packet within :data:`PATIENCE` seconds; asked once per process."""
+
+    def connect() -> bool:
+        with socket.create_connection((host, 443), timeout=PATIENCE):
+            return True
+
+    pool = concurrent.futures.ThreadPoolExecutor(1)  # looking a name up knows no time-out of its own
+    try:
+        return pool.submit(connect).result(PATIENCE)
+    except (OSError, concurrent.futures.TimeoutError):
+        return False
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def cache_folder() -> Path:
+    """Where stand-ins are kept, once per machine."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    recipe = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
+    return Path(base) / "mmdet-howto" / "stand-ins" / recipe
+
+
+def _user_cache() -> Path:
+    import torch
+
+    return Path(torch.hub.get_dir()) / "checkpoints"
+
+
+def _wanted(node: object) -> Iterator[tuple[str, Callable]]:
+    """Each (URL, function that builds the model whose state dict lies there) that a model config names."""
+    if isinstance(node, (list, tuple)):
+        for item in node:
+            yield from _wanted(item)
+    if not isinstance(node, dict):
+        return
+    if node.get("type") == "Pretrained":
+        checkpoint = node["checkpoint"]
+        if checkpoint.startswith("torchvision://"):
+            from mmcv.runner.checkpoint import get_torchvision_models
+
+            name = checkpoint.removeprefix("torchvision://")
+            yield get_torchvision_models()[name], functools.partial(_torchvision_model, name)
+        elif checkpoint.startswith("https://download.openmmlab.com/mmclassification/"):
+            yield checkpoint, functools.partial(_mmcls_model, checkpoint)
+    if str(node.get("type")).endswith("TIMMBackbone") and node.get("pretrained"):
+        import timm
+
+        name = node["model_name"]
+        yield timm.models.get_pretrained_cfg_value(name, "url"), functools.partial(timm.create_model, name)
+    for value in node.values():
+        yield from _wanted(value)
+
+
+def _torchvision_model(name: str):
+    import torchvision
+
+    return torchvision.models.get_model(name)
+
+
+def _mmcls_model(url: str):
+    """The mmcls classifier whose checkpoint `url` is: mmcls's metafiles name the config of each."""
+    import mmcls
+    import mmcv
+    from mmcls.models import build_classifier
+
+    package = Path(mmcls.__file__).parent / ".mim"
+    for metafile in sorted(package.glob("configs/*/metafile.yml")):  # model-index.yml leaves some out
+        for model in mmcv.load(metafile)["Models"]:
+            if model.get("Weights") == url:
+                return build_classifier(mmcv.Config.fromfile(package / model["Config"]).model)
+    raise HowtoError(f"{url} is in no metafile of mmcls, so no stand-in can be made; download it into {_user_cache()}")
+
+
+def _stand_in(name: str, build: Callable) -> Path:
+    import torch
+
+    path = cache_folder() / name
+    if path.exists() and _loads(path):
+        return path
+    torch.manual_seed(0)
+    model = build()
+    _calibrate(model)
+    state = model.state_dict()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    half = path.with_suffix(f".{os.getpid()}.half")
+    torch.save({"state_dict": state} if any(key.startswith("backbone.") for key in state) else state, half)
+    half.replace(path)
+    return path
+
+
+def _calibrate(model) -> None:
+    """Set the batch norms' running statistics from a photograph, so that random weights give activations of order 1."""
+    import skimage.data
+    import torch
+
+    norms = [module for module in model.modules() if isinstance(module, torch.nn.modules.batchnorm._BatchNorm)]
+    for norm in norms:
+        norm.momentum = None  # average over the batches instead of decaying
+    photograph = torch.from_numpy(skimage.data.astronaut()).permute(2, 0, 1)[None].float()
+    photograph = torch.nn.functional.interpolate((photograph - 116) / 58, size=224)
+    model.train()
+    with torch.no_grad():
+        features = model.extract_feat if hasattr(model, "extract_feat") else model
+        features(torch.cat([photograph, photograph.flip(3)]))
+
+
+def _loads(path: Path):
+    """The checkpoint's state dict, or None if the file cannot be read."""
+    import torch
+
+    try:
+        content = torch.load(path, map_location="cpu")
+        return content.get("state_dict", content)
+    except Exception:  # torch.load raises whatever the broken bytes lead it to
+        return None
+
+
+def _verify(path: Path, build: Callable) -> None:
+    state = _loads(path)
+    if state is None:
+        raise HowtoError(f"{path} is not a readable checkpoint; delete it: rm {path}")
+    expected = {key: tuple(value.shape) for key, value in build().state_dict().items()}
+    found = {key: tuple(value.shape) for key, value in state.items()}
+    for key, shape in expected.items():
+        if key.endswith("num_batches_tracked"):
+            continue  # checkpoints older than torch 0.4.1 lack it
+        if found.get(key) != shape:
+            raise HowtoError(
+                f"{path} is another model's checkpoint: {key} is {found.get(key, 'missing')}, expected {shape}; "
+                f"delete it: rm {path}"
+            )
+
+
+def _download(url: str, path: Path) -> None:
+    """Download through torch.hub, which writes beside the file and checks the hash that its name ends with."""
+    import torch
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    digest = torch.hub.HASH_REGEX.search(path.name)
+    try:
+        torch.hub.download_url_to_file(url, str(path), digest.group(1) if digest else None)
+    except (OSError, RuntimeError) as error:
+        raise HowtoError(f"downloading {url} failed: {error}; run again, or put the file at {path}") from error

@@ -1,0 +1,358 @@
+"""Give the snippets of one how-to an MMDetection checkout to run in."""
+
+import contextlib
+import copy
+import dataclasses
+import difflib
+import io
+import json
+import os
+import resource
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
+from howto import coco, device, fit, stacks, weights
+from howto.errors import HowtoError
+from howto.files import check_topic, snippet_files, snippet_folder
+from howto.isolation import isolated, no_naps, quiet
+from howto.record import Record, installed_versions, sha256
+from howto.run import Observer, Run
+from howto.stacks import ROOT
+
+
+class Workspace:
+    """An MMDetection checkout, as far as a snippet can tell, with one how-to's files under ``configs/``.
+
+    It has the stock ``configs/`` and ``tools/`` of the installed mmdet and a COCO in ``data/coco/`` (a small one, unless
+    ``HOWTO_COCO`` names the real one), so every ``_base_`` and ``data_root`` resolves with nothing rewritten.
+
+    Args:
+        topic: Name of the how-to, a folder of ``snippets/<family>/``.
+
+    Raises:
+        HowtoError: If there is no such topic, ``HOWTO_COCO`` is no COCO, or ``HOWTO_DEVICE`` cannot be had.
+    """
+
+    def __init__(self, topic: str) -> None:
+        stack = stacks.current()
+        self.topic = check_topic(stack.family, topic)
+        self.source = snippet_folder(stack.family) / topic
+        self.device = device.choose()
+        self._folder = tempfile.TemporaryDirectory(prefix=f"howto-{topic}-")
+        self.root = Path(self._folder.name).resolve()
+        self._lay_out()
+        snippets = {f"{stack.family}/{topic}/{path.name}": sha256(path) for path in snippet_files(stack.family, topic)}
+        self.record = Record(
+            topic, stack.name, snippets, device=device.describe(self.device), versions=installed_versions()
+        )
+        self.check = self.record.check
+        self._started = time.perf_counter()
+
+    def config(self, name: str):
+        """The config `name` of this how-to, or any path below ``configs/``, as an ``mmcv.Config``, unchanged.
+
+        Raises:
+            HowtoError: If the file is missing, is no valid Python, or a ``_base_`` does not resolve.
+        """
+        path = self._path(name)
+        with self._inside():
+            from mmcv import Config
+
+            for file in (path, *path.parent.glob("*.py")):
+                self._compile(file)
+            try:
+                return Config.fromfile(str(path))
+            except FileNotFoundError as error:
+                raise HowtoError(f"{self._shown(path)}: {error}; its _base_ must be a path relative to it") from error
+
+    def edit(self, name: str, old: str, new: str) -> str:
+        """Make a variant of the file `name` in which `old` reads `new`, print the difference, and return its name.
+
+        The file itself stays as it is.
+
+        Raises:
+            HowtoError: If `old` does not occur exactly once.
+        """
+        path = self._path(name)
+        before = path.read_text()
+        if before.count(old) != 1:
+            raise HowtoError(f"{self._shown(path)}: {old!r} occurs {before.count(old)} times, not once")
+        after = before.replace(old, new)
+        number = len(list(path.parent.glob(f"{path.stem}_variant*.py"))) + 1
+        variant = path.with_name(f"{path.stem}_variant{number}.py")
+        variant.write_text(after)
+        diff = list(difflib.unified_diff(before.splitlines(), after.splitlines(), path.name, variant.name, "", "", n=1))
+        print("\n".join(line.rstrip("\n") for line in diff))
+        return variant.name
+
+    def build(self, cfg):
+        """The detector of `cfg` with its initial weights loaded, as ``tools/train.py`` builds it, in evaluation mode."""
+        with self._inside(cfg), quiet():
+            from mmdet.models import build_detector
+
+            model = build_detector(cfg.model, train_cfg=cfg.get("train_cfg"), test_cfg=cfg.get("test_cfg"))
+            model.init_weights()
+            model.train(False)
+            return model.to(self.device)
+
+    def backbone(self, **keys):
+        """A backbone alone, built on the CPU from the keys of a config's ``backbone``, its weights as they come."""
+        with self._inside(), quiet():
+            import mmcls.models  # noqa: F401
+            from mmdet.models import build_backbone
+
+            return build_backbone(keys)
+
+    def checkpoint(self, name: str) -> dict:
+        """The state dict in the checkpoint file that a config's weights were loaded from, by file name."""
+        import torch
+
+        content = torch.load(self.root / ".torch" / "hub" / "checkpoints" / name, map_location="cpu")
+        return content.get("state_dict", content)
+
+    def annotations(self, split: str) -> dict:
+        """The content of this checkout's ``instances_<split>2017.json``."""
+        return json.loads((self.root / f"data/coco/annotations/instances_{split}2017.json").read_text())
+
+    def photograph(self) -> Path:
+        """A photograph of the validation set: the first that shows an object."""
+        content = self.annotations("val")
+        shown = min(annotation["image_id"] for annotation in content["annotations"])
+        (name,) = [image["file_name"] for image in content["images"] if image["id"] == shown]
+        return self.root / "data/coco/val2017" / name
+
+    def dataset(self, cfg, split: str = "train"):
+        """The dataset of `cfg` for `split`. Index it inside ``with checkout.inside():``, as its paths are relative."""
+        with self._inside(), quiet():
+            from mmdet.datasets import build_dataset
+
+            return build_dataset(cfg.data[split])
+
+    def inside(self):
+        """Context in which the working directory is this checkout and what its files register is registered."""
+        return self._inside()
+
+    def train(self, name: str, epochs: int = 1, evaluate: bool = True, resume_from: Path | None = None, **changes) -> Run:
+        """Train the config `name` by mmdet's own training API and say what happened.
+
+        Args:
+            name: Config file of this how-to.
+            epochs: Number of epochs, of the config's own data.
+            evaluate: Whether to evaluate after each epoch, as ``tools/train.py`` does by default.
+            resume_from: Checkpoint to resume, as ``--resume-from``.
+            **changes: More overrides, with ``__`` for the dot: ``model__backbone__depth=18``.
+
+        Raises:
+            HowtoError: If a snippet cannot be loaded; what training itself raises is passed on, with the snippet's line.
+        """
+        cfg = self.config(name)
+        changes = {key.replace("__", "."): value for key, value in changes.items()}
+        changes = {**fit.overrides(cfg, self.device, epochs), **changes}
+        cfg.merge_from_dict(changes)
+        self.record.overrides[name] = {key: str(value) for key, value in changes.items()}
+        print(f"python tools/train.py {self._path(name).relative_to(self.root)} --cfg-options")
+        for option in fit.as_options(changes):
+            print(f"    {option}")
+
+        log = io.StringIO()
+        with self._inside(cfg), no_naps():
+            from mmdet.apis import init_random_seed, set_random_seed, train_detector
+            from mmdet.datasets import build_dataset
+            from mmdet.models import build_detector
+            from mmdet.utils import replace_cfg_vals, setup_multi_processes
+
+            cfg = replace_cfg_vals(cfg)
+            cfg.work_dir = str(self.root / "work_dirs" / Path(name).stem)
+            cfg.resume_from = resume_from and str(resume_from)
+            cfg.device, cfg.gpu_ids, cfg.seed = self.device, [0], init_random_seed(0, self.device)
+            Path(cfg.work_dir).mkdir(parents=True, exist_ok=True)
+            observer = Observer()
+            cfg.custom_hooks = [*cfg.get("custom_hooks", []), observer.as_hook()]
+            with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
+                setup_multi_processes(cfg)
+                set_random_seed(cfg.seed, deterministic=self.device == "cpu")
+                model = build_detector(cfg.model, train_cfg=cfg.get("train_cfg"), test_cfg=cfg.get("test_cfg"))
+                model.init_weights()
+                dataset = build_dataset(cfg.data.train)
+                model.CLASSES = dataset.CLASSES
+                cfg.checkpoint_config.meta = dict(CLASSES=dataset.CLASSES)
+                train_detector(model, [dataset], cfg, validate=evaluate, timestamp="run", meta=dict(seed=0))
+        self._measure()
+        return Run(cfg, model, observer, log.getvalue())
+
+    def train_in_two_processes(self, name: str, epochs: int, **changes) -> list[dict[str, float]]:
+        """Train the config `name` in two processes on the CPU that average their gradients (DDP, gloo).
+
+        Returns:
+            For each epoch, by stage, the largest absolute difference of any weight between the two processes after it.
+        """
+        cfg = self.config(name)
+        changes = {key.replace("__", "."): value for key, value in changes.items()}
+        cfg.merge_from_dict({**fit.overrides(cfg, "cpu", epochs), **changes})
+        config = self.root / "work_dirs" / f"{Path(name).stem}_two_processes.py"
+        config.parent.mkdir(exist_ok=True)
+        cfg.dump(str(config))
+        self.record.weights |= weights.provide(cfg, self.root / ".torch")
+        report = config.with_suffix(".json")
+        start = f"{sys.executable} -m torch.distributed.run --standalone --nproc_per_node=2 -m howto.distributed"
+        self._run([*start.split(), str(config), str(report)], {"CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": f"{self.root}:{ROOT}"})
+        return json.loads(report.read_text())
+
+    def detect(self, model, cfg, photograph: Path):
+        """Detections of `model` on one photograph: for each class an array (boxes, 5) of x1, y1, x2, y2, score."""
+        with self._inside():
+            from mmdet.apis import inference_detector
+
+            cfg = copy.deepcopy(cfg)
+            cfg.merge_from_dict(fit.overrides(cfg, self.device, 1))
+            model.cfg = cfg
+            return inference_detector(model, str(photograph))
+
+    def shell(self, command: str, succeeds: bool = True) -> str:
+        """Run `command` in this checkout in a fresh process, as a reader would, and return what it printed, errors if it fails.
+
+        ``{fit}`` in `command` stands for the overrides that fit its config to this machine.
+
+        Raises:
+            HowtoError: If the command fails although it should succeed, or the other way round.
+        """
+        words = shlex.split(command)
+        variables = dict(word.split("=", 1) for word in words if "=" in word and word.split("=")[0].isupper())
+        words = words[len(variables) :]
+        if "{fit}" in words:
+            name = Path(next(word for word in words if word.startswith("configs/"))).name
+            at = words.index("{fit}")
+            cfg = self.config(name)
+            words[at : at + 1] = ["--cfg-options", *fit.as_options(fit.overrides(cfg, self.device, 1))]
+            weights.provide(cfg, self.root / ".torch")
+        print("$ " + command.replace(" {fit}", ""))
+        if words[0] == "python":
+            words[0] = sys.executable
+        return self._run(words, variables, succeeds)
+
+    def fails(self, action, *args, **kwargs) -> "Failure":
+        """Call `action`, which must fail, and print the line that failed and the error as Python prints them.
+
+        Raises:
+            HowtoError: If it does not fail.
+        """
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):
+                action(*args, **kwargs)
+        except Exception as error:
+            line = traceback.extract_tb(error.__traceback__)[-1].line
+            last = traceback.format_exception_only(type(error), error.with_traceback(None))[0].rstrip()
+            print(f"    {line}\n{last}")
+            return Failure(line, last)
+        raise HowtoError(f"{self.topic}: {getattr(action, '__name__', action)} was to fail and did not")
+
+    def _lay_out(self) -> None:
+        with quiet():
+            import mmdet
+
+        mim = Path(mmdet.__file__).parent / ".mim"
+        configs = self.root / "configs"
+        configs.mkdir()
+        for stock in (mim / "configs").iterdir():
+            (configs / stock.name).symlink_to(stock)
+        (self.root / "tools").symlink_to(mim / "tools")
+        shutil.copytree(self.source, configs / self.topic, ignore=shutil.ignore_patterns("__pycache__"))
+        data = self.root / "data" / "coco"
+        real = os.environ.get("HOWTO_COCO")
+        if real:
+            data.parent.mkdir()
+            data.symlink_to(coco.check_coco(Path(real).resolve()))
+        else:
+            coco.make_mini_coco(data)
+
+    def _run(self, words: list[str], variables: dict[str, str], succeeds: bool = True) -> str:
+        own = {"TORCH_HOME": str(self.root / ".torch"), "PYTHONWARNINGS": "ignore"}
+        if self.device == "cpu":
+            own |= {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(
+            words, cwd=self.root, env={**os.environ, **own, **variables}, stdin=subprocess.DEVNULL,
+            capture_output=True, text=True,
+        )  # fmt: skip
+        if (done.returncode == 0) != succeeds:
+            tail = "\n".join((done.stdout + done.stderr).splitlines()[-15:])
+            raise HowtoError(f"{self.topic}: `{shlex.join(words)}` ended with exit code {done.returncode}:\n{tail}")
+        return done.stdout if succeeds else done.stdout + done.stderr
+
+    @contextlib.contextmanager
+    def _inside(self, cfg=None) -> Iterator[None]:
+        """Work in this checkout; with `cfg`, its weights lie in ``TORCH_HOME`` and its imports are made again."""
+        with quiet():
+            import mmdet.apis  # noqa: F401  here, so that what the import prints is dropped once for all
+            import torch
+            from mmcv.utils import import_modules_from_strings
+        if self.device == "cpu":
+            # Images this small gain 20 % from a second thread, and lose a factor of 7 when something else needs its core.
+            torch.set_num_threads(1)
+        with isolated(self.root), self._naming_snippets():
+            if cfg is not None:
+                self.record.weights |= weights.provide(cfg, self.root / ".torch")
+                os.environ["TORCH_HOME"] = str(self.root / ".torch")
+                if cfg.get("custom_imports"):
+                    import_modules_from_strings(**cfg.custom_imports)
+            yield
+
+    @contextlib.contextmanager
+    def _naming_snippets(self) -> Iterator[None]:
+        """Add to an exception the snippet and line it came from."""
+        try:
+            yield
+        except HowtoError:
+            raise
+        except Exception as error:
+            for frame in reversed(traceback.extract_tb(error.__traceback__)):
+                if Path(frame.filename).is_relative_to(self.root / "configs" / self.topic):
+                    error.add_note(f"raised in {self._shown(Path(frame.filename))}:{frame.lineno}")
+                    break
+            raise
+
+    def _path(self, name: str) -> Path:
+        path = self.root / "configs" / self.topic / name
+        if not path.exists():
+            path = self.root / "configs" / name
+        if not path.exists():
+            raise HowtoError(f"{self.topic} has no file {name}; it has {', '.join(sorted(os.listdir(self.source)))}")
+        return path
+
+    def _shown(self, path: Path) -> str:
+        """A file of this how-to as its place in the project, any other as its place in the checkout."""
+        topic = self.root / "configs" / self.topic
+        if path.is_relative_to(topic) and (self.source / path.name).exists():
+            return str((self.source / path.name).relative_to(ROOT))
+        return str(path.relative_to(self.root))
+
+    def _compile(self, path: Path) -> None:
+        try:
+            compile(path.read_text(), str(path), "exec")
+        except SyntaxError as error:
+            raise HowtoError(f"{self._shown(path)}:{error.lineno}: syntax error: {error.msg}; mend that line") from error
+
+    def _measure(self) -> None:
+        if self.device == "cuda":
+            import torch
+
+            peak = torch.cuda.max_memory_allocated() / 2**20
+        else:
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+        self.record.peak_memory_mib = round(peak)
+        self.record.seconds = round(time.perf_counter() - self._started, 1)
+        self.record.save()
+
+
+@dataclasses.dataclass(frozen=True)
+class Failure:
+    """How something failed: the source line that raised the error, and the error as Python prints it."""
+
+    line: str
+    message: str
