@@ -82,10 +82,15 @@ def _text(value: object) -> str:
 
 
 def write_json(path: Path, content: object) -> None:
-    """Write `content` whole or not at all: a reader, or a kill, never meets half a file."""
+    """Write `content` as JSON, the same bytes for the same content; see :func:`write_text`."""
+    write_text(path, json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all: a reader, or a kill, never meets half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    half = path.with_name(f"{path.name}.{os.getpid()}.half")
-    half.write_text(json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    half = path.with_name(f".{path.name}.{os.getpid()}.half")
+    half.write_text(text)
     half.replace(path)
 
 

@@ -66,7 +66,7 @@ class Run:
     @property
     def checkpoint(self) -> Path:
         """The last checkpoint that the run saved."""
-        return Path(self.cfg.work_dir, "latest.pth").resolve()
+        return Path(self.cfg.work_dir, f"epoch_{self.cfg.runner.max_epochs}.pth")
 
     def trains(self, stage: str) -> list[bool]:
         """For each epoch, whether the stage's weights could train (``requires_grad``) and did change."""

@@ -102,6 +102,7 @@ def setup(app: Sphinx) -> dict:
     app.connect("builder-inited", forget_stale, priority=100)
     app.connect("builder-inited", keep_passed, priority=900)
     app.connect("source-read", add_panel)
+    app.connect("build-finished", note_failures, priority=100)
     app.connect("build-finished", publish_records)
     return {"parallel_read_safe": True, "version": "1"}
 
@@ -171,6 +172,17 @@ def add_panel(app: Sphinx, docname: str, source: list[str]) -> None:
     """Each how-to ends with its verified panel; nobody has to write it there."""
     if docname.startswith(f"{GALLERY}/plot_"):
         source[0] += "\n\n.. verified-panel::\n"
+
+
+def note_failures(app: Sphinx, error: Exception | None) -> None:
+    """Say in a line each which pages failed, and in which snippet if one raised the error."""
+    failed = getattr(app.config, "sphinx_gallery_conf", {}).get("failing_examples", {})
+    found = []
+    for script, text in sorted(failed.items()):
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        at = [line for line in lines if line.startswith(f'File "{script}"')][-1:]
+        found.append(f"{Path(script).name}: {' | '.join([*at, *lines[-2:]])}")
+    write_json(records(app) / "failures.json", found)
 
 
 def publish_records(app: Sphinx, error: Exception | None) -> None:

@@ -72,19 +72,23 @@ class Workspace:
             except FileNotFoundError as error:
                 raise HowtoError(f"{self._shown(path)}: {error}; its _base_ must be a path relative to it") from error
 
-    def edit(self, name: str, old: str, new: str) -> str:
-        """Make a variant of the file `name` in which `old` reads `new`, print the difference, and return its name.
+    def edit(self, name: str, changes: dict[str, str]) -> str:
+        """Make a variant of the file `name` in which each key of `changes` reads as its value.
 
-        The file itself stays as it is.
+        The file itself stays as it is; the difference is printed.
+
+        Returns:
+            The variant's file name.
 
         Raises:
-            HowtoError: If `old` does not occur exactly once.
+            HowtoError: If a key does not occur exactly once.
         """
         path = self._path(name)
-        before = path.read_text()
-        if before.count(old) != 1:
-            raise HowtoError(f"{self._shown(path)}: {old!r} occurs {before.count(old)} times, not once")
-        after = before.replace(old, new)
+        before = after = path.read_text()
+        for old, new in changes.items():
+            if after.count(old) != 1:
+                raise HowtoError(f"{self._shown(path)}: {old!r} occurs {after.count(old)} times, not once")
+            after = after.replace(old, new)
         number = len(list(path.parent.glob(f"{path.stem}_variant*.py"))) + 1
         variant = path.with_name(f"{path.stem}_variant{number}.py")
         variant.write_text(after)
@@ -153,8 +157,7 @@ class Workspace:
             HowtoError: If a snippet cannot be loaded; what training itself raises is passed on, with the snippet's line.
         """
         cfg = self.config(name)
-        changes = {key.replace("__", "."): value for key, value in changes.items()}
-        changes = {**fit.overrides(cfg, self.device, epochs), **changes}
+        changes = {**fit.overrides(cfg, self.device, epochs), **_dotted(changes)}
         cfg.merge_from_dict(changes)
         self.record.overrides[name] = {key: str(value) for key, value in changes.items()}
         print(f"python tools/train.py {self._path(name).relative_to(self.root)} --cfg-options")
@@ -187,23 +190,24 @@ class Workspace:
         self._measure()
         return Run(cfg, model, observer, log.getvalue())
 
-    def train_in_two_processes(self, name: str, epochs: int, **changes) -> list[dict[str, float]]:
-        """Train the config `name` in two processes on the CPU that average their gradients (DDP, gloo).
+    def train_in_two_processes(self, names: list[str], epochs: int, **changes) -> list[dict[str, float]]:
+        """Train each config of `names` in two processes on the CPU that average their gradients (DDP, gloo).
 
         Returns:
-            For each epoch, by stage, the largest absolute difference of any weight between the two processes after it.
+            For each config, by stage, the largest absolute difference of any weight between the two processes at the end.
         """
-        cfg = self.config(name)
-        changes = {key.replace("__", "."): value for key, value in changes.items()}
-        cfg.merge_from_dict({**fit.overrides(cfg, "cpu", epochs), **changes})
-        config = self.root / "work_dirs" / f"{Path(name).stem}_two_processes.py"
-        config.parent.mkdir(exist_ok=True)
-        cfg.dump(str(config))
-        self.record.weights |= weights.provide(cfg, self.root / ".torch")
-        report = config.with_suffix(".json")
+        reports, configs = [], []
+        for name in names:
+            cfg = self.config(name)
+            cfg.merge_from_dict({**fit.overrides(cfg, "cpu", epochs), **_dotted(changes)})
+            self.record.weights |= weights.provide(cfg, self.root / ".torch")
+            configs.append(self.root / "work_dirs" / f"{Path(name).stem}_two_processes.py")
+            configs[-1].parent.mkdir(exist_ok=True)
+            cfg.dump(str(configs[-1]))
+            reports.append(configs[-1].with_suffix(".json"))
         start = f"{sys.executable} -m torch.distributed.run --standalone --nproc_per_node=2 -m howto.distributed"
-        self._run([*start.split(), str(config), str(report)], {"CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": f"{self.root}:{ROOT}"})
-        return json.loads(report.read_text())
+        self._run([*start.split(), *map(str, configs)], {"CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": f"{self.root}:{ROOT}"})
+        return [json.loads(report.read_text()) for report in reports]
 
     def detect(self, model, cfg, photograph: Path):
         """Detections of `model` on one photograph: for each class an array (boxes, 5) of x1, y1, x2, y2, score."""
@@ -281,7 +285,7 @@ class Workspace:
             capture_output=True, text=True,
         )  # fmt: skip
         if (done.returncode == 0) != succeeds:
-            tail = "\n".join((done.stdout + done.stderr).splitlines()[-15:])
+            tail = "\n".join((done.stdout + done.stderr).splitlines()[-60:])
             raise HowtoError(f"{self.topic}: `{shlex.join(words)}` ended with exit code {done.returncode}:\n{tail}")
         return done.stdout if succeeds else done.stdout + done.stderr
 
@@ -356,3 +360,7 @@ class Failure:
 
     line: str
     message: str
+
+
+def _dotted(changes: dict[str, object]) -> dict[str, object]:
+    return {key.replace("__", "."): value for key, value in changes.items()}

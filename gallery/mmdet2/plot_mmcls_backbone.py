@@ -105,13 +105,13 @@ checkout.check("MobileNetV3 needs fewer multiply-adds than ResNet-50", rows[1][3
 # Pitfall: the prefix does not match
 # ----------------------------------
 # A prefix that occurs in no key stops the run.
-variant = checkout.edit(config, "prefix='backbone.'", "prefix='model.'")
+variant = checkout.edit(config, {"prefix='backbone.'": "prefix='model.'"})
 failure = checkout.fails(checkout.build, checkout.config(variant))
 checkout.check("error", failure.message, "AssertionError: model. is not in the pretrained model")
 
 # %%
 # No prefix at all is worse: the run goes on, and not one convolution is the checkpoint's.
-variant = checkout.edit(config, ", prefix='backbone.'", "")
+variant = checkout.edit(config, {", prefix='backbone.'": ""})
 untouched = checkout.build(checkout.config(variant)).backbone.state_dict()
 convolutions = [key for key, value in untouched.items() if value.ndim == 4]
 equal = [key for key in convolutions if torch.equal(untouched[key].cpu(), expected[key])]
@@ -123,7 +123,7 @@ checkout.check("convolutions equal to the checkpoint's", len(equal), 0)
 # Nobody imports MMClassification then, and no registry goes by the name ``mmcls``. MMCV says so in words that lead
 # nobody to the cause.
 line = "custom_imports = dict(imports=['mmcls.models'], allow_failed_imports=False)\n"
-variant = checkout.edit(config, line, "")
+variant = checkout.edit(config, {line: ""})
 output = checkout.shell(f"python tools/train.py configs/mmcls_backbone/{variant} {{fit}}", succeeds=False)
 message = "AttributeError: RetinaNet: 'NoneType' object has no attribute 'parent'"
 checkout.check("last line that it prints", output.splitlines()[-1], message)
@@ -132,6 +132,6 @@ checkout.check("last line that it prints", output.splitlines()[-1], message)
 # Pitfall: ``in_channels`` do not match
 # -------------------------------------
 # The detector builds, and stops at the first image.
-variant = checkout.edit(config, "in_channels=[24, 48, 96]", "in_channels=[16, 24, 48]")
+variant = checkout.edit(config, {"in_channels=[24, 48, 96]": "in_channels=[16, 24, 48]"})
 failure = checkout.fails(checkout.train, variant)
 checkout.check("type of the error", type(error).__name__, "RuntimeError")

@@ -100,7 +100,7 @@ checkout.check("evaluations", run.evaluations, 2)
 # ------------------------------------------
 # Everywhere else in MMDetection 2.x ``img_scale`` is (width, height); for Mosaic it is (height, width). The published
 # tutorial has (1333, 800), and trains on portrait images.
-variant = checkout.edit(config, "img_scale = (800, 1333)", "img_scale = (1333, 800)")
+variant = checkout.edit(config, {"img_scale = (800, 1333)": "img_scale = (1333, 800)"})
 with checkout.inside():
     _, portrait = mixed(checkout.dataset(checkout.config(variant)), index=0, seed=seed)
 checkout.check("image after RandomAffine: height, width", portrait["img"].shape[:2], (1332, 800))
@@ -111,7 +111,7 @@ checkout.check("image after RandomAffine: height, width", portrait["img"].shape[
 # In the pipeline of a plain ``CocoDataset`` there are no other images to mix. Mosaic stops with an assertion that gives no
 # reason.
 plain = "data = dict(train=dict(pipeline=[*train_dataset['dataset']['pipeline'], *train_pipeline]))"
-variant = checkout.edit(config, "data = dict(train=train_dataset)", plain)
+variant = checkout.edit(config, {"data = dict(train=train_dataset)": plain})
 failure = checkout.fails(checkout.train, variant)
 checkout.check("line that raised the error", failure.line, "assert 'mix_results' in results")
 
@@ -119,7 +119,7 @@ checkout.check("line that raised the error", failure.line, "assert 'mix_results'
 # Pitfall: no negative border
 # ---------------------------
 # RandomAffine then leaves the image as large as the canvas: four times the pixels to train on.
-variant = checkout.edit(config, "border=(-img_scale[0] // 2, -img_scale[1] // 2)", "border=(0, 0)")
+variant = checkout.edit(config, {"border=(-img_scale[0] // 2, -img_scale[1] // 2)": "border=(0, 0)"})
 with checkout.inside():
     _, large = mixed(checkout.dataset(checkout.config(variant)), index=0, seed=seed)
 checkout.check("image after RandomAffine: height, width", large["img"].shape[:2], (1600, 2666))

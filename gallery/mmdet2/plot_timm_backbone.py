@@ -117,7 +117,7 @@ checkout.check("strides of every row", {tuple(line[3]) for line in rows}, {(4, 8
 # Pitfall: ``features_only`` is left out
 # --------------------------------------
 # timm then builds the whole classifier, which has no levels to pick.
-variant = checkout.edit(config, "        features_only=True,\n", "")
+variant = checkout.edit(config, {"        features_only=True,\n": ""})
 failure = checkout.fails(checkout.build, checkout.config(variant))
 checkout.check("type of the error", type(error).__name__, "TypeError")
 
@@ -125,7 +125,7 @@ checkout.check("type of the error", type(error).__name__, "TypeError")
 # Pitfall: ``pretrained`` is a path
 # ---------------------------------
 # It is a switch. For a file of your own, use ``checkpoint_path``.
-variant = checkout.edit(config, "pretrained=True", "pretrained='efficientnet_b1.pth'")
+variant = checkout.edit(config, {"pretrained=True": "pretrained='efficientnet_b1.pth'"})
 failure = checkout.fails(checkout.build, checkout.config(variant))
 checkout.check("type of the error", type(error).__name__, "TypeError")
 
@@ -133,6 +133,6 @@ checkout.check("type of the error", type(error).__name__, "TypeError")
 # Pitfall: the levels are counted from 1
 # --------------------------------------
 # ``(0, 1, 2, 3)`` starts one level too early: the detector builds, and stops at the first image.
-variant = checkout.edit(config, "out_indices=(1, 2, 3, 4)", "out_indices=(0, 1, 2, 3)")
+variant = checkout.edit(config, {"out_indices=(1, 2, 3, 4)": "out_indices=(0, 1, 2, 3)"})
 failure = checkout.fails(checkout.train, variant)
 checkout.check("type of the error", type(error).__name__, "RuntimeError")

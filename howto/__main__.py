@@ -1,0 +1,59 @@
+"""The command line: python -m howto install | doctor | build | doctest | verify."""
+
+import argparse
+import sys
+
+from howto import stacks
+from howto.errors import HowtoError
+
+
+def main() -> int:
+    """Run one command; 0 if all is well, 1 if something is wrong, 130 if interrupted."""
+    parser = argparse.ArgumentParser(prog="python -m howto", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, text in (
+        ("install", "make the environment of a stack from its lock"),
+        ("doctor", "say what this machine has and what mends what it lacks"),
+        ("build", "build the site, executing what changed"),
+        ("doctest", "run the examples in pages and docstrings"),
+        ("verify", "execute the how-tos' checks without building pages"),
+    ):
+        command = commands.add_parser(name, help=text)
+        if name == "install":
+            command.add_argument("stack", nargs="?", default=None)
+        if name == "verify":
+            command.add_argument("topics", nargs="*", metavar="TOPIC", help="name of a how-to; all of them if none")
+    arguments = parser.parse_args()
+    try:
+        return run(arguments)
+    except HowtoError as error:
+        print(f"howto {arguments.command}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"howto {arguments.command}: interrupted; what had finished is kept", file=sys.stderr)
+        return 130
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run one command. Imports stand here because install runs before anything is installed."""
+    stack = stacks.named(arguments.stack) if getattr(arguments, "stack", None) else stacks.current()
+    if arguments.command == "install":
+        from howto.install import install
+
+        install(stack)
+        return 0
+    if arguments.command == "doctor":
+        from howto.doctor import doctor
+
+        return doctor(stack)
+    if arguments.command == "verify":
+        from howto.verify import verify
+
+        return verify(stack, arguments.topics)
+    from howto import build
+
+    return build.build(stack) if arguments.command == "build" else build.doctest(stack)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,97 @@
+"""Build the site of a stack beside the last good one, and put it in its place once it is whole."""
+
+import json
+import shutil
+import sys
+import time
+from pathlib import Path
+
+from howto import doctor, files, fingerprint
+from howto.errors import HowtoError
+from howto.record import write_text
+from howto.stacks import ROOT, Stack
+from howto.wheelhouse import locked
+
+DOCS = ROOT / "docs"
+BUILD = DOCS / "_build"
+
+
+def build(stack: Stack) -> int:
+    """Build the site into ``docs/_build/html/<stack>``, executing the pages that are not fresh.
+
+    Raises:
+        HowtoError: If the machine lacks something, or the site could not be built; the last good one stays.
+    """
+    started = time.monotonic()
+    pages = BUILD / "gallery" / stack.name
+    stale = [
+        topic
+        for topic in files.topics(stack.family)
+        if fingerprint.changed(stack, topic, pages / f"plot_{topic}.fingerprint.json")
+    ]
+    doctor.require(stack, executes=bool(stale))
+    with locked(BUILD / "build.lock", "another build in this checkout"):
+        code = _sphinx(stack, "html", BUILD / "work" / stack.name)
+        if code:
+            failures = BUILD / "records" / stack.name / "failures.json"
+            found = json.loads(failures.read_text()) if failures.exists() else []
+            raise HowtoError("\n  ".join(["the site was not built, the last good one stays; see above", *found]))
+        site = _publish(BUILD / "work" / stack.name, BUILD / "html" / stack.name)
+    _summary(stack, stale, site, time.monotonic() - started)
+    return 0
+
+
+def doctest(stack: Stack) -> int:
+    """Run what the pages' code blocks print, by Sphinx's doctest builder, and the snippets' and howto's docstrings."""
+    import pytest  # not at the top: a build does not need it
+
+    with locked(BUILD / "build.lock", "another build in this checkout"):
+        code = _sphinx(stack, "doctest", BUILD / "doctest" / stack.name)
+    sources = [ROOT / "howto", files.snippet_folder(stack.family)]
+    return code or pytest.main(["-q", "--doctest-modules", "--doctest-ignore-import-errors", *map(str, sources)])
+
+
+def _sphinx(stack: Stack, builder: str, out: Path) -> int:
+    from sphinx.cmd.build import main
+
+    doctrees = BUILD / "doctrees" / f"{stack.name}-{builder}"
+    options = ["-n", "-W", "--keep-going", "-q", "-b", builder, "-d", doctrees, "-c", ROOT]
+    return main([str(option) for option in (*options, DOCS, out)])
+
+
+def _publish(work: Path, site: Path) -> Path:
+    """Copy a finished site to its place; at every moment there is a whole one, but for the instant between two renames."""
+    new, old = site.with_name(f".{site.name}.new"), site.with_name(f".{site.name}.old")
+    for leftover in (new, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    shutil.copytree(work, new, ignore=shutil.ignore_patterns(".buildinfo*", ".doctrees"))
+    if site.exists():
+        site.rename(old)
+    new.rename(site)
+    shutil.rmtree(old, ignore_errors=True)
+    root = site.parent / "index.html"
+    write_text(root, ROOT_PAGE.format(stack=site.name))
+    return root
+
+
+ROOT_PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>MMDetection how-to</title>
+<meta http-equiv="refresh" content="0; url={stack}/index.html">
+<p><a href="{stack}/index.html">MMDetection how-to</a></p>
+</html>
+"""
+
+
+def _summary(stack: Stack, executed: list[str], index: Path, seconds: float) -> None:
+    records = [json.loads(path.read_text()) for path in sorted((BUILD / "records" / stack.name).glob("*.json"))]
+    snippets = sum(len(record["snippets"]) for record in records)
+    devices = ", ".join(sorted({record["device"] for record in records}))
+    ran = sum(len(record["snippets"]) for record in records if record["topic"] in executed)
+    print(
+        f"The site is at {index.relative_to(Path.cwd()) if index.is_relative_to(Path.cwd()) else index}\n"
+        f"{snippets} snippets on {len(records)} pages, {ran} executed now, on {devices}; {seconds:.0f} s",
+        file=sys.stdout,
+    )

@@ -1,0 +1,72 @@
+"""Execute how-tos and their checks without building pages."""
+
+import contextlib
+import io
+import json
+import os
+import runpy
+import tempfile
+import time
+import traceback
+from pathlib import Path
+
+from howto import doctor, files
+from howto.errors import HowtoError
+from howto.stacks import Stack
+
+
+def verify(stack: Stack, names: list[str]) -> int:
+    """Run the gallery scripts of the how-tos `names`, or of all, one after the other; print a table.
+
+    Returns:
+        0 if every check passed, else 1.
+
+    Raises:
+        HowtoError: If there is no such how-to, or the machine lacks something.
+    """
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.table import Table
+
+    topics = [files.check_topic(stack.family, name) for name in names] or files.topics(stack.family)
+    doctor.require(stack)
+    os.environ["MPLBACKEND"] = "agg"
+    table = Table("how-to", "checks", "seconds", "result", title=f"{stack.name}: {stack.title}", title_justify="left")
+    console, passed = Console(stderr=True), 0
+    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+    with tempfile.TemporaryDirectory() as folder, Progress(*columns, console=console, transient=True) as progress:
+        os.environ["HOWTO_RECORDS"] = folder
+        for number, topic in enumerate(topics, 1):
+            label = f"{topic} ({number} of {len(topics)})"
+            task = progress.add_task(label)
+            if not console.is_terminal:
+                console.print(f"{label} …")
+            started = time.perf_counter()
+            problem = execute(files.script(stack.family, topic))
+            progress.remove_task(task)
+            record = Path(folder, f"{topic}.json")
+            checks = json.loads(record.read_text())["checks"] if record.exists() else []
+            passed += not problem
+            count = sum(check["passed"] for check in checks)
+            table.add_row(topic, str(count), f"{time.perf_counter() - started:.0f}", problem or "passed")
+    Console(width=None if console.is_terminal else 140, markup=False).print(table)
+    print(f"{len(topics)} topics, {'all' if passed == len(topics) else passed} passed")
+    return int(passed < len(topics))
+
+
+def execute(script: Path) -> str:
+    """Run one gallery script and return what is wrong, or nothing."""
+    import matplotlib.pyplot as plt
+
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            runpy.run_path(str(script), run_name="__main__")
+    except HowtoError as error:
+        return str(error)
+    except Exception as error:
+        (line,) = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(script)][-1:]
+        last = traceback.format_exception_only(type(error), error)
+        return f"{script.name}:{line}: {''.join(last).strip()}"
+    finally:
+        plt.close("all")
+    return ""
