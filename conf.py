@@ -3,21 +3,13 @@
 import sys
 from pathlib import Path
 
-from sphinx_gallery.sorting import FileNameSortKey
-
 ROOT = Path(__file__).parent
 sys.path.insert(0, str(ROOT))
 
-from howto import stacks  # noqa: E402
-from howto.sphinx_ext import GALLERY  # noqa: E402
+from howto import files, stacks  # noqa: E402
 
 stack = stacks.current()
-# The pages of each stack are kept apart, and lie under the same address in the site of each.
-pages = ROOT / "docs" / "_build" / "gallery" / stack.name
-pages.mkdir(parents=True, exist_ok=True)
-link = ROOT / "docs" / GALLERY
-link.unlink(missing_ok=True)
-link.symlink_to(pages.relative_to(link.parent))
+files.take_gallery(stack)
 
 project = "MMDetection how-to"
 author = "the MMDetection how-to authors"
@@ -45,8 +37,8 @@ copybutton_exclude = ".linenos, .gp"
 
 sphinx_gallery_conf = {
     "examples_dirs": [str(ROOT / "gallery" / stack.family)],
-    "gallery_dirs": [GALLERY],
-    "backreferences_dir": None,
+    "gallery_dirs": [files.GALLERY],
+    "backreferences_dir": f"_build/backreferences/{stack.name}",
     "download_all_examples": False,
     "log_level": {"backreference_missing": "info"},
     "nested_sections": False,
@@ -54,6 +46,6 @@ sphinx_gallery_conf = {
     "reset_modules": ("matplotlib", "howto.sphinx_ext.before_page"),
     "reset_modules_order": "both",
     "show_signature": False,
-    "within_subsection_order": FileNameSortKey,
+    "within_subsection_order": "FileNameSortKey",
     "write_computation_times": False,  # its page loads scripts from other hosts; the verified page has the times
 }

@@ -8,12 +8,11 @@ from pathlib import Path
 
 from howto import doctor, files, fingerprint
 from howto.errors import HowtoError
+from howto.files import BUILD, DOCS
 from howto.record import write_text
 from howto.stacks import ROOT, Stack
 from howto.wheelhouse import locked
 
-DOCS = ROOT / "docs"
-BUILD = DOCS / "_build"
 
 
 def build(stack: Stack) -> int:
@@ -23,17 +22,13 @@ def build(stack: Stack) -> int:
         HowtoError: If the machine lacks something, or the site could not be built; the last good one stays.
     """
     started = time.monotonic()
-    pages = BUILD / "gallery" / stack.name
-    stale = [
-        topic
-        for topic in files.topics(stack.family)
-        if fingerprint.changed(stack, topic, pages / f"plot_{topic}.fingerprint.json")
-    ]
-    doctor.require(stack, executes=bool(stale))
     with locked(BUILD / "build.lock", "another build in this checkout"):
+        files.take_gallery(stack)
+        stale = [topic for topic in files.topics(stack.family) if fingerprint.changed(stack, topic)]
+        doctor.require(stack, executes=bool(stale))
         code = _sphinx(stack, "html", BUILD / "work" / stack.name)
         if code:
-            failures = BUILD / "records" / stack.name / "failures.json"
+            failures = files.records(stack).with_suffix(".failures.json")
             found = json.loads(failures.read_text()) if failures.exists() else []
             raise HowtoError("\n  ".join(["the site was not built, the last good one stays; see above", *found]))
         site = _publish(BUILD / "work" / stack.name, BUILD / "html" / stack.name)
@@ -86,7 +81,7 @@ ROOT_PAGE = """<!doctype html>
 
 
 def _summary(stack: Stack, executed: list[str], index: Path, seconds: float) -> None:
-    records = [json.loads(path.read_text()) for path in sorted((BUILD / "records" / stack.name).glob("*.json"))]
+    records = [json.loads(path.read_text()) for path in sorted(files.records(stack).glob("*.json"))]
     snippets = sum(len(record["snippets"]) for record in records)
     devices = ", ".join(sorted({record["device"] for record in records}))
     ran = sum(len(record["snippets"]) for record in records if record["topic"] in executed)

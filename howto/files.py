@@ -3,7 +3,11 @@
 from pathlib import Path
 
 from howto.errors import HowtoError
-from howto.stacks import ROOT
+from howto.stacks import ROOT, Stack
+
+DOCS = ROOT / "docs"
+BUILD = DOCS / "_build"
+GALLERY = "how-to"  # below docs/: where sphinx-gallery puts the pages of the stack that is being built
 
 
 def snippet_folder(family: str) -> Path:
@@ -35,3 +39,33 @@ def check_topic(family: str, topic: str) -> str:
     if topic not in topics(family):
         raise HowtoError(f"there is no how-to {topic!r}; there are: {', '.join(topics(family))}")
     return topic
+
+
+def take_gallery(stack: Stack) -> Path:
+    """Make ``docs/how-to`` the folder of `stack`'s pages, so that they have the same address in the site of each stack.
+
+    The pages of the stack that was there before are set aside, with the marks of what has run, and come back with it.
+    """
+    folder = DOCS / GALLERY
+    owner = folder / "stack"
+    if owner.exists() and owner.read_text() != stack.name:
+        aside = BUILD / "gallery" / owner.read_text()
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        folder.rename(aside)
+    if not owner.exists():
+        aside = BUILD / "gallery" / stack.name
+        if aside.exists():
+            aside.rename(folder)
+        folder.mkdir(exist_ok=True)
+        owner.write_text(stack.name)
+    return folder
+
+
+def fingerprint_file(topic: str) -> Path:
+    """Where a how-to's page keeps what it depended on when it ran."""
+    return DOCS / GALLERY / f"plot_{topic}.fingerprint.json"
+
+
+def records(stack: Stack) -> Path:
+    """The folder that the pages of `stack` write their records into."""
+    return BUILD / "records" / stack.name

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from howto import device, weights
 from howto.stacks import ROOT, Stack
-from howto.files import script, snippet_files
+from howto.files import fingerprint_file, script, snippet_files
 
 EDITED_BY_HAND = ("mmcv", "mmdet", "mmcls")  # packages that people patch in place: their files are hashed
 
@@ -31,10 +31,10 @@ def fingerprint(stack: Stack, topic: str) -> dict[str, str]:
     }
 
 
-def changed(stack: Stack, topic: str, stored: Path) -> list[str]:
-    """The parts of the fingerprint that differ from the one in the file `stored`; all of them if there is none."""
+def changed(stack: Stack, topic: str) -> list[str]:
+    """The parts of the fingerprint that differ from when the page ran; all of them if it did not."""
     try:
-        before = json.loads(stored.read_text())
+        before = json.loads(fingerprint_file(topic).read_text())
     except (OSError, ValueError):
         before = {}
     return [part for part, value in fingerprint(stack, topic).items() if before.get(part) != value]

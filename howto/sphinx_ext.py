@@ -21,8 +21,6 @@ from howto.fingerprint import changed, fingerprint
 from howto.isolation import quiet
 from howto.record import write_json
 
-GALLERY = "how-to"  # folder of the pages, below docs/
-
 
 class Snippet(LiteralInclude):
     """``.. snippet:: TOPIC/FILE``: a snippet file, whole, named by its place in a checkout, to copy or download.
@@ -145,32 +143,32 @@ FIGURES = {
 def forget_stale(app: Sphinx) -> None:
     """Drop sphinx-gallery's mark of a page that ran, where the page would come out otherwise today."""
     stack = stacks.current()
-    os.environ["HOWTO_RECORDS"] = str(records(app))
+    os.environ["HOWTO_RECORDS"] = str(files.records(stacks.current()))
     for topic in files.topics(stack.family):
         if not files.script(stack.family, topic).exists():
             raise HowtoError(f"snippets/{stack.family}/{topic} has no gallery script; write {files.script(stack.family, topic)}")
-        parts = changed(stack, topic, _stored(app, topic))
+        parts = changed(stack, topic)
         if parts and app.builder.name == "html":
             _mark(app, topic).unlink(missing_ok=True)
-            _stored(app, topic).unlink(missing_ok=True)
+            files.fingerprint_file(topic).unlink(missing_ok=True)
 
 
 def keep_passed(app: Sphinx) -> None:
     """Close the record of each page that passed just now, and store what it depends on."""
     stack = stacks.current()
     for topic in files.topics(stack.family):
-        path = records(app) / f"{topic}.json"
-        if not _mark(app, topic).exists() or _stored(app, topic).exists() or not path.exists():
+        path = files.records(stacks.current()) / f"{topic}.json"
+        if not _mark(app, topic).exists() or files.fingerprint_file(topic).exists() or not path.exists():
             continue
         record = json.loads(path.read_text())
         now = time.strftime("%Y-%m-%d %H:%M", time.gmtime())
         write_json(path, {**record, "status": "passed", "executed": now})
-        write_json(_stored(app, topic), fingerprint(stack, topic))
+        write_json(files.fingerprint_file(topic), fingerprint(stack, topic))
 
 
 def add_panel(app: Sphinx, docname: str, source: list[str]) -> None:
     """Each how-to ends with its verified panel; nobody has to write it there."""
-    if docname.startswith(f"{GALLERY}/plot_"):
+    if docname.startswith(f"{files.GALLERY}/plot_"):
         source[0] += "\n\n.. verified-panel::\n"
 
 
@@ -182,7 +180,7 @@ def note_failures(app: Sphinx, error: Exception | None) -> None:
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         at = [line for line in lines if line.startswith(f'File "{script}"')][-1:]
         found.append(f"{Path(script).name}: {' | '.join([*at, *lines[-2:]])}")
-    write_json(records(app) / "failures.json", found)
+    write_json(files.records(stacks.current()).with_suffix(".failures.json"), found)
 
 
 def publish_records(app: Sphinx, error: Exception | None) -> None:
@@ -195,16 +193,11 @@ def publish_records(app: Sphinx, error: Exception | None) -> None:
 
 def read_record(topic: str, env) -> dict | None:
     """The record of a how-to that passed, or None. The document being read is read again when it changes."""
-    path = records(env.app) / f"{topic}.json"
+    path = files.records(stacks.current()) / f"{topic}.json"
     if env.current_document.docname:
         env.note_dependency(str(path))
     record = json.loads(path.read_text()) if path.exists() else {}
     return record if record.get("status") == "passed" else None
-
-
-def records(app: Sphinx) -> Path:
-    """The folder that pages write their records into."""
-    return Path(app.srcdir, "_build", "records", stacks.current().name)
 
 
 def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> nodes.table:
@@ -219,11 +212,7 @@ def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> nodes.table:
 
 def _mark(app: Sphinx, topic: str) -> Path:
     """sphinx-gallery writes this file when a script has run without an error."""
-    return Path(app.srcdir, GALLERY, f"plot_{topic}.py.md5")
-
-
-def _stored(app: Sphinx, topic: str) -> Path:
-    return Path(app.srcdir, GALLERY, f"plot_{topic}.fingerprint.json")
+    return Path(app.srcdir, files.GALLERY, f"plot_{topic}.py.md5")
 
 
 def _tick(topic: str, stop: threading.Event, stream, every: float = 10.0) -> None:

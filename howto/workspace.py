@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import io
 import json
+import logging
 import os
 import resource
 import shlex
@@ -299,6 +300,8 @@ class Workspace:
         if self.device == "cpu":
             # Images this small gain 20 % from a second thread, and lose a factor of 7 when something else needs its core.
             torch.set_num_threads(1)
+        for name in ("mmcv", "mmdet", "mmcls"):
+            logging.getLogger(name).propagate = False  # they have handlers of their own; the caller's would write it twice
         with isolated(self.root), self._naming_snippets():
             if cfg is not None:
                 self.record.weights |= weights.provide(cfg, self.root / ".torch")
