@@ -12,7 +12,7 @@ stack = stacks.current()
 files.take_gallery(stack)
 
 project = "MMDetection how-to"
-author = "the MMDetection how-to authors"
+author = copyright = "the MMDetection how-to authors"
 extensions = [
     "myst_parser",
     "sphinx.ext.doctest",
@@ -46,6 +46,7 @@ sphinx_gallery_conf = {
     "reset_modules": ("matplotlib", "howto.sphinx_ext.before_page"),
     "reset_modules_order": "both",
     "show_signature": False,
+    "thumbnail_size": (420, 140),  # the pages' pictures are wide
     "within_subsection_order": "FileNameSortKey",
     "write_computation_times": False,  # its page loads scripts from other hosts; the verified page has the times
 }

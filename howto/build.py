@@ -14,7 +14,6 @@ from howto.stacks import ROOT, Stack
 from howto.wheelhouse import locked
 
 
-
 def build(stack: Stack) -> int:
     """Build the site into ``docs/_build/html/<stack>``, executing the pages that are not fresh.
 
@@ -55,7 +54,7 @@ def _sphinx(stack: Stack, builder: str, out: Path) -> int:
 
 
 def _publish(work: Path, site: Path) -> Path:
-    """Copy a finished site to its place; at every moment there is a whole one, but for the instant between two renames."""
+    """Copy a finished site to its place; there is a whole one at every moment but the instant between two renames."""
     new, old = site.with_name(f".{site.name}.new"), site.with_name(f".{site.name}.old")
     for leftover in (new, old):
         shutil.rmtree(leftover, ignore_errors=True)

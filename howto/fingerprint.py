@@ -9,8 +9,8 @@ import modulefinder
 from pathlib import Path
 
 from howto import device, weights
-from howto.stacks import ROOT, Stack
 from howto.files import fingerprint_file, script, snippet_files
+from howto.stacks import ROOT, Stack
 
 EDITED_BY_HAND = ("mmcv", "mmdet", "mmcls")  # packages that people patch in place: their files are hashed
 
@@ -18,8 +18,8 @@ EDITED_BY_HAND = ("mmcv", "mmdet", "mmcls")  # packages that people patch in pla
 def fingerprint(stack: Stack, topic: str) -> dict[str, str]:
     """What the page of `topic` depends on: for each kind of thing the sha256 of its content.
 
-    The gallery script, the snippets, each ``howto`` module that the script imports, the lock, the installed packages, the
-    kind of device, and whether the hosts of the weights can be reached.
+    The gallery script, the snippets, each ``howto`` module that the script imports, the lock, the installed packages,
+    the kind of device, and whether the hosts of the weights can be reached.
     """
     return {
         "script": _hash([script(stack.family, topic)]),

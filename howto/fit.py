@@ -1,7 +1,8 @@
 """Shrink a config to what a CPU can run in seconds, the way ``--cfg-options`` would."""
 
 LONG_SIDE = 128  # pixels, where the stock configs say 1333: an iteration takes some 0.3 s on one core
-FEWER_BOXES = {  # on 2 cores RoIAlign and the box head take most of a Faster R-CNN iteration: 24 s become 9 s with these
+# On a CPU, RoIAlign and the box head take most of a Faster R-CNN iteration: two epochs in 24 s become 9 s with these.
+FEWER_BOXES = {
     "model.train_cfg.rpn_proposal.max_per_img": 200,
     "model.train_cfg.rcnn.sampler.num": 64,
     "model.test_cfg.rpn.max_per_img": 100,
@@ -11,8 +12,8 @@ FEWER_BOXES = {  # on 2 cores RoIAlign and the box head take most of a Faster R-
 def overrides(cfg, device: str, epochs: int) -> dict[str, object]:
     """What to change in `cfg`, by dotted key, so that it trains for `epochs` epochs on `device`.
 
-    On CUDA that is the number of epochs alone. On the CPU every image scale, and the border that belongs to one, shrinks
-    by the same factor, a two-stage detector samples fewer boxes, and no worker processes are started.
+    On CUDA that is the number of epochs alone. On the CPU every image scale, and the border that belongs to one,
+    shrinks by the same factor, a two-stage detector samples fewer boxes, and no worker processes are started.
 
     Args:
         cfg: An ``mmcv.Config``.

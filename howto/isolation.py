@@ -26,6 +26,7 @@ def isolated(root: Path) -> Iterator[None]:
     sys.path.insert(0, str(root))
     try:
         with _same_random_state(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # deprecations in libraries, of which a reader of a page can mend none
             yield
     finally:
         os.chdir(cwd)

@@ -12,9 +12,9 @@ def cost(model, size: int) -> tuple[float, float, float, float]:
         size: Side of the image, in pixels.
 
     Returns:
-        Parameters in millions, the backbone's in millions, 10^9 multiply-adds (as ``mmcv.cnn.get_model_complexity_info``
-        counts them and calls them FLOPs), and the median time of five passes in milliseconds, after one more to warm up;
-        on CUDA the clock waits for the kernels.
+        Parameters in millions, the backbone's in millions, 10^9 multiply-adds (as
+        ``mmcv.cnn.get_model_complexity_info`` counts them and calls them FLOPs), and the median time of five passes in
+        milliseconds, after one more to warm up; on CUDA the clock waits for the kernels.
     """
     import torch
     from mmcv.cnn import get_model_complexity_info

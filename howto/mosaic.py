@@ -23,7 +23,7 @@ def sources(dataset, index: int, seed: int) -> list[dict]:
 
 
 def first_seed(dataset, index: int) -> int:
-    """The first seed that draws photographs with four different numbers of objects, one of them 0, and keeps every box."""
+    """The first seed that draws photographs with four different numbers of objects, one of them 0, and keeps all."""
     for seed in itertools.count():
         objects = [len(source["gt_bboxes"]) for source in sources(dataset, index, seed)]
         if len(set(objects)) == 4 and 0 in objects and len(mixed(dataset, index, seed)[1]["gt_bboxes"]) == sum(objects):
@@ -44,8 +44,8 @@ def mixed(dataset, index: int, seed: int) -> list[dict]:
 def painted_boxes(dataset, index: int, seed: int) -> list[list[tuple]]:
     """Where each box's paint lies after Mosaic and after RandomAffine: (label, (x1, y1, x2, y2)), those that show.
 
-    Each box in turn is painted white on black images of the sources' sizes, and those go through the same steps with the
-    same random numbers. The boxes' own coordinates take no part in it.
+    Each box in turn is painted white on black images of the sources' sizes, and those go through the same steps with
+    the same random numbers. The boxes' own coordinates take no part in it.
     """
     found = [[], []]
     for number, source in enumerate(sources(dataset, index, seed)):
@@ -79,7 +79,7 @@ def distance(box, paint, image) -> float:
 
 @contextlib.contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Draw the same random numbers inside each ``with seeded(seed):``."""
+    """Inside, the same random numbers are drawn for the same `seed`; afterwards the draw goes on as before."""
     import numpy as np
 
     state, python = np.random.get_state(), random.getstate()

@@ -135,7 +135,7 @@ class Observer:
 
 
 def stages_of(parameter: str) -> list[str]:
-    """The parts of a detector that a parameter counts for: ``neck``, ``backbone``, and of a ResNet its stem and layers."""
+    """The parts of a detector that a parameter counts for: ``neck``, ``backbone``, of a ResNet its stem and layers."""
     part, _, rest = parameter.partition(".")
     first = rest.partition(".")[0]
     if part != "backbone":

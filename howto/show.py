@@ -3,7 +3,13 @@
 import html
 from collections.abc import Sequence
 
-COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#d55e00", "#cc79a7")  # Okabe and Ito's, told apart by all kinds of colour vision
+COLOURS = (
+    "#e69f00",
+    "#56b4e9",
+    "#009e73",
+    "#d55e00",
+    "#cc79a7",
+)  # Okabe and Ito's, told apart by all kinds of colour vision
 
 
 class Table:
@@ -15,12 +21,15 @@ class Table:
     """
 
     def __init__(self, head: Sequence[str], rows: Sequence[Sequence]) -> None:
-        self.lines = [[f"{cell:.3g}" if isinstance(cell, float) else str(cell) for cell in row] for row in (head, *rows)]
+        self.lines = [
+            [f"{cell:.3g}" if isinstance(cell, float) else str(cell) for cell in row] for row in (head, *rows)
+        ]
 
     def __repr__(self) -> str:
         widths = [max(map(len, column)) for column in zip(*self.lines, strict=True)]
         return "\n".join(
-            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in self.lines
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+            for line in self.lines
         )
 
     def _repr_html_(self) -> str:

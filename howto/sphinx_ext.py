@@ -45,7 +45,9 @@ class Snippet(LiteralInclude):
         code = next(block.findall(nodes.literal_block))
         code["testnodetype"], code["groups"] = "testcode", [path.stem]
         text = "\n".join(self.content)
-        output = nodes.literal_block(text, text, testnodetype="testoutput", groups=[path.stem], options={}, language="none")
+        output = nodes.literal_block(
+            text, text, testnodetype="testoutput", groups=[path.stem], options={}, language="none"
+        )
         self.set_source_info(output)
         return [shown, nodes.caption("", "It prints"), output]
 
@@ -64,8 +66,8 @@ class VerifiedPanel(SphinxDirective):
             ("With", ", ".join(f"{name} {version}" for name, version in record["versions"].items())),
             ("Weights", weights),
         ]
-        facts += [(path, f"sha256 {digest}") for path, digest in record["snippets"].items()]
-        checks = [(check["name"], check["expected"], check["measured"]) for check in record["checks"]]
+        facts += [([f"snippets/{path}"], [f"sha256 {digest}"]) for path, digest in record["snippets"].items()]
+        checks = [(check["name"], [check["expected"]], [check["measured"]]) for check in record["checks"]]
         section = nodes.section("", nodes.title("", "Verified"), ids=["verified"], classes=["howto-verified"])
         section += table(("", "When this page was built"), facts)
         section += table(("Check", "Expected", "Measured"), checks)
@@ -106,7 +108,7 @@ def setup(app: Sphinx) -> dict:
 
 
 def before_page(gallery_conf: dict, script: str, when: str) -> None:
-    """sphinx-gallery's ``reset_modules``: say which page runs and for how long, keep noise and figures' style off it."""
+    """sphinx-gallery's ``reset_modules``: say which page runs and for how long; keep noise off it, style figures."""
     topic = Path(script).stem.removeprefix("plot_")
     progress = sys.__stderr__
     if when == "before":
@@ -146,7 +148,9 @@ def forget_stale(app: Sphinx) -> None:
     os.environ["HOWTO_RECORDS"] = str(files.records(stacks.current()))
     for topic in files.topics(stack.family):
         if not files.script(stack.family, topic).exists():
-            raise HowtoError(f"snippets/{stack.family}/{topic} has no gallery script; write {files.script(stack.family, topic)}")
+            raise HowtoError(
+                f"snippets/{stack.family}/{topic} has no gallery script; write {files.script(stack.family, topic)}"
+            )
         parts = changed(stack, topic)
         if parts and app.builder.name == "html":
             _mark(app, topic).unlink(missing_ok=True)
@@ -188,7 +192,9 @@ def publish_records(app: Sphinx, error: Exception | None) -> None:
     if error is None and app.builder.name == "html":
         stack = stacks.current()
         found = [read_record(topic, app.env) for topic in files.topics(stack.family)]
-        write_json(Path(app.outdir, "verified.json"), {"stack": stack.name, "records": [item for item in found if item]})
+        write_json(
+            Path(app.outdir, "verified.json"), {"stack": stack.name, "records": [item for item in found if item]}
+        )
 
 
 def read_record(topic: str, env) -> dict | None:
@@ -201,13 +207,17 @@ def read_record(topic: str, env) -> dict | None:
 
 
 def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> nodes.table:
-    """A table of plain text that scrolls by itself where it is too wide."""
+    """A table that scrolls by itself where it is too wide. A cell is text, or a list of one text that is code."""
     group = nodes.tgroup("", *[nodes.colspec(colwidth=1) for _ in head], cols=len(head))
     for part, lines in ((nodes.thead(), [head]), (nodes.tbody(), rows)):
         for line in lines:
-            part += nodes.row("", *[nodes.entry("", nodes.paragraph("", cell)) for cell in line])
+            part += nodes.row("", *[nodes.entry("", nodes.paragraph("", "", *_cell(cell))) for cell in line])
         group += part
     return nodes.table("", group, classes=["colwidths-auto"])
+
+
+def _cell(content: str | list[str]) -> list[nodes.Node]:
+    return [nodes.Text(content)] if isinstance(content, str) else [nodes.literal("", content[0])]
 
 
 def _mark(app: Sphinx, topic: str) -> Path:

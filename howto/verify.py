@@ -64,7 +64,9 @@ def execute(script: Path) -> str:
     except HowtoError as error:
         return str(error)
     except Exception as error:
-        (line,) = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(script)][-1:]
+        (line,) = [
+            frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(script)
+        ][-1:]
         last = traceback.format_exception_only(type(error), error)
         return f"{script.name}:{line}: {''.join(last).strip()}"
     finally:

@@ -31,8 +31,8 @@ from howto.stacks import ROOT
 class Workspace:
     """An MMDetection checkout, as far as a snippet can tell, with one how-to's files under ``configs/``.
 
-    It has the stock ``configs/`` and ``tools/`` of the installed mmdet and a COCO in ``data/coco/`` (a small one, unless
-    ``HOWTO_COCO`` names the real one), so every ``_base_`` and ``data_root`` resolves with nothing rewritten.
+    It has the stock ``configs/`` and ``tools/`` of the installed mmdet and a COCO in ``data/coco/`` (a small one,
+    unless ``HOWTO_COCO`` names the real one), so every ``_base_`` and ``data_root`` resolves with nothing rewritten.
 
     Args:
         topic: Name of the how-to, a folder of ``snippets/<family>/``.
@@ -53,8 +53,16 @@ class Workspace:
         self.record = Record(
             topic, stack.name, snippets, device=device.describe(self.device), versions=installed_versions()
         )
-        self.check = self.record.check
         self._started = time.perf_counter()
+
+    def check(self, name: str, measured: object, expected: object = None, *, at_most: float | None = None) -> None:
+        """Record that `measured` equals `expected`, or is no larger than `at_most`, and print it.
+
+        Raises:
+            CheckFailed: If it does not.
+        """
+        self._measure()
+        self.record.check(name, measured, expected, at_most=at_most)
 
     def config(self, name: str):
         """The config `name` of this how-to, or any path below ``configs/``, as an ``mmcv.Config``, unchanged.
@@ -98,7 +106,7 @@ class Workspace:
         return variant.name
 
     def build(self, cfg):
-        """The detector of `cfg` with its initial weights loaded, as ``tools/train.py`` builds it, in evaluation mode."""
+        """The detector of `cfg` with its initial weights, as ``tools/train.py`` builds it, in evaluation mode."""
         with self._inside(cfg), quiet():
             from mmdet.models import build_detector
 
@@ -144,7 +152,9 @@ class Workspace:
         """Context in which the working directory is this checkout and what its files register is registered."""
         return self._inside()
 
-    def train(self, name: str, epochs: int = 1, evaluate: bool = True, resume_from: Path | None = None, **changes) -> Run:
+    def train(
+        self, name: str, epochs: int = 1, evaluate: bool = True, resume_from: Path | None = None, **changes
+    ) -> Run:
         """Train the config `name` by mmdet's own training API and say what happened.
 
         Args:
@@ -155,7 +165,7 @@ class Workspace:
             **changes: More overrides, with ``__`` for the dot: ``model__backbone__depth=18``.
 
         Raises:
-            HowtoError: If a snippet cannot be loaded; what training itself raises is passed on, with the snippet's line.
+            HowtoError: If a snippet cannot be loaded. What training raises is passed on, with the snippet's line.
         """
         cfg = self.config(name)
         changes = {**fit.overrides(cfg, self.device, epochs), **_dotted(changes)}
@@ -188,26 +198,27 @@ class Workspace:
                 model.CLASSES = dataset.CLASSES
                 cfg.checkpoint_config.meta = dict(CLASSES=dataset.CLASSES)
                 train_detector(model, [dataset], cfg, validate=evaluate, timestamp="run", meta=dict(seed=0))
-        self._measure()
         return Run(cfg, model, observer, log.getvalue())
 
     def train_in_two_processes(self, names: list[str], epochs: int, **changes) -> list[dict[str, float]]:
         """Train each config of `names` in two processes on the CPU that average their gradients (DDP, gloo).
 
         Returns:
-            For each config, by stage, the largest absolute difference of any weight between the two processes at the end.
+            For each config, by stage, the largest absolute difference of any weight between the two at the end.
         """
         reports, configs = [], []
         for name in names:
             cfg = self.config(name)
             cfg.merge_from_dict({**fit.overrides(cfg, "cpu", epochs), **_dotted(changes)})
-            self.record.weights |= weights.provide(cfg, self.root / ".torch")
+            self._provide(cfg)
             configs.append(self.root / "work_dirs" / f"{Path(name).stem}_two_processes.py")
             configs[-1].parent.mkdir(exist_ok=True)
             cfg.dump(str(configs[-1]))
             reports.append(configs[-1].with_suffix(".json"))
         start = f"{sys.executable} -m torch.distributed.run --standalone --nproc_per_node=2 -m howto.distributed"
-        self._run([*start.split(), *map(str, configs)], {"CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": f"{self.root}:{ROOT}"})
+        self._run(
+            [*start.split(), *map(str, configs)], {"CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": f"{self.root}:{ROOT}"}
+        )
         return [json.loads(report.read_text()) for report in reports]
 
     def detect(self, model, cfg, photograph: Path):
@@ -221,7 +232,9 @@ class Workspace:
             return inference_detector(model, str(photograph))
 
     def shell(self, command: str, succeeds: bool = True) -> str:
-        """Run `command` in this checkout in a fresh process, as a reader would, and return what it printed, errors if it fails.
+        """Run `command` in this checkout in a fresh process, as a reader would; return what it printed.
+
+        What it wrote to its error stream follows if it fails.
 
         ``{fit}`` in `command` stands for the overrides that fit its config to this machine.
 
@@ -236,7 +249,7 @@ class Workspace:
             at = words.index("{fit}")
             cfg = self.config(name)
             words[at : at + 1] = ["--cfg-options", *fit.as_options(fit.overrides(cfg, self.device, 1))]
-            weights.provide(cfg, self.root / ".torch")
+            self._provide(cfg)
         print("$ " + command.replace(" {fit}", ""))
         if words[0] == "python":
             words[0] = sys.executable
@@ -298,13 +311,15 @@ class Workspace:
             import torch
             from mmcv.utils import import_modules_from_strings
         if self.device == "cpu":
-            # Images this small gain 20 % from a second thread, and lose a factor of 7 when something else needs its core.
+            # Images this small gain 20 % from a second thread, and lose a factor of 7 if its core is not free.
             torch.set_num_threads(1)
         for name in ("mmcv", "mmdet", "mmcls"):
-            logging.getLogger(name).propagate = False  # they have handlers of their own; the caller's would write it twice
+            logging.getLogger(
+                name
+            ).propagate = False  # they have handlers of their own; the caller's would write it twice
         with isolated(self.root), self._naming_snippets():
             if cfg is not None:
-                self.record.weights |= weights.provide(cfg, self.root / ".torch")
+                self._provide(cfg)
                 os.environ["TORCH_HOME"] = str(self.root / ".torch")
                 if cfg.get("custom_imports"):
                     import_modules_from_strings(**cfg.custom_imports)
@@ -324,12 +339,20 @@ class Workspace:
                     break
             raise
 
+    def _provide(self, cfg) -> None:
+        """Put the checkpoints of `cfg` in place, and say so where one is a stand-in."""
+        for name, kind in weights.provide(cfg, self.root / ".torch").items():
+            if kind == "stand-in" and name not in self.record.weights:
+                print(f"stand-in weights: {name}")
+            self.record.weights[name] = kind
+
     def _path(self, name: str) -> Path:
         path = self.root / "configs" / self.topic / name
         if not path.exists():
             path = self.root / "configs" / name
         if not path.exists():
-            raise HowtoError(f"{self.topic} has no file {name}; it has {', '.join(sorted(os.listdir(self.source)))}")
+            names = ", ".join(sorted(path.name for path in self.source.iterdir()))
+            raise HowtoError(f"{self.topic} has no file {name}; it has {names}")
         return path
 
     def _shown(self, path: Path) -> str:
@@ -343,7 +366,9 @@ class Workspace:
         try:
             compile(path.read_text(), str(path), "exec")
         except SyntaxError as error:
-            raise HowtoError(f"{self._shown(path)}:{error.lineno}: syntax error: {error.msg}; mend that line") from error
+            raise HowtoError(
+                f"{self._shown(path)}:{error.lineno}: syntax error: {error.msg}; mend that line"
+            ) from error
 
     def _measure(self) -> None:
         if self.device == "cuda":
@@ -354,7 +379,6 @@ class Workspace:
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
         self.record.peak_memory_mib = round(peak)
         self.record.seconds = round(time.perf_counter() - self._started, 1)
-        self.record.save()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,8 +2,9 @@
 How do I use a backbone from MMClassification?
 ==============================================
 
-Write its class with the prefix ``mmcls.``, drop the old backbone's keys with ``_delete_``, and give the neck the new
-channels. Nothing in MMDetection is edited. Here RetinaNet gets a MobileNetV3 small in place of its ResNet-50.
+Write its class with the prefix ``mmcls.``, drop the old backbone's keys with
+``_delete_``, and give the neck the new channels. Nothing in MMDetection is edited. Here
+RetinaNet gets a MobileNetV3 small in place of its ResNet-50.
 """
 
 # %%
@@ -18,37 +19,51 @@ channels. Nothing in MMDetection is edited. Here RetinaNet gets a MobileNetV3 sm
 # %%
 # What the config becomes
 # -----------------------
-# A ``Workspace`` is an MMDetection checkout with a small COCO in it; the file above lies in it unchanged. Without
-# ``_delete_`` the ResNet's ``depth``, ``norm_cfg`` and so on would still be among the backbone's keys.
+# A ``Workspace`` is an MMDetection checkout with a small COCO in it; the file above
+# lies in it unchanged. Without ``_delete_`` the ResNet's ``depth``, ``norm_cfg`` and so
+# on would still be among the backbone's keys.
 from howto import Workspace
 
 checkout = Workspace("mmcls_backbone")
 config = "retinanet_mobilenet_v3_small_fpn_1x_coco.py"
 cfg = checkout.config(config)
-checkout.check("keys of the backbone", sorted(cfg.model.backbone), ["arch", "init_cfg", "out_indices", "type"])
+checkout.check(
+    "keys of the backbone",
+    sorted(cfg.model.backbone),
+    ["arch", "init_cfg", "out_indices", "type"],
+)
 
 # %%
 # The prefix sends the registry to MMClassification, where the class is looked up.
 model = checkout.build(cfg)
 backbone = model.backbone
-checkout.check("module of the class", type(backbone).__module__, "mmcls.models.backbones.mobilenet_v3")
+checkout.check(
+    "module of the class",
+    type(backbone).__module__,
+    "mmcls.models.backbones.mobilenet_v3",
+)
 
 # %%
 # The channels belong to the levels
 # ---------------------------------
-# ``out_indices=(3, 8, 11)`` picks three levels. Their channels go into ``neck.in_channels`` in the same order; that the
-# strides double from level to level is what the neck relies on.
+# ``out_indices=(3, 8, 11)`` picks three levels. Their channels go into
+# ``neck.in_channels`` in the same order; that the strides double from level to level is
+# what the neck relies on.
 import cv2
 import torch
 
 photograph = cv2.imread(str(checkout.photograph()))[..., ::-1][:256, :256]
-image = torch.tensor(photograph.copy(), device=checkout.device).permute(2, 0, 1)[None] / 255
+image = (
+    torch.tensor(photograph.copy(), device=checkout.device).permute(2, 0, 1)[None] / 255
+)
 levels = backbone(image)
 
 channels = [level.shape[1] for level in levels]
 strides = [image.shape[-1] // level.shape[-1] for level in levels]
 checkout.check("channels of the levels", channels, [24, 48, 96])
-checkout.check("channels that the neck expects", list(cfg.model.neck.in_channels), channels)
+checkout.check(
+    "channels that the neck expects", list(cfg.model.neck.in_channels), channels
+)
 checkout.check("strides of the levels, in pixels", strides, [8, 16, 32])
 
 # %%
@@ -59,47 +74,70 @@ figure = draw_levels(photograph, levels, strides)
 # %%
 # Every weight is the checkpoint's
 # --------------------------------
-# A classifier's checkpoint names its tensors ``backbone.…``. ``prefix='backbone.'`` keeps those and takes the prefix off,
-# so that they fit. Compare them all: a tensor that does not fit is skipped without an error.
+# A classifier's checkpoint names its tensors ``backbone.…``. ``prefix='backbone.'``
+# keeps those and takes the prefix off, so that they fit. Compare them all: a tensor
+# that does not fit is skipped without an error.
 checkpoint = checkout.checkpoint("mobilenet_v3_small-8427ecf0.pth")
-expected = {key.removeprefix("backbone."): value for key, value in checkpoint.items() if key.startswith("backbone.")}
+expected = {
+    key.removeprefix("backbone."): value
+    for key, value in checkpoint.items()
+    if key.startswith("backbone.")
+}
 loaded = backbone.state_dict()
-checkout.check("tensors that the checkpoint lacks", sorted(set(loaded) - set(expected)), [])
-equal = [key for key, value in loaded.items() if torch.equal(value.cpu(), expected[key])]
+checkout.check(
+    "tensors that the checkpoint lacks", sorted(set(loaded) - set(expected)), []
+)
+equal = [
+    key for key, value in loaded.items() if torch.equal(value.cpu(), expected[key])
+]
 checkout.check("tensors equal to the checkpoint's", len(equal), len(loaded))
 
 # %%
 # It trains
 # ---------
-# Two epochs on the small COCO, each followed by an evaluation, as ``tools/train.py`` would run them. The options
-# fit the config to the machine that built this page.
+# Two epochs on the small COCO, each followed by an evaluation, as ``tools/train.py``
+# would run them. The options fit the config to the machine that built this page.
 import math
 
 run = checkout.train(config, epochs=2)
 checkout.check("every loss is finite", all(map(math.isfinite, run.losses)), True)
-checkout.check("the backbone's weights moved in each epoch", run.trains("backbone"), [True, True])
+checkout.check(
+    "the backbone's weights moved in each epoch", run.trains("backbone"), [True, True]
+)
 checkout.check("evaluations", run.evaluations, 2)
 
 # %%
 # The trained detector answers with one array of boxes for each of COCO's 80 classes.
 detections = checkout.detect(run.model, run.cfg, checkout.photograph())
 checkout.check("classes in the answer", len(detections), 80)
-checkout.check("numbers for a box: x1, y1, x2, y2, score", {boxes.shape[1] for boxes in detections}, {5})
+checkout.check(
+    "numbers for a box: x1, y1, x2, y2, score",
+    {boxes.shape[1] for boxes in detections},
+    {5},
+)
 
 # %%
 # What it saves
 # -------------
-# The same detector with its ResNet-50, both on a 320 × 320 image: parameters, multiply-adds as MMCV counts them, and the
-# median time of five passes on the device that built this page.
+# The same detector with its ResNet-50, both on a 320 × 320 image: parameters,
+# multiply-adds as MMCV counts them, and the median time of five passes on the device
+# that built this page.
 from howto.measure import cost
 from howto.show import Table
 
 stock = checkout.build(checkout.config("retinanet/retinanet_r50_fpn_1x_coco.py"))
-rows = [("ResNet-50", *cost(stock, size=320)), ("MobileNetV3 small", *cost(model, size=320))]
+rows = [
+    ("ResNet-50", *cost(stock, size=320)),
+    ("MobileNetV3 small", *cost(model, size=320)),
+]
 Table(("Backbone", "Parameters (M)", "Backbone alone (M)", "GFLOPs", "Time (ms)"), rows)
 
 # %%
-checkout.check("MobileNetV3 needs fewer multiply-adds than ResNet-50", rows[1][3] < rows[0][3], True)
+checkout.check(
+    "MobileNetV3 needs fewer multiply-adds than ResNet-50",
+    rows[1][3] < rows[0][3],
+    True,
+)
 
 # %%
 # Pitfall: the prefix does not match
@@ -107,24 +145,31 @@ checkout.check("MobileNetV3 needs fewer multiply-adds than ResNet-50", rows[1][3
 # A prefix that occurs in no key stops the run.
 variant = checkout.edit(config, {"prefix='backbone.'": "prefix='model.'"})
 failure = checkout.fails(checkout.build, checkout.config(variant))
-checkout.check("error", failure.message, "AssertionError: model. is not in the pretrained model")
+checkout.check(
+    "error", failure.message, "AssertionError: model. is not in the pretrained model"
+)
 
 # %%
-# No prefix at all is worse: the run goes on, and not one convolution is the checkpoint's.
+# No prefix at all is worse: the run goes on, and not one convolution is the
+# checkpoint's.
 variant = checkout.edit(config, {", prefix='backbone.'": ""})
 untouched = checkout.build(checkout.config(variant)).backbone.state_dict()
 convolutions = [key for key, value in untouched.items() if value.ndim == 4]
-equal = [key for key in convolutions if torch.equal(untouched[key].cpu(), expected[key])]
+equal = [
+    key for key in convolutions if torch.equal(untouched[key].cpu(), expected[key])
+]
 checkout.check("convolutions equal to the checkpoint's", len(equal), 0)
 
 # %%
 # Pitfall: ``custom_imports`` is left out
 # ---------------------------------------
-# Nobody imports MMClassification then, and no registry goes by the name ``mmcls``. MMCV says so in words that lead
-# nobody to the cause.
+# Nobody imports MMClassification then, and no registry goes by the name ``mmcls``. MMCV
+# says so in words that lead nobody to the cause.
 line = "custom_imports = dict(imports=['mmcls.models'], allow_failed_imports=False)\n"
 variant = checkout.edit(config, {line: ""})
-output = checkout.shell(f"python tools/train.py configs/mmcls_backbone/{variant} {{fit}}", succeeds=False)
+output = checkout.shell(
+    f"python tools/train.py configs/mmcls_backbone/{variant} {{fit}}", succeeds=False
+)
 message = "AttributeError: RetinaNet: 'NoneType' object has no attribute 'parent'"
 checkout.check("last line that it prints", output.splitlines()[-1], message)
 
@@ -132,6 +177,12 @@ checkout.check("last line that it prints", output.splitlines()[-1], message)
 # Pitfall: ``in_channels`` do not match
 # -------------------------------------
 # The detector builds, and stops at the first image.
-variant = checkout.edit(config, {"in_channels=[24, 48, 96]": "in_channels=[16, 24, 48]"})
+variant = checkout.edit(
+    config, {"in_channels=[24, 48, 96]": "in_channels=[16, 24, 48]"}
+)
 failure = checkout.fails(checkout.train, variant)
-checkout.check("what it says", "to have 16 channels, but got 24 channels instead" in failure.message, True)
+checkout.check(
+    "what it says",
+    "to have 16 channels, but got 24 channels instead" in failure.message,
+    True,
+)

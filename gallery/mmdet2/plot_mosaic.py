@@ -2,8 +2,9 @@
 How do I train with Mosaic?
 ===========================
 
-Mosaic needs four images at once, so the dataset is wrapped in ``MultiImageMixDataset``, which hands them to it. A config of
-your own on top of the stock one does it; no file of MMDetection is edited.
+Mosaic needs four images at once, so the dataset is wrapped in ``MultiImageMixDataset``,
+which hands them to it. A config of your own on top of the stock one does it; no file of
+MMDetection is edited.
 """
 
 # %%
@@ -18,11 +19,11 @@ your own on top of the stock one does it; no file of MMDetection is edited.
 # %%
 # Four images become one
 # ----------------------
-# A ``Workspace`` is an MMDetection checkout with a small COCO in it; the file above lies in it unchanged. Here are the
-# pipeline's first two steps at the config's full size, with random numbers that draw four different photographs, one of them
-# without any object, and leave every object in sight. ``mixed`` keeps what each step made.
+# A ``Workspace`` is an MMDetection checkout with a small COCO in it; the file above
+# lies in it unchanged. Here are the pipeline's first two steps at the config's full
+# size, with random numbers that draw four different photographs, one of them without
+# any object, and leave every object in sight. ``mixed`` keeps what each step made.
 import matplotlib.pyplot as plt
-
 from howto import Workspace
 from howto.mosaic import first_seed, mixed, sources
 from howto.show import draw_boxes
@@ -39,87 +40,141 @@ with checkout.inside():
 
 # %%
 figure, axes = plt.subplots(1, 4, figsize=(9, 2.2))
-for axis, name, image in zip(axes, ("top left", "top right", "bottom left", "bottom right"), four, strict=True):
-    draw_boxes(axis, image["img"], image["gt_bboxes"], image["gt_labels"], dataset.CLASSES, name)
+for axis, name, image in zip(
+    axes, ("top left", "top right", "bottom left", "bottom right"), four, strict=True
+):
+    draw_boxes(
+        axis,
+        image["img"],
+        image["gt_bboxes"],
+        image["gt_labels"],
+        dataset.CLASSES,
+        name,
+    )
 
 # %%
-# They meet in a point drawn at random, each scaled to fit 1333 × 800 and cut at the border. The canvas is twice as high and
-# twice as wide as ``img_scale``; grey is padding.
+# They meet in a point drawn at random, each scaled to fit 1333 × 800 and cut at the
+# border. The canvas is twice as high and twice as wide as ``img_scale``; grey is
+# padding.
+# sphinx_gallery_thumbnail_number = 2
 figure, axes = plt.subplots(1, 2, figsize=(9, 3))
-draw_boxes(axes[0], mosaic["img"], mosaic["gt_bboxes"], mosaic["gt_labels"], dataset.CLASSES, "after Mosaic")
-draw_boxes(axes[1], affine["img"], affine["gt_bboxes"], affine["gt_labels"], dataset.CLASSES, "after RandomAffine")
+draw_boxes(
+    axes[0],
+    mosaic["img"],
+    mosaic["gt_bboxes"],
+    mosaic["gt_labels"],
+    dataset.CLASSES,
+    "after Mosaic",
+)
+draw_boxes(
+    axes[1],
+    affine["img"],
+    affine["gt_bboxes"],
+    affine["gt_labels"],
+    dataset.CLASSES,
+    "after RandomAffine",
+)
 
 # %%
-checkout.check("canvas after Mosaic: height, width", mosaic["img"].shape[:2], (1600, 2666))
-checkout.check("image after RandomAffine: height, width", affine["img"].shape[:2], (800, 1332))
+checkout.check(
+    "canvas after Mosaic: height, width", mosaic["img"].shape[:2], (1600, 2666)
+)
+checkout.check(
+    "image after RandomAffine: height, width", affine["img"].shape[:2], (800, 1332)
+)
 
 # %%
 # Every box is still on its object
 # --------------------------------
-# Checked without trusting Mosaic's own arithmetic: each source image is painted black but for one box, in white. The same
-# draw of random numbers then moves the white as it moved the photograph, and what is white afterwards has to be the box.
+# Checked without trusting Mosaic's own arithmetic: each source image is painted black
+# but for one box, in white. The same draw of random numbers then moves the white as it
+# moved the photograph, and what is white afterwards has to be the box.
 from howto.mosaic import distance, painted_boxes
 
 with checkout.inside():
     tracked = painted_boxes(dataset, index=0, seed=seed)
 
-for name, result, paint in zip(("Mosaic", "RandomAffine"), (mosaic, affine), tracked, strict=True):
+for name, result, paint in zip(
+    ("Mosaic", "RandomAffine"), (mosaic, affine), tracked, strict=True
+):
     image, boxes = result["img"], result["gt_bboxes"]
-    checkout.check(f"labels after {name}", list(result["gt_labels"]), [label for label, edges in paint])
-    worst = max(distance(box, edges, image) for box, (_, edges) in zip(boxes, paint, strict=True))
+    checkout.check(
+        f"labels after {name}",
+        list(result["gt_labels"]),
+        [label for label, edges in paint],
+    )
+    worst = max(
+        distance(box, edges, image)
+        for box, (_, edges) in zip(boxes, paint, strict=True)
+    )
     checkout.check(f"pixels between box and paint after {name}", worst, at_most=3)
     size = image.shape[1], image.shape[0]
     inside = (boxes >= 0).all() and (boxes.reshape(-1, 2) <= size).all()
     checkout.check(f"all boxes after {name} are inside the image", bool(inside), True)
 
 # %%
-# All four images are in the canvas. One of them shows nothing that COCO has a name for: ``filter_empty_gt=False`` lets such
-# images take part.
+# All four images are in the canvas. One of them shows nothing that COCO has a name for:
+# ``filter_empty_gt=False`` lets such images take part.
 from howto.mosaic import images_shown
 
 with checkout.inside():
     checkout.check("images in the canvas", images_shown(dataset, index=0, seed=seed), 4)
-checkout.check("fewest boxes in one of them", min(len(image["gt_bboxes"]) for image in four), 0)
+checkout.check(
+    "fewest boxes in one of them", min(len(image["gt_bboxes"]) for image in four), 0
+)
 
 # %%
 # It trains
 # ---------
-# Two epochs on the small COCO, each followed by an evaluation; the options fit the config to the machine that built this
-# page. Every image takes part, those without objects as well.
+# Two epochs on the small COCO, each followed by an evaluation; the options fit the
+# config to the machine that built this page. Every image takes part, those without
+# objects as well.
 import math
 
 run = checkout.train(config, epochs=2)
 images = checkout.annotations("train")["images"]
 checkout.check("images that take part", len(dataset), len(images))
 checkout.check("every loss is finite", all(map(math.isfinite, run.losses)), True)
-checkout.check("weights of the box head moved in each epoch", run.trains("roi_head"), [True, True])
+checkout.check(
+    "weights of the box head moved in each epoch", run.trains("roi_head"), [True, True]
+)
 checkout.check("evaluations", run.evaluations, 2)
 
 # %%
 # Pitfall: ``img_scale`` the other way round
 # ------------------------------------------
-# Everywhere else in MMDetection 2.x ``img_scale`` is (width, height); for Mosaic it is (height, width). The published
-# tutorial has (1333, 800), and trains on portrait images.
+# Everywhere else in MMDetection 2.x ``img_scale`` is (width, height); for Mosaic it is
+# (height, width). The published tutorial has (1333, 800), and trains on portrait
+# images.
 variant = checkout.edit(config, {"img_scale = (800, 1333)": "img_scale = (1333, 800)"})
 with checkout.inside():
     _, portrait = mixed(checkout.dataset(checkout.config(variant)), index=0, seed=seed)
-checkout.check("image after RandomAffine: height, width", portrait["img"].shape[:2], (1332, 800))
+checkout.check(
+    "image after RandomAffine: height, width", portrait["img"].shape[:2], (1332, 800)
+)
 
 # %%
 # Pitfall: Mosaic without the wrapper
 # -----------------------------------
-# In the pipeline of a plain ``CocoDataset`` there are no other images to mix. Mosaic stops with an assertion that gives no
-# reason.
+# In the pipeline of a plain ``CocoDataset`` there are no other images to mix. Mosaic
+# stops with an assertion that gives no reason.
 plain = "data = dict(train=dict(pipeline=[*train_dataset['dataset']['pipeline'], *train_pipeline]))"
 variant = checkout.edit(config, {"data = dict(train=train_dataset)": plain})
 failure = checkout.fails(checkout.train, variant)
-checkout.check("line that raised the error", failure.line, "assert 'mix_results' in results")
+checkout.check(
+    "line that raised the error", failure.line, "assert 'mix_results' in results"
+)
 
 # %%
 # Pitfall: no negative border
 # ---------------------------
-# RandomAffine then leaves the image as large as the canvas: four times the pixels to train on.
-variant = checkout.edit(config, {"border=(-img_scale[0] // 2, -img_scale[1] // 2)": "border=(0, 0)"})
+# RandomAffine then leaves the image as large as the canvas: four times the pixels to
+# train on.
+variant = checkout.edit(
+    config, {"border=(-img_scale[0] // 2, -img_scale[1] // 2)": "border=(0, 0)"}
+)
 with checkout.inside():
     _, large = mixed(checkout.dataset(checkout.config(variant)), index=0, seed=seed)
-checkout.check("image after RandomAffine: height, width", large["img"].shape[:2], (1600, 2666))
+checkout.check(
+    "image after RandomAffine: height, width", large["img"].shape[:2], (1600, 2666)
+)

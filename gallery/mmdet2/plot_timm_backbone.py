@@ -2,8 +2,8 @@
 How do I use a backbone from timm?
 ==================================
 
-Through ``mmcls.TIMMBackbone``: name the timm model, ask for its features only, and give the neck the channels of the
-levels you pick. Here RetinaNet gets an EfficientNet-B1.
+Through ``mmcls.TIMMBackbone``: name the timm model, ask for its features only, and give
+the neck the channels of the levels you pick. Here RetinaNet gets an EfficientNet-B1.
 """
 
 # %%
@@ -19,8 +19,8 @@ levels you pick. Here RetinaNet gets an EfficientNet-B1.
 # %%
 # What the config becomes
 # -----------------------
-# ``mmcls.TIMMBackbone`` is MMClassification's wrapper: ``mmcls`` names where the class is registered, and every other key
-# goes on to ``timm.create_model``.
+# ``mmcls.TIMMBackbone`` is MMClassification's wrapper: ``mmcls`` names where the class
+# is registered, and every other key goes on to ``timm.create_model``.
 from howto import Workspace
 
 checkout = Workspace("timm_backbone")
@@ -32,24 +32,37 @@ checkout.check("keys of the backbone", sorted(cfg.model.backbone), keys)
 # %%
 model = checkout.build(cfg)
 backbone = model.backbone
-checkout.check("module of the wrapper", type(backbone).__module__, "mmcls.models.backbones.timm_backbone")
-checkout.check("module of what it wraps", type(backbone.timm_model).__module__, "timm.models.efficientnet")
+checkout.check(
+    "module of the wrapper",
+    type(backbone).__module__,
+    "mmcls.models.backbones.timm_backbone",
+)
+checkout.check(
+    "module of what it wraps",
+    type(backbone.timm_model).__module__,
+    "timm.models.efficientnet",
+)
 
 # %%
 # The channels belong to the levels
 # ---------------------------------
-# timm numbers the levels from 0, at stride 2; ``out_indices=(1, 2, 3, 4)`` are those at strides 4 to 32.
+# timm numbers the levels from 0, at stride 2; ``out_indices=(1, 2, 3, 4)`` are those at
+# strides 4 to 32.
 import cv2
 import torch
 
 photograph = cv2.imread(str(checkout.photograph()))[..., ::-1][:256, :256]
-image = torch.tensor(photograph.copy(), device=checkout.device).permute(2, 0, 1)[None] / 255
+image = (
+    torch.tensor(photograph.copy(), device=checkout.device).permute(2, 0, 1)[None] / 255
+)
 levels = backbone(image)
 
 channels = [level.shape[1] for level in levels]
 strides = [image.shape[-1] // level.shape[-1] for level in levels]
 checkout.check("channels of the levels", channels, [24, 40, 112, 320])
-checkout.check("channels that the neck expects", list(cfg.model.neck.in_channels), channels)
+checkout.check(
+    "channels that the neck expects", list(cfg.model.neck.in_channels), channels
+)
 checkout.check("strides of the levels, in pixels", strides, [4, 8, 16, 32])
 
 # %%
@@ -60,30 +73,41 @@ figure = draw_levels(photograph, levels, strides)
 # %%
 # ``pretrained=True`` is honoured
 # -------------------------------
-# timm loads its own checkpoint while the backbone is built, and ``init_weights`` leaves it alone.
+# timm loads its own checkpoint while the backbone is built, and ``init_weights`` leaves
+# it alone.
 checkpoint = checkout.checkpoint("efficientnet_b1-533bc792.pth")
 loaded = backbone.timm_model.state_dict()
-checkout.check("tensors that the checkpoint lacks", sorted(set(loaded) - set(checkpoint)), [])
-equal = [key for key, value in loaded.items() if torch.equal(value.cpu(), checkpoint[key])]
+checkout.check(
+    "tensors that the checkpoint lacks", sorted(set(loaded) - set(checkpoint)), []
+)
+equal = [
+    key for key, value in loaded.items() if torch.equal(value.cpu(), checkpoint[key])
+]
 checkout.check("tensors equal to the checkpoint's", len(equal), len(loaded))
 
 # %%
 # It trains, with the optimizer of the config
 # -------------------------------------------
-# Two epochs on the small COCO, each followed by an evaluation. The stock schedule's learning rate is 0.02; what arrives
-# in the optimizer is the snippet's.
+# Two epochs on the small COCO, each followed by an evaluation. The stock schedule's
+# learning rate is 0.02; what arrives in the optimizer is the snippet's.
 import math
 
 run = checkout.train(config, epochs=2)
 checkout.check("every loss is finite", all(map(math.isfinite, run.losses)), True)
-checkout.check("the backbone's weights moved in each epoch", run.trains("backbone"), [True, True])
+checkout.check(
+    "the backbone's weights moved in each epoch", run.trains("backbone"), [True, True]
+)
 checkout.check("evaluations", run.evaluations, 2)
 
 # %%
 group = run.optimizer.param_groups[0]
 settings = {key: group[key] for key in ("initial_lr", "momentum", "weight_decay")}
 checkout.check("class of the optimizer", type(run.optimizer).__name__, "SGD")
-checkout.check("its settings", settings, {"initial_lr": 0.01, "momentum": 0.9, "weight_decay": 0.0001})
+checkout.check(
+    "its settings",
+    settings,
+    {"initial_lr": 0.01, "momentum": 0.9, "weight_decay": 0.0001},
+)
 
 # %%
 detections = checkout.detect(run.model, run.cfg, checkout.photograph())
@@ -92,26 +116,51 @@ checkout.check("classes in the answer", len(detections), 80)
 # %%
 # Other timm models
 # -----------------
-# Each was built through the same wrapper with its last levels, and given an image; copy the channels into
-# ``neck.in_channels``. The parameters are the backbone's alone.
+# Each was built through the same wrapper with its last levels, and given an image; copy
+# the channels into ``neck.in_channels``. The parameters are the backbone's alone.
 from howto.measure import levels as measure
 from howto.measure import millions
 from howto.show import Table
 
 
 def row(name, out_indices):
-    keys = dict(type="mmcls.TIMMBackbone", model_name=name, features_only=True, out_indices=out_indices)
+    keys = dict(
+        type="mmcls.TIMMBackbone",
+        model_name=name,
+        features_only=True,
+        out_indices=out_indices,
+    )
     other = checkout.backbone(**keys)
     return name, out_indices, *measure(other, size=64), millions(other)
 
 
 # %%
-names = ("resnet18", "resnet50", "efficientnet_b0", "efficientnet_b3", "mobilenetv3_large_100", "regnety_008")
-rows = [row(name, (1, 2, 3, 4)) for name in names] + [row("convnext_tiny", (0, 1, 2, 3))]
-Table(("model_name", "out_indices", "in_channels of the neck", "Strides", "Parameters (M)"), rows)
+names = (
+    "resnet18",
+    "resnet50",
+    "efficientnet_b0",
+    "efficientnet_b3",
+    "mobilenetv3_large_100",
+    "regnety_008",
+)
+rows = [row(name, (1, 2, 3, 4)) for name in names] + [
+    row("convnext_tiny", (0, 1, 2, 3))
+]
+Table(
+    (
+        "model_name",
+        "out_indices",
+        "in_channels of the neck",
+        "Strides",
+        "Parameters (M)",
+    ),
+    rows,
+)
 
 # %%
-checkout.check("strides of every row", {tuple(line[3]) for line in rows}, {(4, 8, 16, 32)})
+checkout.check(
+    "strides of every row", {tuple(line[3]) for line in rows}, {(4, 8, 16, 32)}
+)
 
 # %%
 # Pitfall: ``features_only`` is left out
@@ -128,12 +177,23 @@ checkout.check("what it says", reason in failure.message, True)
 # It is a switch. For a file of your own, use ``checkpoint_path``.
 variant = checkout.edit(config, {"pretrained=True": "pretrained='efficientnet_b1.pth'"})
 failure = checkout.fails(checkout.build, checkout.config(variant))
-checkout.check("what it says", "pretrained must be bool, not str for model path" in failure.message, True)
+checkout.check(
+    "what it says",
+    "pretrained must be bool, not str for model path" in failure.message,
+    True,
+)
 
 # %%
 # Pitfall: the levels are counted from 1
 # --------------------------------------
-# ``(0, 1, 2, 3)`` starts one level too early: the detector builds, and stops at the first image.
-variant = checkout.edit(config, {"out_indices=(1, 2, 3, 4)": "out_indices=(0, 1, 2, 3)"})
+# ``(0, 1, 2, 3)`` starts one level too early: the detector builds, and stops at the
+# first image.
+variant = checkout.edit(
+    config, {"out_indices=(1, 2, 3, 4)": "out_indices=(0, 1, 2, 3)"}
+)
 failure = checkout.fails(checkout.train, variant)
-checkout.check("what it says", "to have 40 channels, but got 24 channels instead" in failure.message, True)
+checkout.check(
+    "what it says",
+    "to have 40 channels, but got 24 channels instead" in failure.message,
+    True,
+)

@@ -2,8 +2,9 @@
 How do I unfreeze the backbone after some epochs?
 =================================================
 
-A frozen backbone gives a new head a quiet start; later it should learn too. A hook lifts ``frozen_stages`` when the epoch
-has come. Two files do it, and nothing in MMDetection is edited.
+A frozen backbone gives a new head a quiet start; later it should learn too. A hook
+lifts ``frozen_stages`` when the epoch has come. Two files do it, and nothing in
+MMDetection is edited.
 """
 
 # %%
@@ -11,7 +12,8 @@ has come. Two files do it, and nothing in MMDetection is edited.
 #
 # .. snippet:: unfreeze_backbone/unfreeze_backbone_epoch_based_hook.py
 #
-# Put both at those places in your checkout. ``tools/train.py`` looks for modules beside itself, so name the checkout's root:
+# Put both at those places in your checkout. ``tools/train.py`` looks for modules beside
+# itself, so name the checkout's root:
 #
 # .. code-block:: console
 #
@@ -22,8 +24,9 @@ has come. Two files do it, and nothing in MMDetection is edited.
 # %%
 # Three epochs, and what each stage did
 # -------------------------------------
-# A ``Workspace`` is an MMDetection checkout with a small COCO in it; the files above lie in it unchanged. The run is
-# evaluated after each epoch, and ``trains`` asks of a stage whether its weights could move and did.
+# A ``Workspace`` is an MMDetection checkout with a small COCO in it; the files above
+# lie in it unchanged. The run is evaluated after each epoch, and ``trains`` asks of a
+# stage whether its weights could move and did.
 from howto import Workspace
 
 checkout = Workspace("unfreeze_backbone")
@@ -36,14 +39,19 @@ checkout.check("evaluations in between", run.evaluations, 3)
 
 # %%
 # The hook says what it did.
-print(next(line for line in run.log.splitlines() if "unfroze" in line).partition(" - INFO - ")[2])
+print(
+    next(line for line in run.log.splitlines() if "unfroze" in line).partition(
+        " - INFO - "
+    )[2]
+)
 
 # %%
 # The published hook unfreezes for one epoch
 # ------------------------------------------
-# It asks whether the epoch *is* ``unfreeze_epoch``, sets the stages to training one by one, and leaves ``frozen_stages`` as
-# it is. But ``ResNet.train()``, which every epoch begins with, freezes those stages again. These changes make the same of
-# the hook above.
+# It asks whether the epoch *is* ``unfreeze_epoch``, sets the stages to training one by
+# one, and leaves ``frozen_stages`` as it is. But ``ResNet.train()``, which every epoch
+# begins with, freezes those stages again. These changes make the same of the hook
+# above.
 hook = "unfreeze_backbone_epoch_based_hook"
 changes = {
     "runner.epoch < self": "runner.epoch != self",
@@ -61,29 +69,48 @@ checkout.check("layer1 trains", published.trains("layer1"), [False, True, False]
 from howto.show import draw_stages
 
 stages = ("stem", "layer1", "layer2", "layer3", "layer4")
-figure = draw_stages({"this page's hook": run, "unfreezing once only": published}, stages)
+figure = draw_stages(
+    {"this page's hook": run, "unfreezing once only": published}, stages
+)
 
 # %%
 # Batch norms stay as the config wants them
 # -----------------------------------------
-# ``norm_eval=True`` is the stock setting: batch norms keep the checkpoint's statistics. Unfreezing must not change that.
-# Their weights do train. The other hook puts those of the stages it unfreezes into training mode.
-norms = {stage: [epoch.norms_training[stage] for epoch in run.epochs.values()] for stage in ("stem", "layer1")}
-checkout.check("batch norms in training mode", norms, {"stem": [False] * 3, "layer1": [False] * 3})
-checkout.check("with the other hook, in epoch 1", published.epochs[1].norms_training["layer1"], True)
+# ``norm_eval=True`` is the stock setting: batch norms keep the checkpoint's statistics.
+# Unfreezing must not change that. Their weights do train. The other hook puts those of
+# the stages it unfreezes into training mode.
+norms = {
+    stage: [epoch.norms_training[stage] for epoch in run.epochs.values()]
+    for stage in ("stem", "layer1")
+}
+checkout.check(
+    "batch norms in training mode", norms, {"stem": [False] * 3, "layer1": [False] * 3}
+)
+checkout.check(
+    "with the other hook, in epoch 1",
+    published.epochs[1].norms_training["layer1"],
+    True,
+)
 
 # %%
-# The optimizer has known the frozen weights from the start; SGD gives them their momentum once they get gradients.
+# The optimizer has known the frozen weights from the start; SGD gives them their
+# momentum once they get gradients.
 state = run.optimizer.state
-with_momentum = [name for name, parameter in run.model.backbone.named_parameters() if "momentum_buffer" in state[parameter]]
+with_momentum = [
+    name
+    for name, parameter in run.model.backbone.named_parameters()
+    if "momentum_buffer" in state[parameter]
+]
 everything = [name for name, _ in run.model.backbone.named_parameters()]
-checkout.check("parameters of the backbone with momentum", len(with_momentum), len(everything))
+checkout.check(
+    "parameters of the backbone with momentum", len(with_momentum), len(everything)
+)
 
 # %%
 # A resumed run is unfrozen too
 # -----------------------------
-# Resuming builds the model anew, frozen. The hook asks whether the epoch has *passed*, so it unfreezes at once; a hook that
-# waits for the one epoch never does.
+# Resuming builds the model anew, frozen. The hook asks whether the epoch has *passed*,
+# so it unfreezes at once; a hook that waits for the one epoch never does.
 resumed = checkout.train(config, epochs=4, resume_from=run.checkpoint)
 checkout.check("epochs that ran", list(resumed.epochs), [3])
 checkout.check("layer1 trains", resumed.trains("layer1"), [True])
@@ -94,11 +121,14 @@ checkout.check("layer1 trains with the other hook", resumed.trains("layer1"), [F
 # %%
 # Several GPUs
 # ------------
-# DistributedDataParallel averages the gradients of the parameters that needed them when the model was wrapped. Those
-# unfrozen later are not among them: each process trains its own. The hook therefore wraps the model again. Here two
-# processes train a ResNet-18 on the CPU for two epochs, with and without that line; the numbers are the largest difference
-# between the two copies of any weight at the end.
-alone = checkout.edit(f"{hook}.py", {"runner.model = self.wrap_again(runner.model)": "pass"})
+# DistributedDataParallel averages the gradients of the parameters that needed them when
+# the model was wrapped. Those unfrozen later are not among them: each process trains
+# its own. The hook therefore wraps the model again. Here two processes train a
+# ResNet-18 on the CPU for two epochs, with and without that line; the numbers are the
+# largest difference between the two copies of any weight at the end.
+alone = checkout.edit(
+    f"{hook}.py", {"runner.model = self.wrap_again(runner.model)": "pass"}
+)
 variant = checkout.edit(config, {hook: alone.removesuffix(".py")})
 
 # %%
@@ -108,12 +138,17 @@ equal, apart = checkout.train_in_two_processes([config, variant], epochs=2, **sm
 for stage in ("stem", "layer1", "layer4"):
     checkout.check(f"difference in {stage}", equal[stage], 0.0)
 checkout.check("layer1 differs without wrapping again", apart["layer1"] > 0, True)
-checkout.check("difference in layer4, which trained when it was wrapped", apart["layer4"], 0.0)
+checkout.check(
+    "difference in layer4, which trained when it was wrapped", apart["layer4"], 0.0
+)
 
 # %%
 from howto.show import Table
 
-Table(("Stage", "Wrapped again", "Not wrapped again"), [(stage, equal[stage], apart[stage]) for stage in stages])
+Table(
+    ("Stage", "Wrapped again", "Not wrapped again"),
+    [(stage, equal[stage], apart[stage]) for stage in stages],
+)
 
 # %%
 # Pitfall: the hook is not imported
@@ -122,20 +157,37 @@ Table(("Stage", "Wrapped again", "Not wrapped again"), [(stage, equal[stage], ap
 lines = "custom_imports = dict(\n    imports=['configs.unfreeze_backbone.unfreeze_backbone_epoch_based_hook'],\n"
 variant = checkout.edit(config, {lines + "    allow_failed_imports=False)\n": ""})
 failure = checkout.fails(checkout.train, variant)
-checkout.check("what is missing", "UnfreezeBackboneEpochBasedHook is not in the hook registry" in failure.message, True)
+checkout.check(
+    "what is missing",
+    "UnfreezeBackboneEpochBasedHook is not in the hook registry" in failure.message,
+    True,
+)
 
 # %%
 # Pitfall: ``PYTHONPATH=.`` is left out
 # -------------------------------------
-output = checkout.shell(f"python tools/train.py configs/unfreeze_backbone/{config} {{fit}}", succeeds=False)
+output = checkout.shell(
+    f"python tools/train.py configs/unfreeze_backbone/{config} {{fit}}", succeeds=False
+)
 print(output.splitlines()[-1])
 checkout.check("what is missing", "No module named 'configs'" in output, True)
 
 # %%
 # Pitfall: the backbone is no ResNet
 # ----------------------------------
-# The stages have the names that MMDetection's ``ResNet`` gives them. With another backbone the hook stops the run before its
-# first epoch.
+# The stages have the names that MMDetection's ``ResNet`` gives them. With another
+# backbone the hook stops the run before its first epoch.
 other = dict(_delete_=True, type="MobileNetV2", out_indices=(1, 2, 4, 6))
-failure = checkout.fails(checkout.train, config, model__backbone=other, model__neck__in_channels=[24, 32, 96, 1280])
-checkout.check("error", failure.message.startswith("TypeError: MobileNetV2 has no ResNet stages to unfreeze"), True)
+failure = checkout.fails(
+    checkout.train,
+    config,
+    model__backbone=other,
+    model__neck__in_channels=[24, 32, 96, 1280],
+)
+checkout.check(
+    "error",
+    failure.message.startswith(
+        "TypeError: MobileNetV2 has no ResNet stages to unfreeze"
+    ),
+    True,
+)
