@@ -26,6 +26,7 @@ myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
 
 html_theme = "furo"
+pygments_dark_style = "github-dark"
 html_title = "MMDetection how-to"
 html_static_path = ["docs/_static"]
 html_css_files = ["howto.css"]

@@ -23,11 +23,14 @@ def sources(dataset, index: int, seed: int) -> list[dict]:
 
 
 def first_seed(dataset, index: int) -> int:
-    """The first seed that draws photographs with four different numbers of objects, one of them 0, and keeps all."""
+    """The first seed that draws four photographs with no class in common, one of them empty, and keeps every box."""
     for seed in itertools.count():
-        objects = [len(source["gt_bboxes"]) for source in sources(dataset, index, seed)]
-        if len(set(objects)) == 4 and 0 in objects and len(mixed(dataset, index, seed)[1]["gt_bboxes"]) == sum(objects):
-            return seed
+        labels = [set(source["gt_labels"].tolist()) for source in sources(dataset, index, seed)]
+        apart = sum(map(len, labels)) == len(set().union(*labels))
+        if apart and sum(map(bool, labels)) == 3:
+            mosaic, affine = mixed(dataset, index, seed)
+            if len(mosaic["gt_labels"]) == len(affine["gt_labels"]):
+                return seed
 
 
 def mixed(dataset, index: int, seed: int) -> list[dict]:

@@ -53,6 +53,10 @@ class Run:
         """The ``torch.optim.Optimizer`` that trained the model."""
         return self.observer.optimizer
 
+    def logged(self, words: str) -> list[str]:
+        """The messages of the run's log that contain `words`."""
+        return [line.partition(" - INFO - ")[2] for line in self.log.splitlines() if words in line]
+
     @property
     def evaluations(self) -> int:
         """How many times the run was evaluated."""

@@ -40,24 +40,25 @@ class Table:
         return f'<div class="table-wrapper">{table}</div>'
 
 
-def draw_boxes(axes, image, boxes, labels, classes: Sequence[str], title: str = "") -> None:
+def draw_boxes(axes, result: dict, classes: Sequence[str], title: str) -> None:
     """Show an image with its boxes and their class names.
 
     Args:
         axes: A matplotlib axes.
-        image: Array (height, width, 3), BGR as mmcv reads it, uint8.
-        boxes: Array (n, 4): x1, y1, x2, y2 in pixels.
-        labels: Index of each box's class.
+        result: What a pipeline's step returns: ``img`` (height, width, 3), BGR, uint8; ``gt_bboxes`` (n, 4), x1, y1,
+            x2, y2 in pixels; ``gt_labels`` (n,).
         classes: Names of the classes.
         title: What the picture is.
     """
-    axes.imshow(image[..., ::-1])
-    for (x1, y1, x2, y2), label in zip(boxes, labels, strict=True):
+    from matplotlib.patches import Rectangle
+
+    axes.imshow(result["img"][..., ::-1])
+    for (x1, y1, x2, y2), label in zip(result["gt_bboxes"], result["gt_labels"], strict=True):
         colour = COLOURS[label % len(COLOURS)]
-        axes.add_patch(_rectangle(x1, y1, x2, y2, colour))
+        axes.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, color=colour, linewidth=1.5))
         axes.text(x1, y1, classes[label], color="black", fontsize=7, backgroundcolor=colour, va="top", clip_on=True)
-    height, width = image.shape[:2]
-    axes.set_title(f"{title}, {width} × {height}".lstrip(", "))
+    height, width = result["img"].shape[:2]
+    axes.set_title(f"{title}, {width} × {height}")
     axes.set_axis_off()
 
 
@@ -76,7 +77,7 @@ def draw_levels(photograph, levels: Sequence, strides: Sequence[int]):
     axes[0].set_title("photograph")
     for axis, level, stride in zip(axes[1:], levels, strides, strict=True):
         axis.imshow(level[0].detach().cpu().abs().mean(0))
-        axis.set_title(f"{level.shape[1]} channels, stride {stride}")
+        axis.set_title(f"{level.shape[1]} channels,\nstride {stride}")
     for axis in axes:
         axis.set_axis_off()
     return figure
@@ -98,7 +99,8 @@ def draw_stages(runs: dict[str, object], stages: Sequence[str]):
         image = axis.imshow(np.where(moved > 0, moved, np.nan), aspect="auto", norm="log", vmin=1e-6, vmax=1e-1)
         for row, stage in enumerate(stages):
             for column, trains in enumerate(run.trains(stage)):
-                text, colour = (f"{moved[row, column]:.0e}", "white") if trains else ("frozen", "#7d7d7d")
+                text = f"{moved[row, column]:.0e}" if trains else "frozen"
+                colour = "#7d7d7d" if not trains else "black" if moved[row, column] > 5e-4 else "white"
                 axis.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
         axis.set_title(title)
         axis.set_xlabel("epoch")
@@ -106,9 +108,3 @@ def draw_stages(runs: dict[str, object], stages: Sequence[str]):
     axes[0][0].set_yticks(range(len(stages)), stages)
     figure.colorbar(image, ax=axes, label="change of the weights / weights")
     return figure
-
-
-def _rectangle(x1, y1, x2, y2, colour):
-    from matplotlib.patches import Rectangle
-
-    return Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, color=colour, linewidth=1.5)

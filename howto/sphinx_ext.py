@@ -82,13 +82,15 @@ class VerifiedTable(SphinxDirective):
         rows, seconds, memory = [], 0.0, 0
         for topic in files.topics(stack.family):
             record = read_record(topic, self.env)
+            target = dict(refdomain="std", reftype="doc", reftarget=f"/{files.GALLERY}/plot_{topic}", refexplicit=True)
+            link = addnodes.pending_xref("", nodes.inline("", topic), refdoc=self.env.docname, refwarn=True, **target)
             if record is None:
-                rows.append((topic, "not executed in this build", "", "", "", ""))
+                rows.append((link, "not executed in this build", "", "", "", ""))
                 continue
             seconds, memory = seconds + record["seconds"], max(memory, record["peak_memory_mib"])
             kinds = ", ".join(sorted(set(record["weights"].values()))) or "none"
             cost = f"{record['seconds']:.0f} s, {record['peak_memory_mib']} MiB"
-            rows.append((topic, f"{len(record['checks'])} passed", record["device"], kinds, cost, record["executed"]))
+            rows.append((link, f"{len(record['checks'])} passed", record["device"], kinds, cost, record["executed"]))
         total = f"All pages together: {seconds:.0f} s, at most {memory} MiB."
         head = ("How-to", "Checks", "Device", "Weights", "Time, memory", "Executed (UTC)")
         return [table(head, rows), nodes.paragraph("", total)]
@@ -206,8 +208,8 @@ def read_record(topic: str, env) -> dict | None:
     return record if record.get("status") == "passed" else None
 
 
-def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> nodes.table:
-    """A table that scrolls by itself where it is too wide. A cell is text, or a list of one text that is code."""
+def table(head: tuple[str, ...], rows: list[tuple]) -> nodes.table:
+    """A table that scrolls by itself. A cell is text, a node, or a list of one text that is code."""
     group = nodes.tgroup("", *[nodes.colspec(colwidth=1) for _ in head], cols=len(head))
     for part, lines in ((nodes.thead(), [head]), (nodes.tbody(), rows)):
         for line in lines:
@@ -216,7 +218,9 @@ def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> nodes.table:
     return nodes.table("", group, classes=["colwidths-auto"])
 
 
-def _cell(content: str | list[str]) -> list[nodes.Node]:
+def _cell(content: str | list[str] | nodes.Node) -> list[nodes.Node]:
+    if isinstance(content, nodes.Node):
+        return [content]
     return [nodes.Text(content)] if isinstance(content, str) else [nodes.literal("", content[0])]
 
 

@@ -40,40 +40,18 @@ with checkout.inside():
 
 # %%
 figure, axes = plt.subplots(1, 4, figsize=(9, 2.2))
-for axis, name, image in zip(
-    axes, ("top left", "top right", "bottom left", "bottom right"), four, strict=True
-):
-    draw_boxes(
-        axis,
-        image["img"],
-        image["gt_bboxes"],
-        image["gt_labels"],
-        dataset.CLASSES,
-        name,
-    )
+places = ("top left", "top right", "bottom left", "bottom right")
+for axis, image, place in zip(axes, four, places, strict=True):
+    draw_boxes(axis, image, dataset.CLASSES, place)
 
 # %%
 # They meet in a point drawn at random, each scaled to fit 1333 × 800 and cut at the
 # border. The canvas is twice as high and twice as wide as ``img_scale``; grey is
 # padding.
-# sphinx_gallery_thumbnail_number = 2
 figure, axes = plt.subplots(1, 2, figsize=(9, 3))
-draw_boxes(
-    axes[0],
-    mosaic["img"],
-    mosaic["gt_bboxes"],
-    mosaic["gt_labels"],
-    dataset.CLASSES,
-    "after Mosaic",
-)
-draw_boxes(
-    axes[1],
-    affine["img"],
-    affine["gt_bboxes"],
-    affine["gt_labels"],
-    dataset.CLASSES,
-    "after RandomAffine",
-)
+draw_boxes(axes[0], mosaic, dataset.CLASSES, "after Mosaic")
+draw_boxes(axes[1], affine, dataset.CLASSES, "after RandomAffine")
+# sphinx_gallery_thumbnail_number = 2
 
 # %%
 checkout.check(
@@ -94,23 +72,18 @@ from howto.mosaic import distance, painted_boxes
 with checkout.inside():
     tracked = painted_boxes(dataset, index=0, seed=seed)
 
-for name, result, paint in zip(
-    ("Mosaic", "RandomAffine"), (mosaic, affine), tracked, strict=True
-):
+# %%
+steps = zip(("Mosaic", "RandomAffine"), (mosaic, affine), tracked, strict=True)
+for name, result, paint in steps:
     image, boxes = result["img"], result["gt_bboxes"]
-    checkout.check(
-        f"labels after {name}",
-        list(result["gt_labels"]),
-        [label for label, edges in paint],
-    )
-    worst = max(
-        distance(box, edges, image)
-        for box, (_, edges) in zip(boxes, paint, strict=True)
-    )
-    checkout.check(f"pixels between box and paint after {name}", worst, at_most=3)
+    labels = [label for label, edges in paint]
+    checkout.check(f"labels after {name}", list(result["gt_labels"]), labels)
+    pairs = zip(boxes, paint, strict=True)
+    worst = max(distance(box, edges, image) for box, (_, edges) in pairs)
+    checkout.check(f"pixels from box to paint after {name}", worst, at_most=3)
     size = image.shape[1], image.shape[0]
     inside = (boxes >= 0).all() and (boxes.reshape(-1, 2) <= size).all()
-    checkout.check(f"all boxes after {name} are inside the image", bool(inside), True)
+    checkout.check(f"boxes after {name} are inside", bool(inside), True)
 
 # %%
 # All four images are in the canvas. One of them shows nothing that COCO has a name for:
