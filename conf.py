@@ -41,6 +41,11 @@ sphinx_gallery_conf = {
     "gallery_dirs": [files.GALLERY],
     "backreferences_dir": f"_build/backreferences/{stack.name}",
     "download_all_examples": False,
+    "first_notebook_cell": (
+        f"# Run this with the packages of {stack.title} and this site's own:\n"
+        f"# clone its repository, run `tox -e wheels`, and use .tox/stack-{stack.name}/bin/python.\n"
+        "%matplotlib inline"
+    ),
     "log_level": {"backreference_missing": "info"},
     "nested_sections": False,
     "remove_config_comments": True,

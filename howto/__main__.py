@@ -1,6 +1,7 @@
 """The command line: python -m howto install | doctor | build | doctest | verify."""
 
 import argparse
+import errno
 import sys
 
 from howto import stacks
@@ -28,6 +29,11 @@ def main() -> int:
         return run(arguments)
     except HowtoError as error:
         print(f"howto {arguments.command}: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EROFS):
+            raise
+        print(f"howto {arguments.command}: {error}; free some space, or make it writable", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"howto {arguments.command}: interrupted; what had finished is kept", file=sys.stderr)

@@ -6,6 +6,7 @@ import importlib.metadata
 import importlib.util
 import json
 import modulefinder
+import os
 from pathlib import Path
 
 from howto import device, weights
@@ -19,7 +20,7 @@ def fingerprint(stack: Stack, topic: str) -> dict[str, str]:
     """What the page of `topic` depends on: for each kind of thing the sha256 of its content.
 
     The gallery script, the snippets, each ``howto`` module that the script imports, the lock, the installed packages,
-    the kind of device, and whether the hosts of the weights can be reached.
+    the kind of device, the folder of a real COCO, and whether the hosts of the weights can be reached.
     """
     return {
         "script": _hash([script(stack.family, topic)]),
@@ -27,6 +28,7 @@ def fingerprint(stack: Stack, topic: str) -> dict[str, str]:
         "howto": _hash(_modules(script(stack.family, topic))),
         "packages": _packages(stack),
         "device": device.kind(),
+        "data": os.environ.get("HOWTO_COCO", ""),
         "weights": ",".join(host for host in weights.HOSTS if weights.reachable(host)),
     }
 

@@ -34,6 +34,7 @@ class Record:
         topic: Name of the how-to.
         stack: Name of the stack it ran on.
         snippets: sha256 of each snippet file, by its path below ``snippets/``.
+        data: Where the photographs come from.
         device: ``CPU`` or the GPU's name.
         versions: Installed version of each package of the stack.
         weights: For each checkpoint file ``real`` or ``stand-in``.
@@ -47,6 +48,7 @@ class Record:
     topic: str
     stack: str
     snippets: dict[str, str]
+    data: str = ""
     device: str = ""
     versions: dict[str, str] = dataclasses.field(default_factory=dict)
     weights: dict[str, str] = dataclasses.field(default_factory=dict)

@@ -64,6 +64,7 @@ class VerifiedPanel(SphinxDirective):
         facts = [
             ("Executed on", f"{record['device']}, {record['seconds']:.0f} s, up to {record['peak_memory_mib']} MiB"),
             ("With", ", ".join(f"{name} {version}" for name, version in record["versions"].items())),
+            ("Photographs", record["data"]),
             ("Weights", weights),
         ]
         facts += [([f"snippets/{path}"], [f"sha256 {digest}"]) for path, digest in record["snippets"].items()]

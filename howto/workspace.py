@@ -51,7 +51,12 @@ class Workspace:
         self._lay_out()
         snippets = {f"{stack.family}/{topic}/{path.name}": sha256(path) for path in snippet_files(stack.family, topic)}
         self.record = Record(
-            topic, stack.name, snippets, device=device.describe(self.device), versions=installed_versions()
+            topic,
+            stack.name,
+            snippets,
+            device=device.describe(self.device),
+            versions=installed_versions(),
+            data="COCO 2017, its first images" if os.environ.get("HOWTO_COCO") else "mini-COCO",
         )
         self._started = time.perf_counter()
 
@@ -285,8 +290,7 @@ class Workspace:
         data = self.root / "data" / "coco"
         real = os.environ.get("HOWTO_COCO")
         if real:
-            data.parent.mkdir()
-            data.symlink_to(coco.check_coco(Path(real).resolve()))
+            coco.sample_coco(Path(real).resolve(), data, weights.cache_folder().parents[1] / "coco")
         else:
             coco.make_mini_coco(data)
 

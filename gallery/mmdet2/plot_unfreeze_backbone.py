@@ -152,8 +152,9 @@ checkout.check(
 output = checkout.shell(
     f"python tools/train.py configs/unfreeze_backbone/{config} {{fit}}", succeeds=False
 )
-print(output.splitlines()[-1])
-checkout.check("what is missing", "No module named 'configs'" in output, True)
+message = "ModuleNotFoundError: No module named 'configs'"
+checkout.check("what is missing", message in output.splitlines(), True)
+print(message)
 
 # %%
 # Pitfall: the backbone is no ResNet
