@@ -18,11 +18,12 @@ def main() -> int:
         ("build", "build the site, executing what changed"),
         ("doctest", "run the examples in pages and docstrings"),
         ("verify", "execute the how-tos' checks without building pages"),
+        ("mutate", "change the snippets one thing at a time and see whether the checks notice"),
     ):
         command = commands.add_parser(name, help=text)
         if name == "install":
             command.add_argument("stack", nargs="?", default=None)
-        if name == "verify":
+        if name in ("verify", "mutate"):
             command.add_argument("topics", nargs="*", metavar="TOPIC", help="name of a how-to; all of them if none")
     arguments = parser.parse_args()
     try:
@@ -56,6 +57,10 @@ def run(arguments: argparse.Namespace) -> int:
         from howto.verify import verify
 
         return verify(stack, arguments.topics)
+    if arguments.command == "mutate":
+        from howto.mutate import mutate
+
+        return mutate(stack, arguments.topics)
     from howto import build
 
     return build.build(stack) if arguments.command == "build" else build.doctest(stack)

@@ -1,5 +1,6 @@
 """Say where the files of a how-to lie."""
 
+import os
 from pathlib import Path
 
 from howto.errors import HowtoError
@@ -11,8 +12,8 @@ GALLERY = "how-to"  # below docs/: where sphinx-gallery puts the pages of the st
 
 
 def snippet_folder(family: str) -> Path:
-    """Folder of the snippets of `family`."""
-    return ROOT / "snippets" / family
+    """Folder of the snippets of `family`; ``HOWTO_SNIPPETS`` has one look at a changed copy of them."""
+    return Path(os.environ.get("HOWTO_SNIPPETS") or ROOT / "snippets") / family
 
 
 def snippet_files(family: str, topic: str) -> list[Path]:
@@ -69,3 +70,8 @@ def fingerprint_file(topic: str) -> Path:
 def records(stack: Stack) -> Path:
     """The folder that the pages of `stack` write their records into."""
     return BUILD / "records" / stack.name
+
+
+def mutations(stack: Stack) -> Path:
+    """The report of the last run of the mutations."""
+    return BUILD / "mutations" / f"{stack.name}.json"

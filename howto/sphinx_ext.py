@@ -97,11 +97,33 @@ class VerifiedTable(SphinxDirective):
         return [table(head, rows), nodes.paragraph("", total)]
 
 
+class MutationTable(SphinxDirective):
+    """``.. mutation-table::``: what ``tox -e mutate`` found last, counts by how-to and whatever was not noticed."""
+
+    def run(self) -> list[nodes.Node]:
+        path = files.mutations(stacks.current())
+        self.env.note_dependency(str(path))
+        if not path.exists():
+            return [nodes.paragraph("", "The mutations were not run for this build; `tox -e mutate` runs them.")]
+        found = json.loads(path.read_text())
+        results = ("killed", "survived", "equivalent")
+        rows = []
+        for topic in sorted({item["topic"] for item in found}):
+            own = [item["result"] for item in found if item["topic"] == topic]
+            rows.append((topic, *(str(own.count(result)) for result in results)))
+        shown = [table(("How-to", "Noticed", "Survived", "Cannot matter"), rows)]
+        left = [
+            (item["topic"], [item["edit"]], item["why"] or "survived") for item in found if item["result"] != "killed"
+        ]
+        return [*shown, *([table(("How-to", "Edit", "Why it was not noticed"), left)] if left else [])]
+
+
 def setup(app: Sphinx) -> dict:
     """Register the directives and the steps around sphinx-gallery's own, which runs at builder-inited, priority 500."""
     app.add_directive("snippet", Snippet)
     app.add_directive("verified-panel", VerifiedPanel)
     app.add_directive("verified-table", VerifiedTable)
+    app.add_directive("mutation-table", MutationTable)
     app.connect("builder-inited", forget_stale, priority=100)
     app.connect("builder-inited", keep_passed, priority=900)
     app.connect("source-read", add_panel)

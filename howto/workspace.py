@@ -363,7 +363,7 @@ class Workspace:
         """A file of this how-to as its place in the project, any other as its place in the checkout."""
         topic = self.root / "configs" / self.topic
         if path.is_relative_to(topic) and (self.source / path.name).exists():
-            return str((self.source / path.name).relative_to(ROOT))
+            return f"snippets/{self.source.parent.name}/{self.topic}/{path.name}"
         return str(path.relative_to(self.root))
 
     def _compile(self, path: Path) -> None:

@@ -117,6 +117,15 @@ checkout.check(
 )
 
 # %%
+# So it does with MMDetection's own script, in a fresh process where nothing else has
+# imported MMClassification.
+output = checkout.shell(
+    f"python tools/train.py configs/mmcls_backbone/{config} {{fit}}"
+)
+saved = checkout.root / "work_dirs" / config.removesuffix(".py") / "epoch_1.pth"
+checkout.check("the script saved a checkpoint", saved.exists(), True)
+
+# %%
 # What it saves
 # -------------
 # The same detector with its ResNet-50, both on a 320 × 320 image: parameters,

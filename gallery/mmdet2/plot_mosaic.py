@@ -61,6 +61,25 @@ checkout.check(
     "image after RandomAffine: height, width", affine["img"].shape[:2], (800, 1332)
 )
 
+
+# %%
+# The rest is MMDetection's own
+# -----------------------------
+# Loading and mixing are YOLOX's, but for the sizes; flipping and what comes after it is
+# the stock Faster R-CNN's.
+def without(step, size):
+    return {key: value for key, value in step.items() if key != size}
+
+
+train = cfg.data.train
+yolox = checkout.config("yolox/yolox_s_8x8_300e_coco.py").data.train
+stock = checkout.config("faster_rcnn/faster_rcnn_r50_fpn_1x_coco.py").data.train
+checkout.check("loading", train.dataset.pipeline, yolox.dataset.pipeline)
+for step, size in enumerate(("img_scale", "border")):
+    mine, theirs = train.pipeline[step], yolox.pipeline[step]
+    checkout.check(mine.type, without(mine, size), without(theirs, size))
+checkout.check("flipping and after", train.pipeline[2:], stock.pipeline[3:])
+
 # %%
 # Every box is still on its object
 # --------------------------------

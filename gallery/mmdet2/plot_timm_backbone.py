@@ -114,6 +114,13 @@ detections = checkout.detect(run.model, run.cfg, checkout.photograph())
 checkout.check("classes in the answer", len(detections), 80)
 
 # %%
+# So it does with MMDetection's own script, in a fresh process where nothing else has
+# imported MMClassification.
+output = checkout.shell(f"python tools/train.py configs/timm_backbone/{config} {{fit}}")
+saved = checkout.root / "work_dirs" / config.removesuffix(".py") / "epoch_1.pth"
+checkout.check("the script saved a checkpoint", saved.exists(), True)
+
+# %%
 # Other timm models
 # -----------------
 # Each was built through the same wrapper with its last levels, and given an image; copy
