@@ -37,6 +37,10 @@ EQUIVALENT = {  # what no check can notice, as a pattern of the edit, and why
     r"allow_failed_imports=False.* → .*imports=\['[^x]*'\](, allow_failed_imports=True)?\)": (
         "matters only where the import fails"
     ),
+    r"^(dropped|changed), .*(_hook'\],|allow_failed_imports=False\)) → .*(_hook'\]\)|allow_failed_imports=True\))$": (
+        "matters only where the import fails"
+    ),
+    r"frozen_stages=1\)\) .* → (model = dict\(\)|pass)": "the stock Faster R-CNN has frozen_stages=1 too",
     r"^swapped, .*out_indices=": "the backbone puts its levels out in its own order",
 }
 

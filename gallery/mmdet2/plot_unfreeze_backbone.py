@@ -25,12 +25,19 @@ MMDetection is edited.
 # Three epochs, and what each stage did
 # -------------------------------------
 # A ``Workspace`` is an MMDetection checkout with a small COCO in it; the files above
-# lie in it unchanged. The run is evaluated after each epoch, and ``trains`` asks of a
-# stage whether its weights could move and did.
+# lie in it unchanged. A list in a config replaces the one it inherits, so the stock
+# config's own hook is named again beside the new one.
 from howto import Workspace
 
 checkout = Workspace("unfreeze_backbone")
 config = "faster_rcnn_r50_fpn_unfreeze_1x_coco.py"
+cfg = checkout.config(config)
+stock = checkout.config("faster_rcnn/faster_rcnn_r50_fpn_1x_coco.py")
+checkout.check("stock hooks", cfg.custom_hooks[:-1], stock.custom_hooks)
+
+# %%
+# The run is evaluated after each epoch, and ``trains`` asks of a stage whether its
+# weights could move and did.
 run = checkout.train(config, epochs=3)
 checkout.check("the stem trains", run.trains("stem"), [False, True, True])
 checkout.check("layer1 trains", run.trains("layer1"), [False, True, True])
