@@ -25,6 +25,8 @@ def build(stack: Stack) -> int:
         files.take_gallery(stack)
         stale = [topic for topic in files.topics(stack.family) if fingerprint.changed(stack, topic)]
         doctor.require(stack, executes=bool(stale))
+        if stale:  # else pictures and downloads that no page shows any more would stay on the site
+            shutil.rmtree(BUILD / "work" / stack.name, ignore_errors=True)
         code = _sphinx(stack, "html", BUILD / "work" / stack.name)
         if code:
             failures = files.records(stack).with_suffix(".failures.json")

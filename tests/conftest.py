@@ -1,0 +1,125 @@
+"""What several test modules share: the built site, and copies of the project that a test may break."""
+
+import dataclasses
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from howto import stacks
+
+NOT_COPIED = shutil.ignore_patterns(".git", ".tox", ".*_cache", "__pycache__", "*.egg-info", "_build", "how-to")
+
+ONE = "print(1 + 1)\n"
+PAGE = '''"""
+How much is one and one?
+========================
+
+Two.
+"""
+
+# %%
+# .. snippet:: {topic}/one.py
+
+# %%
+import runpy
+
+from howto.files import snippet_files
+from howto.record import Record, sha256
+
+(snippet,) = snippet_files("mmdet2", "{topic}")
+record = Record("{topic}", "mmdet2", {{"mmdet2/{topic}/one.py": sha256(snippet)}}, device="CPU")
+runpy.run_path(str(snippet))
+record.check("the sum", 1 + 1, 2)
+'''
+
+
+@dataclasses.dataclass(frozen=True)
+class Project:
+    """A copy of this project, with the environment of the original."""
+
+    root: Path
+
+    @property
+    def site(self) -> Path:
+        return self.root / "docs/_build/html/mmdet2"
+
+    def start(self, *arguments: str, python: tuple[str, ...] = (), **environment: str) -> subprocess.Popen:
+        """Start ``python -m howto`` in this copy."""
+        mine = {"PYTHONPATH": str(self.root), "OMP_NUM_THREADS": "1", **environment}
+        return subprocess.Popen(
+            [sys.executable, *python, "-m", "howto", *arguments], cwd=self.root, env={**os.environ, **mine}, text=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        )  # fmt: skip
+
+    def howto(self, *arguments: str, **options) -> subprocess.CompletedProcess:
+        """Run ``python -m howto`` in this copy to its end."""
+        process = self.start(*arguments, **options)
+        out, err = process.communicate(timeout=300)
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    def add(self, topic: str) -> None:
+        """Add a how-to that runs in no time."""
+        for path, text in ((f"snippets/mmdet2/{topic}/one.py", ONE), (f"gallery/mmdet2/plot_{topic}.py", PAGE)):
+            (self.root / path).parent.mkdir(parents=True, exist_ok=True)
+            (self.root / path).write_text(text.format(topic=topic))
+
+    def edit(self, path: str, old: str, new: str) -> None:
+        text = (self.root / path).read_text()
+        assert text.count(old) == 1
+        (self.root / path).write_text(text.replace(old, new))
+
+    def copy(self, root: Path) -> "Project":
+        """This copy once more, with what it has built."""
+        return Project(Path(shutil.copytree(self.root, root, symlinks=True)))
+
+
+@pytest.fixture(scope="session")
+def site() -> Path:
+    """The site of this stack; built if it is not fresh."""
+    done = subprocess.run([sys.executable, "-m", "howto", "build"], cwd=stacks.ROOT, capture_output=True, text=True)
+    if done.returncode:
+        pytest.fail(f"the site does not build:\n{done.stdout[-3000:]}{done.stderr[-3000:]}", pytrace=False)
+    return stacks.ROOT / "docs/_build/html" / stacks.current().name
+
+
+@pytest.fixture(scope="session")
+def whole_project(tmp_path_factory) -> Project:
+    """A copy of this project with its own how-tos, nothing built. Not to be changed: ask for `project`."""
+    root = tmp_path_factory.mktemp("whole") / "project"
+    shutil.copytree(stacks.ROOT, root, ignore=NOT_COPIED)
+    stack = root / ".tox" / "stack-mmdet2"
+    stack.parent.mkdir()
+    stack.symlink_to(sys.prefix)
+    return Project(root)
+
+
+@pytest.fixture
+def project(whole_project, tmp_path) -> Project:
+    """A copy of this project that a test may break."""
+    return whole_project.copy(tmp_path / "project")
+
+
+@pytest.fixture(scope="session")
+def tiny_project(whole_project, tmp_path_factory) -> Project:
+    """A copy of this project whose only how-to, ``tiny``, runs in no time, with its site built. Not to be changed."""
+    tiny = whole_project.copy(tmp_path_factory.mktemp("tiny") / "project")
+    for folder in ("snippets/mmdet2", "gallery/mmdet2"):
+        for path in (tiny.root / folder).iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.suffix == ".py":
+                path.unlink()
+    tiny.add("tiny")
+    done = tiny.howto("build")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return tiny
+
+
+@pytest.fixture
+def tiny(tiny_project, tmp_path) -> Project:
+    """The tiny project, built, at a place of its own, for a test to break."""
+    return tiny_project.copy(tmp_path / "tiny")

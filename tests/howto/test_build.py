@@ -1,0 +1,227 @@
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+
+# A page that waits until the file at `path` exists.
+WAIT = """
+import time
+from pathlib import Path
+
+while not Path({path!r}).exists():
+    time.sleep(0.05)
+"""
+
+
+def content(site):
+    return {str(path.relative_to(site)): path.read_bytes() for path in site.rglob("*") if path.is_file()}
+
+
+def executed(done):
+    """The pages that a build executed."""
+    return re.findall(r"^(\w+): executing$", done.stderr, re.MULTILINE)
+
+
+def pages(project):
+    """The how-tos whose page shows what it printed."""
+    found = sorted(project.site.glob("how-to/plot_*.html"))
+    return [page.stem.removeprefix("plot_") for page in found if "✓ the sum: 2" in page.read_text()]
+
+
+def append(project, path, text):
+    with (project.root / path).open("a") as file:
+        file.write(text)
+
+
+def changed(project, topic):
+    """What the next build will execute the page for."""
+    ask = "import json; from howto import fingerprint, stacks; "
+    ask += f"print(json.dumps(fingerprint.changed(stacks.current(), {topic!r})))"
+    environment = {**os.environ, "PYTHONPATH": str(project.root)}
+    return json.loads(subprocess.check_output([sys.executable, "-c", ask], cwd=project.root, env=environment))
+
+
+def wait_for(stream, text):
+    """Read lines until one has `text`; the rest of the stream stays to be read."""
+    for line in stream:
+        if text in line:
+            return
+    pytest.fail(f"it ended without a line with {text!r}")
+
+
+def test_a_build_with_nothing_to_do_executes_nothing_wherever_it_lies_and_imports_no_torch(tiny):
+    done = tiny.howto("build", python=("-X", "importtime"))
+    assert done.returncode == 0, done.stderr
+    assert "1 snippets on 1 pages, 0 executed now" in done.stdout
+    imported = set(re.findall(r"^import time:.*\| +([\w.]+)$", done.stderr, re.MULTILINE))
+    assert "sphinx" in imported
+    assert imported & {"torch", "torchvision", "mmcv", "mmdet", "mmcls", "timm"} == set()
+
+
+@pytest.fixture(scope="module")
+def failed(tiny_project, tmp_path_factory):
+    """A build of three pages: `good` passes, in `tiny` a check fails, in `wrong` the snippet itself.
+
+    The project, the build, and the site before it.
+    """
+    project = tiny_project.copy(tmp_path_factory.mktemp("failed") / "project")
+    before = content(project.site)
+    for topic in ("good", "wrong"):
+        project.add(topic)
+    project.edit("gallery/mmdet2/plot_tiny.py", "1 + 1, 2)", "1 + 1, 3)")
+    append(project, "snippets/mmdet2/wrong/one.py", "\n1 / 0\n")
+    return project, project.howto("build"), before
+
+
+def report(done, topic):
+    """What a failed build says about a page at its end."""
+    _, _, end = done.stderr.partition("the last good one stays")
+    (line,) = [line for line in end.splitlines() if f"plot_{topic}.py" in line]
+    return line
+
+
+def test_a_check_that_fails_fails_the_build_and_is_named_with_its_line(failed):
+    project, done, _ = failed
+    assert done.returncode == 1
+    script = (project.root / "gallery/mmdet2/plot_tiny.py").read_text().splitlines()
+    line = next(number for number, text in enumerate(script, 1) if "record.check" in text)
+    assert re.search(rf"\b{line}\b", report(done, "tiny"))
+    assert "tiny: the sum: expected 3, measured 2" in report(done, "tiny")
+
+
+def test_an_error_in_a_snippet_is_named_with_the_snippets_line(failed):
+    _, done, _ = failed
+    assert "ZeroDivisionError: division by zero" in report(done, "wrong")
+    assert re.search(r"snippets/mmdet2/wrong/one\.py\D+3\b", report(done, "wrong"))
+
+
+def test_a_failed_build_leaves_the_last_good_site(failed):
+    project, _, before = failed
+    assert content(project.site) == before
+
+
+@pytest.fixture(scope="module")
+def mended(failed, tmp_path_factory):
+    """The project whose build failed, with what was wrong mended, and its next build."""
+    project = failed[0].copy(tmp_path_factory.mktemp("mended") / "project")
+    project.edit("gallery/mmdet2/plot_tiny.py", "1 + 1, 3)", "1 + 1, 2)")
+    project.edit("snippets/mmdet2/wrong/one.py", "1 / 0", "1 / 1")
+    return project, project.howto("build")
+
+
+def test_what_passed_in_a_failed_build_is_not_executed_again(failed, mended):
+    assert executed(failed[1]) == ["good", "tiny", "wrong"]
+    project, done = mended
+    assert done.returncode == 0, done.stderr
+    assert executed(done) == ["tiny", "wrong"]
+    assert pages(project) == ["good", "tiny", "wrong"]
+
+
+def test_a_how_to_that_was_removed_leaves_the_site(mended, tmp_path):
+    project = mended[0].copy(tmp_path / "removed")
+    shutil.rmtree(project.root / "snippets/mmdet2/wrong")
+    (project.root / "gallery/mmdet2/plot_wrong.py").unlink()
+    done = project.howto("build")
+    assert done.returncode == 0, done.stderr
+    assert "2 snippets on 2 pages, 0 executed now" in done.stdout
+    assert [name for name in content(project.site) if "wrong" in name] == []
+
+
+def test_a_warning_fails_the_build_each_time_until_it_is_mended(tiny):
+    before = content(tiny.site)
+    append(tiny, "docs/install.md", "\n[nowhere](nowhere.md)\n")
+    for _ in range(2):
+        done = tiny.howto("build")
+        assert done.returncode == 1
+        assert "docs/install.md" in done.stderr
+        assert "nowhere.md" in done.stderr
+        assert content(tiny.site) == before
+    assert executed(done) == []
+
+
+@pytest.mark.parametrize("mistake", ["missing", "syntax"])
+def test_a_script_that_cannot_be_run_is_named_in_one_line(tiny, mistake):
+    script = tiny.root / "gallery/mmdet2/plot_tiny.py"
+    if mistake == "missing":
+        script.unlink()
+    else:
+        append(tiny, script, "x = = 1\n")
+    done = tiny.howto("build")
+    assert done.returncode == 1
+    assert "plot_tiny.py" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) <= 2
+
+
+def test_a_snippet_that_was_edited_while_its_page_ran_is_executed_again(tiny):
+    edit = "from pathlib import Path\n\nPath(snippet).write_text(Path(snippet).read_text() + '# edited')\n"
+    append(tiny, "gallery/mmdet2/plot_tiny.py", f"\n{edit}")
+    assert tiny.howto("build").returncode == 0
+    assert changed(tiny, "tiny") == ["snippets"]
+
+
+@pytest.fixture(scope="module")
+def killed(tiny_project, tmp_path_factory):
+    """A build that was killed while its second page ran: the project, the site then, and the next build."""
+    folder = tmp_path_factory.mktemp("killed")
+    project = tiny_project.copy(folder / "project")
+    build = start_with_a_page_that_waits(project, folder / "gate")
+    build.kill()
+    build.communicate(timeout=60)
+    between = content(project.site)
+    (folder / "gate").touch()
+    return project, between, project.howto("build")
+
+
+def start_with_a_page_that_waits(project, gate):
+    """Add two pages, of which the second waits for `gate`; start a build and return it when that page runs."""
+    for topic in ("one", "second"):
+        project.add(topic)
+    append(project, "gallery/mmdet2/plot_second.py", WAIT.format(path=str(gate)))
+    build = project.start("build")
+    wait_for(build.stderr, "second: executing")
+    return build
+
+
+def test_a_build_that_is_killed_leaves_the_last_good_site(killed, tiny_project):
+    _, between, _ = killed
+    assert between == content(tiny_project.site)
+
+
+def test_the_build_after_one_that_was_killed_is_whole(killed):
+    project, _, done = killed
+    assert done.returncode == 0, done.stderr
+    assert pages(project) == ["one", "second", "tiny"]
+
+
+def test_what_passed_before_a_build_was_killed_is_not_executed_again(killed):
+    *_, done = killed
+    assert executed(done) == ["second"]
+
+
+def test_an_interrupted_build_keeps_what_had_finished_and_says_so(tiny, tmp_path):
+    build = start_with_a_page_that_waits(tiny, tmp_path / "gate")
+    build.send_signal(signal.SIGINT)
+    _, err = build.communicate(timeout=60)
+    assert build.returncode == 130
+    assert err.splitlines()[-1] == "howto build: interrupted; what had finished is kept"
+    assert changed(tiny, "one") == []
+    assert changed(tiny, "tiny") == []
+
+
+def test_a_second_build_waits_for_the_first(tiny, tmp_path):
+    first = start_with_a_page_that_waits(tiny, tmp_path / "gate")
+    second = tiny.start("build")
+    wait_for(second.stdout, "waiting for another build in this checkout …")
+    (tmp_path / "gate").touch()
+    out, err = first.communicate(timeout=60)
+    assert first.returncode == 0, err
+    out, err = second.communicate(timeout=60)
+    assert second.returncode == 0, err
+    assert "3 snippets on 3 pages, 0 executed now" in out
+    assert pages(tiny) == ["one", "second", "tiny"]

@@ -1,0 +1,154 @@
+import json
+import os
+
+import pytest
+
+from howto import files, fingerprint, stacks, weights
+from howto.record import write_json
+from howto.stacks import STACKS
+
+MMDET2 = STACKS["mmdet2"]
+
+
+@pytest.fixture
+def checkout(project, tmp_path, monkeypatch):
+    """A checkout all of whose pages have just run, on the CPU, with no host of the weights in reach."""
+    for name in ("HOWTO_COCO", "HOWTO_STACK"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOWTO_DEVICE", "cpu")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    for module in (stacks, files, fingerprint):
+        monkeypatch.setattr(module, "ROOT", project.root)
+    monkeypatch.setattr(files, "DOCS", project.root / "docs")
+    monkeypatch.setattr(files, "BUILD", project.root / "docs" / "_build")
+    monkeypatch.setattr(weights, "reachable", lambda host: False)
+    monkeypatch.setattr(fingerprint, "EDITED_BY_HAND", ())  # thousands of files
+    for topic in files.topics("mmdet2"):
+        write_json(files.fingerprint_file(topic), fingerprint.fingerprint(MMDET2, topic))
+    return project
+
+
+@pytest.fixture(autouse=True)
+def ask_again():
+    yield
+    fingerprint._packages.cache_clear()
+
+
+def changed(topic):
+    fingerprint._packages.cache_clear()  # once per build is enough; a test looks twice
+    return fingerprint.changed(MMDET2, topic)
+
+
+def append(path):
+    with path.open("a") as file:
+        file.write("\n# edited\n")
+
+
+def test_a_page_that_just_ran_is_fresh(checkout):
+    assert [topic for topic in files.topics("mmdet2") if changed(topic)] == []
+
+
+def test_a_page_that_never_ran_is_not(checkout):
+    files.fingerprint_file("mosaic").unlink()
+    assert set(changed("mosaic")) == set(fingerprint.fingerprint(MMDET2, "mosaic"))
+
+
+def test_a_fingerprint_that_cannot_be_read_counts_as_none(checkout):
+    files.fingerprint_file("mosaic").write_text("{")
+    assert changed("mosaic")
+
+
+EDITS = [
+    ("gallery/mmdet2/plot_mosaic.py", ["script"]),
+    ("gallery/mmdet2/plot_unfreeze_backbone.py", []),
+    ("snippets/mmdet2/mosaic/faster_rcnn_r50_fpn_mosaic_1x_coco.py", ["snippets"]),
+    ("snippets/mmdet2/unfreeze_backbone/unfreeze_backbone_epoch_based_hook.py", []),
+    ("howto/mosaic.py", ["howto"]),  # the script imports it
+    ("howto/workspace.py", ["howto"]),  # the script imports it through the package
+    ("howto/coco.py", ["howto"]),  # workspace.py imports it
+    ("howto/run.py", ["howto"]),
+    ("howto/mini_coco.json", ["howto"]),
+    ("howto/measure.py", []),  # this script has no use for it
+    ("howto/verify.py", []),
+    ("howto/doctor.py", []),
+    ("howto/build.py", []),
+    ("howto/install.py", []),
+    ("requirements/mmdet2.txt", ["packages"]),
+    ("docs/install.md", []),
+    ("README.md", []),
+]
+
+
+@pytest.mark.parametrize(("path", "parts"), EDITS, ids=[path for path, _ in EDITS])
+def test_an_edit_makes_the_page_of_mosaic_stale_if_it_depends_on_the_file(checkout, path, parts):
+    append(checkout.root / path)
+    assert changed("mosaic") == parts
+
+
+def test_what_another_process_runs_counts_too(checkout):
+    append(checkout.root / "howto/distributed.py")
+    assert changed("unfreeze_backbone") == ["howto"]
+
+
+def test_a_snippet_more_makes_its_page_stale(checkout):
+    (checkout.root / "snippets/mmdet2/mosaic/second.py").touch()
+    assert changed("mosaic") == ["snippets"]
+
+
+def test_a_renamed_snippet_makes_its_page_stale(checkout):
+    (snippet,) = files.snippet_files("mmdet2", "mosaic")
+    snippet.rename(snippet.with_name("renamed.py"))
+    assert changed("mosaic") == ["snippets"]
+
+
+def test_a_file_that_was_only_touched_changes_nothing(checkout):
+    for path in checkout.root.rglob("*.py"):
+        os.utime(path, (0, 0))
+    assert [topic for topic in files.topics("mmdet2") if changed(topic)] == []
+
+
+def test_another_device_makes_every_page_stale(checkout, monkeypatch):
+    monkeypatch.setenv("HOWTO_DEVICE", "cuda")
+    assert [changed(topic) for topic in files.topics("mmdet2")] == [["device"]] * len(files.topics("mmdet2"))
+
+
+def test_a_host_that_answers_makes_every_page_stale(checkout, monkeypatch):
+    monkeypatch.setattr(weights, "reachable", lambda host: host == "github.com")
+    assert changed("timm_backbone") == ["weights"]
+
+
+def test_a_real_checkpoint_in_the_cache_makes_the_page_that_ran_with_a_stand_in_stale(checkout, tmp_path):
+    record = {"status": "passed", "weights": {"resnet50-0676ba61.pth": "stand-in"}}
+    write_json(files.records(MMDET2) / "mosaic.json", record)
+    write_json(files.fingerprint_file("mosaic"), fingerprint.fingerprint(MMDET2, "mosaic"))
+    cached = tmp_path / "torch/hub/checkpoints/resnet50-0676ba61.pth"
+    cached.parent.mkdir(parents=True)
+    cached.touch()
+    assert changed("mosaic") == ["weights"]
+
+
+def test_another_coco_makes_a_page_stale(checkout, monkeypatch):
+    monkeypatch.setenv("HOWTO_COCO", "/some/coco")
+    assert len(changed("mosaic")) == 1
+
+
+def test_another_installed_version_makes_every_page_stale(checkout, monkeypatch):
+    installed = list(fingerprint.importlib.metadata.distributions())
+    monkeypatch.setattr(fingerprint.importlib.metadata, "distributions", lambda: installed[1:])
+    assert changed("mosaic") == ["packages"]
+
+
+def test_a_package_edited_in_place_makes_every_page_stale(checkout, monkeypatch, tmp_path):
+    package = tmp_path / "patched" / "__init__.py"
+    package.parent.mkdir()
+    package.write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(fingerprint, "EDITED_BY_HAND", ("patched",))
+    fingerprint._packages.cache_clear()
+    write_json(files.fingerprint_file("mosaic"), fingerprint.fingerprint(MMDET2, "mosaic"))
+    append(package)
+    assert changed("mosaic") == ["packages"]
+
+
+def test_a_fingerprint_holds_no_path_of_this_machine(checkout):
+    assert str(checkout.root) not in json.dumps(fingerprint.fingerprint(MMDET2, "mosaic"))

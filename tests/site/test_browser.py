@@ -1,0 +1,172 @@
+"""The pages in a browser: copying, searching, every width, and nothing fetched from elsewhere."""
+
+import functools
+import http.server
+import os
+import shutil
+import threading
+from urllib.parse import urlsplit
+
+import pytest
+
+from howto import files, stacks
+from howto.machine import BROWSERS
+
+FAMILY, STACK = stacks.current().family, stacks.current().name
+SNIPPETS = [(topic, path) for topic in files.topics(FAMILY) for path in files.snippet_files(FAMILY, topic)]
+WIDTHS = (320, 768, 1280, 2560)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if not found:
+        lacking = f"there is no browser, so the pages were not looked at; install one of {', '.join(BROWSERS)}"
+        pytest.fail(lacking, pytrace=False) if os.environ.get("CI") else pytest.skip(lacking)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        launched = playwright.chromium.launch(executable_path=found, args=options)
+        yield launched
+        launched.close()
+
+
+@pytest.fixture(scope="session")
+def server(site):
+    """Address of a server on this machine whose root is the folder above the stacks' sites."""
+
+    class Silent(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *arguments):
+            pass
+
+    handler = functools.partial(Silent, directory=site.parent)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{running.server_port}"
+        running.shutdown()
+
+
+@pytest.fixture(scope="session")
+def page(browser, server):
+    """A page that notes what goes wrong on it in `page.wrong`."""
+    context = browser.new_context(base_url=server)
+    context.grant_permissions(["clipboard-read", "clipboard-write"], origin=server)
+    page = context.new_page()
+    page.set_default_timeout(10_000)
+    page.wrong = []
+    ours = urlsplit(server).netloc
+    page.on("request", lambda request: elsewhere(page, ours, request.url))
+    page.on("response", lambda reply: page.wrong.append(f"{reply.status} {reply.url}") if reply.status >= 400 else None)
+    page.on(
+        "console", lambda message: page.wrong.append(message.text) if message.type in ("error", "warning") else None
+    )
+    page.on("pageerror", lambda error: page.wrong.append(str(error)))
+    yield page
+    context.close()
+
+
+def elsewhere(page, ours, url):
+    if urlsplit(url).scheme not in ("data", "blob") and urlsplit(url).netloc != ours:
+        page.wrong.append(url)
+
+
+def addresses(site):
+    return [f"/{path.relative_to(site.parent)}" for path in sorted(site.rglob("*.html"))]
+
+
+def test_no_page_asks_another_host_for_anything_or_complains(page, site):
+    wrong = {}
+    for address in addresses(site):
+        page.wrong.clear()
+        page.goto(address, wait_until="load")
+        if page.wrong:
+            wrong[address] = list(page.wrong)
+    assert wrong == {}
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_no_page_scrolls_sideways(page, site, width):
+    page.set_viewport_size({"width": width, "height": 800})
+    wide = {}
+    for address in addresses(site):
+        page.goto(address, wait_until="load")
+        scrolls = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        if over := page.evaluate(scrolls):
+            wide[address] = over
+    assert wide == {}
+
+
+@pytest.mark.parametrize(("topic", "path"), SNIPPETS, ids=[path.name for _, path in SNIPPETS])
+def test_the_copy_button_copies_the_file_byte_for_byte(page, topic, path):
+    page.goto(f"/{STACK}/how-to/plot_{topic}.html")
+    page.evaluate("navigator.clipboard.writeText('')")
+    snippet = page.locator(".howto-snippet").filter(has_text=f"configs/{topic}/{path.name}")
+    snippet.get_by_role("button", name="Copy").click()
+    snippet.get_by_role("button", name="Copied").wait_for()
+    assert page.evaluate("navigator.clipboard.readText()").encode() == path.read_bytes()
+
+
+@pytest.mark.parametrize(("topic", "path"), SNIPPETS, ids=[path.name for _, path in SNIPPETS])
+def test_a_snippet_has_one_copy_button(page, topic, path):
+    page.goto(f"/{STACK}/how-to/plot_{topic}.html")
+    snippet = page.locator(".howto-snippet").filter(has_text=f"configs/{topic}/{path.name}")
+    assert snippet.locator("button").count() == 1
+
+
+def test_the_copy_button_is_reached_and_pressed_by_the_keyboard(page):
+    topic, path = SNIPPETS[0]
+    page.goto(f"/{STACK}/how-to/plot_{topic}.html")
+    page.evaluate("navigator.clipboard.writeText('')")
+    button = page.locator(".howto-snippet").first.get_by_role("button", name="Copy")
+    button.focus()
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Copied").wait_for()
+    assert page.evaluate("navigator.clipboard.readText()").encode() == path.read_bytes()
+
+
+def test_a_command_is_copied_without_its_prompt(page):
+    page.goto(f"/{STACK}/how-to/plot_mosaic.html")
+    page.evaluate("navigator.clipboard.writeText('')")
+    block = page.locator(".highlight-console").first
+    block.hover()
+    block.locator("button.copybtn").click()
+    page.wait_for_function("navigator.clipboard.readText().then(text => text != '')")
+    assert page.evaluate("navigator.clipboard.readText()").startswith("python tools/train.py configs/mosaic/")
+
+
+@pytest.mark.parametrize(
+    ("words", "topic"),
+    [
+        ("unfreeze", "unfreeze_backbone"),
+        ("unfreeze backbone", "unfreeze_backbone"),
+        ("mix_results", "mosaic"),
+        ("is not in the hook registry", "unfreeze_backbone"),
+        ("timm", "timm_backbone"),
+    ],
+)
+def test_searching_finds_the_page(page, words, topic):
+    page.goto(f"/{STACK}/search.html?q={words.replace(' ', '+')}")
+    page.locator(f"#search-results a[href*='plot_{topic}.html']").first.wait_for()
+
+
+def test_the_address_above_the_stacks_leads_to_the_site(page):
+    page.goto("/index.html")
+    page.wait_for_url(f"**/{STACK}/index.html")
+    assert page.locator("h1").count() == 1
+
+
+def test_a_card_of_the_first_page_opens_its_how_to(page):
+    page.goto(f"/{STACK}/index.html")
+    page.locator("[role=main] a[href*='plot_mosaic.html']").first.click()
+    page.wait_for_url("**/how-to/plot_mosaic.html*")
+
+
+def test_every_picture_has_pixels(page, site):
+    broken = {}
+    for address in addresses(site):
+        page.goto(address, wait_until="load")
+        sources = "Array.from(document.images).filter(i => i.complete && !i.naturalWidth).map(i => i.src)"
+        if found := page.evaluate(sources):
+            broken[address] = found
+    assert broken == {}

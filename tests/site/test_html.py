@@ -1,0 +1,196 @@
+"""The pages are whole: titles, pictures, links, downloads, and no trace of the machine that built them."""
+
+import hashlib
+import itertools
+import json
+import re
+import tempfile
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+import sphinx_gallery
+from bs4 import BeautifulSoup
+
+from howto import files, stacks
+from howto.stacks import ROOT
+
+FAMILY = stacks.current().family
+TOPICS = files.topics(FAMILY)
+
+
+@pytest.fixture(scope="session")
+def articles(site, pages):
+    """What the pages say, without navigation, by path below the site; not Sphinx's own search and index."""
+    found = {
+        str(path.relative_to(site)): page.select_one("article[role=main], [role=main]") for path, page in pages.items()
+    }
+    return {name: article for name, article in found.items() if name not in ("search.html", "genindex.html")}
+
+
+def test_every_how_to_has_a_page(site):
+    assert [path.stem for path in sorted(site.glob("how-to/plot_*.html"))] == [f"plot_{topic}" for topic in TOPICS]
+
+
+def test_every_page_has_a_title_of_its_own(site, pages):
+    titles = [page.title.get_text().strip() for page in pages.values()]
+    assert "" not in titles
+    assert len(set(titles)) == len(titles)
+
+
+def test_every_page_has_one_heading_on_top(articles):
+    headings = {
+        name: [heading.get_text(strip=True) for heading in page.select("h1")] for name, page in articles.items()
+    }
+    assert {name: found for name, found in headings.items() if len(found) != 1 or len(found[0]) < 5} == {}
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_the_heading_of_a_how_to_is_a_question(articles, topic):
+    heading = articles[f"how-to/plot_{topic}.html"].select_one("h1").get_text()
+    assert heading.rstrip("¶# ").endswith("?")
+
+
+def test_headings_leave_out_no_level(articles):
+    for name, article in articles.items():
+        levels = [int(heading.name[1]) for heading in article.find_all(re.compile("^h[1-6]$"))]
+        assert [b for a, b in itertools.pairwise(levels) if b > a + 1] == [], name
+
+
+def test_every_page_says_its_language_and_fits_a_phone(pages, site):
+    for path, page in pages.items():
+        assert page.html["lang"] == "en", path.relative_to(site)
+        assert page.select_one("meta[name=viewport]"), path.relative_to(site)
+
+
+def test_every_picture_says_what_it_shows(articles):
+    pictures = [
+        (name, picture["src"], picture.get("alt") or "") for name, page in articles.items() for picture in page("img")
+    ]
+    assert pictures
+    is_file_name = re.compile(r"\.(png|svg)$|^(sphx|plot)[ _]", re.IGNORECASE)
+    assert [each for each in pictures if len(each[2]) < 10 or is_file_name.search(each[2])] == []
+
+
+def test_a_how_to_shows_a_picture(articles):
+    without = [topic for topic in TOPICS if not articles[f"how-to/plot_{topic}.html"].select("img")]
+    assert without == []
+
+
+def targets(path, page):
+    """Every address on a page that lies in the site, resolved: (address, file, anchor)."""
+    for tag in page.find_all(["a", "img", "link", "script"]):
+        address = tag.get("href") or tag.get("src")
+        parts = urlsplit(address or "")
+        if address and not parts.scheme and not parts.netloc:
+            yield (
+                address,
+                (path.parent / unquote(parts.path)).resolve() if parts.path else path,
+                unquote(parts.fragment),
+            )
+
+
+def test_every_link_inside_the_site_leads_somewhere(site, pages):
+    ids = {path: {tag["id"] for tag in page.find_all(id=True)} for path, page in pages.items()}
+    dead = [
+        (str(path.relative_to(site)), address)
+        for path, page in pages.items()
+        for address, target, anchor in targets(path, page)
+        if not target.is_file() or (anchor and target in ids and anchor not in ids[target])
+    ]
+    assert dead == []
+
+
+def test_every_anchor_is_there_once(site, pages):
+    for path, page in pages.items():
+        ids = [tag["id"] for tag in page.find_all(id=True)]
+        assert {name for name in ids if ids.count(name) > 1} == set(), path.relative_to(site)
+
+
+def test_every_file_of_the_site_is_one_that_a_page_leads_to(site, pages):
+    used = {target for path, page in pages.items() for _, target, _ in targets(path, page)}
+    lying = [path for folder in ("_downloads", "_images") for path in (site / folder).rglob("*") if path.is_file()]
+    assert [str(path.relative_to(site)) for path in lying if path.resolve() not in used] == []
+
+
+def test_every_page_is_reached_from_the_first(site, pages):
+    seen, found = set(), {site / "index.html"}
+    while found - seen:
+        path = (found - seen).pop()
+        seen.add(path)
+        found |= {target for _, target, _ in targets(path, pages[path]) if target in pages}
+    assert set(pages) - seen == set()
+
+
+def test_the_first_page_has_a_card_with_a_picture_of_its_own_for_each_question(site, pages):
+    article = pages[site / "index.html"].select_one("[role=main]")
+    pictures = [site / picture["src"] for picture in article("img")]
+    digests = [hashlib.sha256(picture.read_bytes()).hexdigest() for picture in pictures]
+    assert len(set(digests)) == len(digests) == len(TOPICS)
+    nothing = Path(sphinx_gallery.__file__).parent / "_static" / "no_image.png"
+    assert hashlib.sha256(nothing.read_bytes()).hexdigest() not in digests
+    linked = {link["href"].partition("#")[0] for link in article("a", href=True)}
+    assert {f"how-to/plot_{topic}.html" for topic in TOPICS} <= linked
+
+
+def test_the_address_above_the_stacks_leads_to_the_site(site):
+    page = BeautifulSoup((site.parent / "index.html").read_text("utf-8"), "html.parser")
+    assert page.select_one("meta[http-equiv=refresh]")["content"] == f"0; url={site.name}/index.html"
+    assert page.a["href"] == f"{site.name}/index.html"
+    assert page.title.get_text()
+
+
+def downloads(site, pages, topic, suffix):
+    """The file that a how-to's page offers."""
+    path = site / f"how-to/plot_{topic}.html"
+    (target,) = {file for _, file, _ in targets(path, pages[path]) if file.name == f"plot_{topic}{suffix}"}
+    return target
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_the_script_to_download_is_the_one_that_ran(site, pages, topic):
+    assert downloads(site, pages, topic, ".py").read_bytes() == files.script(FAMILY, topic).read_bytes()
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_the_notebook_to_download_is_one(site, pages, topic):
+    notebook = json.loads(downloads(site, pages, topic, ".ipynb").read_text("utf-8"))
+    assert notebook["nbformat"] == 4
+    assert {cell["cell_type"] for cell in notebook["cells"]} == {"code", "markdown"}
+    for cell in notebook["cells"]:
+        source = "".join(cell["source"])
+        assert source.strip()
+        if cell["cell_type"] == "code":
+            assert cell["outputs"] == []
+            compile(re.sub(r"^%.*$", "", source, flags=re.MULTILINE), f"{topic}.ipynb", "exec")
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_a_notebook_shows_the_snippets_and_no_markup(site, pages, topic):
+    notebook = json.loads(downloads(site, pages, topic, ".ipynb").read_text("utf-8"))
+    prose = "\n".join("".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "markdown")
+    assert re.findall(r"^ *\.\. \S.*$", prose, re.MULTILINE) == []
+
+
+def test_no_page_shows_a_warning(articles):
+    noise = re.compile(r"\b\w*Warning\b|No CUDA runtime|Traceback \(most recent call last\)|\bdeprecated\b")
+    assert {name: found for name, page in articles.items() if (found := noise.findall(page.get_text()))} == {}
+
+
+def test_no_file_of_the_site_holds_a_path_of_the_machine_that_built_it(site):
+    kinds = {".html", ".js", ".json", ".ipynb", ".py", ".txt", ".inv"}
+    ours = [path for path in site.rglob("*") if path.suffix in kinds and "_static" not in path.parts]
+    paths = (
+        str(ROOT),
+        str(Path.home()),
+        str(Path(tempfile.gettempdir(), "howto-")),
+        "site-packages/",
+        "dist-packages/",
+    )
+    assert ours
+    assert [
+        (str(file.relative_to(site)), path)
+        for file in ours
+        for path in paths
+        if path in file.read_text("utf-8", errors="replace")
+    ] == []

@@ -1,0 +1,213 @@
+"""The rules that the site keeps: what is code, what of it was executed, and where nothing is fetched from."""
+
+import json
+import re
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from jsonschema import Draft202012Validator
+from markdown_it.renderer import RendererHTML
+from myst_parser.config.main import MdParserConfig
+from myst_parser.parsers.mdit import create_md_parser
+from sphinx_gallery.py_source_parser import split_code_and_text_blocks
+
+from howto import files, stacks
+from howto.record import sha256
+from howto.stacks import ROOT
+
+FAMILY = stacks.current().family
+TOPICS = files.topics(FAMILY)
+SNIPPETS = [f"{topic}/{path.name}" for topic in TOPICS for path in files.snippet_files(FAMILY, topic)]
+SCRIPTS = [files.script(FAMILY, topic) for topic in TOPICS]
+SCHEMA = ROOT / "docs/_static/verified.schema.json"
+
+NO_PYTHON = {"bash", "console", "json", "none", "pytb", "sh", "shell", "text"}  # languages a block may be in
+LONGEST_CELL = 16  # lines
+STRAIGHT = str.maketrans("\u2018\u2019\u201c\u201d", "''\"\"")  # Sphinx sets quotes as a printer would
+
+
+@pytest.fixture(scope="session")
+def verified(site):
+    return json.loads((site / "verified.json").read_text("utf-8"))
+
+
+def blocks_of_markdown(text):
+    """Language or directive of each code block."""
+    parser = create_md_parser(MdParserConfig(enable_extensions={"colon_fence"}), RendererHTML)
+    for token in parser.parse(text):
+        if token.type in ("fence", "colon_fence"):
+            name = token.info.strip()
+            if name == "{eval-rst}":
+                yield from blocks_of_rst(token.content)
+            elif re.match(r"\{(code|code-block|sourcecode|code-cell)\}", name):
+                yield name.partition("}")[2].strip()
+            elif not name.startswith("{"):
+                yield name
+        elif token.type == "code_block":
+            yield "indented"
+
+
+def blocks_of_rst(text):
+    """Language of each code block; a block without one is Python to Sphinx."""
+    yield from (
+        found or "python" for found in re.findall(r"^ *\.\. (?:code|code-block|sourcecode):: *(\S*)$", text, re.M)
+    )
+    yield from ("doctest" for _ in re.findall(r"^ *>>> ", text, re.M))
+    yield from ("python" for _ in re.findall(r"^(?! *\.\. ).*::$", text, re.M))
+
+
+@pytest.mark.parametrize("text", ["```python\nx\n```", "```\nx\n```", "a\n\n    x\n", ":::{code-block} python\nx\n:::"])
+def test_python_in_markdown_is_found(text):
+    assert set(blocks_of_markdown(text)) - NO_PYTHON
+
+
+@pytest.mark.parametrize("text", [".. code-block:: python\n\n   x", ".. code::\n\n   x", "So::\n\n   x", ">>> x"])
+def test_python_in_restructured_text_is_found(text):
+    assert set(blocks_of_rst(text)) - NO_PYTHON
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "docs").glob("*.md")), ids=lambda path: path.name)
+def test_no_page_has_python_code_of_its_own(path):
+    assert set(blocks_of_markdown(path.read_text("utf-8"))) - NO_PYTHON == set()
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_the_prose_of_a_how_to_has_no_python_code_of_its_own(path):
+    _, blocks = split_code_and_text_blocks(str(path))
+    prose = [block.content for block in blocks if block.type == "text"]
+    assert set(blocks_of_rst("\n\n".join(prose))) - NO_PYTHON == set()
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_no_code_cell_is_long(path):
+    _, blocks = split_code_and_text_blocks(str(path))
+    cells = {block.lineno: len(block.content.strip().splitlines()) for block in blocks if block.type == "code"}
+    assert {line: length for line, length in cells.items() if length > LONGEST_CELL} == {}
+
+
+def language(block):
+    """What a highlighted block on a page is in; sphinx-gallery's cells are in ``Python``, snippets in ``python``."""
+    return next(name.removeprefix("highlight-") for name in block["class"] if name.startswith("highlight-"))
+
+
+def highlighted(page):
+    return page.select("div[class*=highlight-]")
+
+
+def test_every_python_block_of_the_site_is_a_snippet_or_a_cell_that_ran(site, pages):
+    for path, page in pages.items():
+        found = [block for block in highlighted(page) if language(block) not in NO_PYTHON]
+        found = [block for block in found if not block.find_parent(class_="howto-snippet")]
+        cells = []
+        if path.stem.startswith("plot_"):
+            script = files.script(FAMILY, path.stem.removeprefix("plot_"))
+            blocks = [block for block in split_code_and_text_blocks(str(script))[1] if block.type == "code"]
+            cells = [re.sub(r"^# sphinx_gallery_.*$", "", block.content, flags=re.M).split() for block in blocks]
+        assert [block.get_text().split() for block in found] == cells, path.relative_to(site)
+
+
+def shown(pages):
+    """Every snippet that a page shows: (page, caption, block)."""
+    for path, page in pages.items():
+        for block in page.select(".howto-snippet"):
+            yield path, block.select_one(".caption-text").get_text(), block
+
+
+@pytest.mark.parametrize("snippet", SNIPPETS)
+def test_a_snippet_is_shown_by_one_page_that_of_its_how_to(pages, snippet):
+    (path,) = [path for path, caption, _ in shown(pages) if caption == f"configs/{snippet}"]
+    assert path.stem == f"plot_{Path(snippet).parent}"
+
+
+def test_nothing_else_is_shown_as_a_snippet(pages):
+    assert sorted(caption for _, caption, _ in shown(pages)) == sorted(f"configs/{snippet}" for snippet in SNIPPETS)
+
+
+@pytest.mark.parametrize("snippet", SNIPPETS)
+def test_a_snippet_was_executed_as_it_is(verified, snippet):
+    digests = {path: digest for record in verified["records"] for path, digest in record["snippets"].items()}
+    assert digests[f"{FAMILY}/{snippet}"] == sha256(files.snippet_folder(FAMILY) / snippet)
+
+
+@pytest.mark.parametrize("snippet", SNIPPETS)
+def test_a_snippet_is_rendered_byte_for_byte(pages, snippet):
+    (block,) = [block for _, caption, block in shown(pages) if caption == f"configs/{snippet}"]
+    (text,) = block.select("pre")
+    assert text.get_text().encode() == (files.snippet_folder(FAMILY) / snippet).read_bytes()
+
+
+@pytest.mark.parametrize("snippet", SNIPPETS)
+def test_a_snippet_is_downloaded_byte_for_byte(pages, snippet):
+    ((path, block),) = [(path, block) for path, caption, block in shown(pages) if caption == f"configs/{snippet}"]
+    (link,) = block.select("a.download")
+    target = path.parent / unquote(link["href"])
+    assert target.name == Path(snippet).name
+    assert target.read_bytes() == (files.snippet_folder(FAMILY) / snippet).read_bytes()
+
+
+LOADED = {
+    "audio": "src", "embed": "src", "iframe": "src", "img": "src", "input": "src", "link": "href", "object": "data",
+    "script": "src", "source": "src", "track": "src", "video": "src", "form": "action",
+}  # fmt: skip
+
+
+def test_no_page_loads_anything_from_another_host(site, pages):
+    loaded = {
+        (str(path.relative_to(site)), tag[LOADED[tag.name]])
+        for path, page in pages.items()
+        for tag in page.find_all(list(LOADED))
+        if tag.get(LOADED[tag.name])
+    }
+    assert loaded
+    assert {
+        (page, url) for page, url in loaded if urlsplit(url).netloc or urlsplit(url).scheme not in ("", "data")
+    } == set()
+
+
+def test_no_style_sheet_loads_anything_from_another_host(site):
+    for path in site.rglob("*.css"):
+        assert re.findall(r"(?:url\(|@import)\s*['\"]?(?:https?:)?//[^)'\"]*", path.read_text("utf-8")) == [], path.name
+
+
+def test_the_schema_is_one():
+    Draft202012Validator.check_schema(json.loads(SCHEMA.read_text("utf-8")))
+
+
+def test_the_record_is_as_its_schema_says(verified):
+    validator = Draft202012Validator(json.loads(SCHEMA.read_text("utf-8")))
+    assert [f"{error.json_path}: {error.message}" for error in validator.iter_errors(verified)] == []
+
+
+@pytest.mark.parametrize(
+    "change", [{"status": "running"}, {"checks": []}, {"extra": 1}, {"seconds": 0}, {"snippets": {}}]
+)
+def test_the_schema_refuses_a_record_that_claims_too_much(verified, change):
+    validator = Draft202012Validator(json.loads(SCHEMA.read_text("utf-8")))
+    record = {**verified["records"][0], **change}
+    assert not validator.is_valid({**verified, "records": [record]})
+
+
+def test_the_schema_is_part_of_the_site(site):
+    assert (site / "_static" / SCHEMA.name).read_bytes() == SCHEMA.read_bytes()
+
+
+def test_the_record_has_each_how_to_once(verified):
+    assert [record["topic"] for record in verified["records"]] == TOPICS
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_a_page_shows_its_whole_record(site, pages, verified, topic):
+    (record,) = [record for record in verified["records"] if record["topic"] == topic]
+    text = pages[site / f"how-to/plot_{topic}.html"].select_one(".howto-verified").get_text()
+    text = text.translate(STRAIGHT)
+    facts = [record["device"], *record["versions"].values(), *record["weights"], *record["snippets"].values()]
+    facts += [value for check in record["checks"] for value in (check["name"], check["expected"], check["measured"])]
+    assert [fact for fact in facts if fact.translate(STRAIGHT) not in text] == []
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_a_page_prints_each_check_that_its_record_holds(site, pages, verified, topic):
+    (record,) = [record for record in verified["records"] if record["topic"] == topic]
+    text = pages[site / f"how-to/plot_{topic}.html"].get_text()
+    assert text.count("✓ ") == len(record["checks"])

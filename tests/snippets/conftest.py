@@ -1,0 +1,43 @@
+"""What the tests of the snippets share."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from howto import Workspace, files, stacks
+
+FAMILY = stacks.current().family
+
+# The other families' snippets need packages that this stack does not have.
+collect_ignore = [str(path) for path in Path(__file__).parent.iterdir() if path.is_dir() and path.name != FAMILY]
+
+
+@pytest.fixture(scope="module")
+def checkout(request) -> Workspace:
+    """The checkout of the how-to a test module is named after, with mini-COCO in it even if there is a real COCO."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("HOWTO_COCO", raising=False)
+        return Workspace(request.path.stem.removeprefix("test_"))
+
+
+@pytest.fixture(scope="module")
+def work_dir(checkout) -> Path:
+    """What the stock ``tools/train.py`` leaves of one epoch, started with the command that the how-to gives."""
+    page = files.script(FAMILY, checkout.topic).read_text("utf-8")
+    (command,) = re.findall(r"^#    \$ (.*python tools/train\.py configs/\S+)$", page, re.MULTILINE)
+    folder = checkout.root / "work_dirs" / Path(command.split()[-1]).stem
+    shutil.rmtree(folder, ignore_errors=True)
+    checkout.shell(f"{command} {{fit}}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def resnet18() -> dict:
+    """What to change in a Faster R-CNN config so that a smaller ResNet trains, in half the time."""
+    return dict(
+        model__backbone__depth=18,
+        model__backbone__init_cfg__checkpoint="torchvision://resnet18",
+        model__neck__in_channels=[64, 128, 256, 512],
+    )
