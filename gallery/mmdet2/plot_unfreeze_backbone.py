@@ -154,6 +154,25 @@ checkout.check(
 )
 
 # %%
+# Pitfall: ``paramwise_cfg`` passes the frozen stages over
+# --------------------------------------------------------
+# The optimizer is built while they are frozen, and MMCV gives its special settings to
+# weights that train. Asked for a tenth of the learning rate in the backbone, the stem
+# and ``layer1`` get the whole, and train with it once they are unfrozen.
+from mmcv.runner import build_optimizer
+
+tenth = dict(custom_keys=dict(backbone=dict(lr_mult=0.1)))
+model = checkout.build(cfg)
+optimizer = build_optimizer(model, dict(**cfg.optimizer, paramwise_cfg=tenth))
+rate = {group["params"][0]: group["lr"] for group in optimizer.param_groups}
+checkout.check(
+    "learning rate of layer1", rate[model.backbone.layer1[0].conv1.weight], 0.02
+)
+checkout.check(
+    "of layer2", round(rate[model.backbone.layer2[0].conv1.weight], 6), 0.002
+)
+
+# %%
 # Pitfall: ``PYTHONPATH=.`` is left out
 # -------------------------------------
 output = checkout.shell(

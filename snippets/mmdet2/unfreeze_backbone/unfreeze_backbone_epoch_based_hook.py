@@ -9,7 +9,7 @@ class UnfreezeBackboneEpochBasedHook(Hook):
     """Train the frozen stages of a ResNet backbone from one epoch on.
 
     Works for :class:`mmdet.models.ResNet` and the backbones built on it
-    (ResNeXt, Res2Net, RegNet, ResNeSt, ...).
+    (ResNeXt, Res2Net, RegNet, ResNeSt, ...), under an EpochBasedRunner.
 
     Args:
         unfreeze_epoch (int): First epoch, counted from 0, in which the whole
