@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -39,19 +40,20 @@ def build(stack: Stack) -> int:
 
 def doctest(stack: Stack) -> int:
     """Run what the pages' code blocks print, by Sphinx's doctest builder, and the snippets' and howto's docstrings."""
-    import pytest  # not at the top: a build does not need it
-
     with locked(BUILD / "build.lock", "another build in this checkout"):
         code = _sphinx(stack, "doctest", BUILD / "doctest" / stack.name)
     sources = [ROOT / "howto", files.snippet_folder(stack.family)]
-    return code or pytest.main(["-q", "--doctest-modules", "--doctest-ignore-import-errors", *map(str, sources)])
+    # In a process of its own, because Sphinx's doctest builder leaves its display hook behind.
+    command = [sys.executable, "-m", "pytest", "-q", "--doctest-modules", "-W", "ignore", *sources]
+    return code or subprocess.run(command, cwd=ROOT).returncode
 
 
 def _sphinx(stack: Stack, builder: str, out: Path) -> int:
     from sphinx.cmd.build import main
 
     doctrees = BUILD / "doctrees" / f"{stack.name}-{builder}"
-    options = ["-n", "-W", "--keep-going", "-q", "-b", builder, "-d", doctrees, "-c", ROOT]
+    options = ["-n", "-W", "--keep-going", "-b", builder, "-d", doctrees, "-c", ROOT]
+    options += ["-q"] if builder == "html" else ["-D", "plot_gallery=0"]  # what is not for the site executes no page
     return main([str(option) for option in (*options, DOCS, out)])
 
 

@@ -184,6 +184,8 @@ def forget_stale(app: Sphinx) -> None:
 
 def keep_passed(app: Sphinx) -> None:
     """Close the record of each page that passed just now, and store what it depends on."""
+    if app.builder.name != "html":
+        return
     stack = stacks.current()
     for topic in files.topics(stack.family):
         path = files.records(stacks.current()) / f"{topic}.json"
