@@ -1,5 +1,6 @@
 """Tell whether a page would come out the same, without importing what it runs."""
 
+import concurrent.futures
 import functools
 import hashlib
 import importlib.metadata
@@ -10,7 +11,7 @@ import os
 from pathlib import Path
 
 from howto import device, weights
-from howto.files import fingerprint_file, script, snippet_files
+from howto.files import fingerprint_file, records, script, snippet_files
 from howto.stacks import ROOT, Stack
 
 EDITED_BY_HAND = ("mmcv", "mmdet", "mmcls")  # packages that people patch in place: their files are hashed
@@ -20,7 +21,8 @@ def fingerprint(stack: Stack, topic: str) -> dict[str, str]:
     """What the page of `topic` depends on: for each kind of thing the sha256 of its content.
 
     The gallery script, the snippets, each ``howto`` module that the script imports, the lock, the installed packages,
-    the kind of device, the folder of a real COCO, and whether the hosts of the weights can be reached.
+    the kind of device, the folder of a real COCO, and which weights are real: the hosts that answer, the checkpoints of
+    the page that lie in the user's cache.
     """
     return {
         "script": _hash([script(stack.family, topic)]),
@@ -29,7 +31,7 @@ def fingerprint(stack: Stack, topic: str) -> dict[str, str]:
         "packages": _packages(stack),
         "device": device.kind(),
         "data": os.environ.get("HOWTO_COCO", ""),
-        "weights": ",".join(host for host in weights.HOSTS if weights.reachable(host)),
+        "weights": _weights(stack, topic),
     }
 
 
@@ -56,6 +58,15 @@ def _modules(path: Path) -> list[Path]:
     finder.import_hook("howto.workspace")  # howto/__init__.py imports its public names by name
     found = [Path(module.__file__) for name, module in finder.modules.items() if name.split(".")[0] == "howto"]
     return sorted([*found, ROOT / "howto" / "mini_coco.json"])
+
+
+def _weights(stack: Stack, topic: str) -> str:
+    with concurrent.futures.ThreadPoolExecutor(len(weights.HOSTS)) as pool:
+        answers = pool.map(weights.reachable, weights.HOSTS)
+        found = [host for host, answered in zip(weights.HOSTS, answers) if answered]
+    record = records(stack) / f"{topic}.json"
+    used = json.loads(record.read_text())["weights"] if record.exists() else {}
+    return ",".join(found + sorted(name for name in used if (weights.user_cache() / name).exists()))
 
 
 @functools.cache

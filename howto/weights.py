@@ -34,7 +34,7 @@ def provide(cfg, home: Path) -> dict[str, str]:
     kinds = {}
     for url, build in _wanted(cfg.model):
         name = Path(urlsplit(url).path).name
-        real = _user_cache() / name
+        real = user_cache() / name
         if not real.exists() and reachable(urlsplit(url).hostname):
             _download(url, real)
         source = real if real.exists() else _stand_in(name, build)
@@ -71,10 +71,10 @@ def cache_folder() -> Path:
     return Path(base) / "mmdet-howto" / "stand-ins" / recipe
 
 
-def _user_cache() -> Path:
-    import torch
-
-    return Path(torch.hub.get_dir()) / "checkpoints"
+def user_cache() -> Path:
+    """Where torch keeps the checkpoints that it downloads for this user, found without importing torch."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("TORCH_HOME") or Path(base, "torch")) / "hub" / "checkpoints"
 
 
 def _wanted(node: object) -> Iterator[tuple[str, Callable]]:
@@ -119,7 +119,7 @@ def _mmcls_model(url: str):
         for model in mmcv.load(metafile)["Models"]:
             if model.get("Weights") == url:
                 return build_classifier(mmcv.Config.fromfile(package / model["Config"]).model)
-    raise HowtoError(f"{url} is in no metafile of mmcls, so no stand-in can be made; download it into {_user_cache()}")
+    raise HowtoError(f"{url} is in no metafile of mmcls, so no stand-in can be made; download it into {user_cache()}")
 
 
 def _stand_in(name: str, build: Callable) -> Path:

@@ -19,7 +19,7 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
-from howto import coco, device, fit, stacks, weights
+from howto import coco, device, distributed, fit, stacks, weights
 from howto.errors import HowtoError
 from howto.files import check_topic, snippet_files, snippet_folder
 from howto.isolation import isolated, no_naps, quiet
@@ -220,7 +220,7 @@ class Workspace:
             configs[-1].parent.mkdir(exist_ok=True)
             cfg.dump(str(configs[-1]))
             reports.append(configs[-1].with_suffix(".json"))
-        start = f"{sys.executable} -m torch.distributed.run --standalone --nproc_per_node=2 -m howto.distributed"
+        start = f"{sys.executable} -m torch.distributed.run --standalone --nproc_per_node=2 -m {distributed.__name__}"
         self._run(
             [*start.split(), *map(str, configs)], {"CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": f"{self.root}:{ROOT}"}
         )

@@ -165,6 +165,16 @@ def test_a_snippet_that_was_edited_while_its_page_ran_is_executed_again(tiny):
     assert changed(tiny, "tiny") == ["snippets"]
 
 
+def test_a_script_that_was_edited_for_the_doctests_and_reverted_keeps_its_output(tiny):
+    script = tiny.root / "gallery/mmdet2/plot_tiny.py"
+    before = script.read_text()
+    append(tiny, script, "\n# %%\n# More.\n")
+    tiny.howto("doctest")
+    script.write_text(before)
+    assert tiny.howto("build").returncode == 0
+    assert pages(tiny) == ["tiny"]
+
+
 @pytest.fixture(scope="module")
 def killed(tiny_project, tmp_path_factory):
     """A build that was killed while its second page ran: the project, the site then, and the next build."""

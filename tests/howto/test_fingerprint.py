@@ -1,5 +1,6 @@
 import json
 import os
+import threading
 
 import pytest
 
@@ -115,6 +116,12 @@ def test_another_device_makes_every_page_stale(checkout, monkeypatch):
 def test_a_host_that_answers_makes_every_page_stale(checkout, monkeypatch):
     monkeypatch.setattr(weights, "reachable", lambda host: host == "github.com")
     assert changed("timm_backbone") == ["weights"]
+
+
+def test_the_hosts_are_asked_side_by_side_so_that_three_that_stall_cost_no_more_than_one(checkout, monkeypatch):
+    together = threading.Barrier(len(weights.HOSTS), timeout=2)
+    monkeypatch.setattr(weights, "reachable", lambda host: together.wait() >= 0)
+    assert fingerprint.fingerprint(MMDET2, "mosaic")["weights"] == ",".join(weights.HOSTS)
 
 
 def test_a_real_checkpoint_in_the_cache_makes_the_page_that_ran_with_a_stand_in_stale(checkout, tmp_path):

@@ -63,6 +63,13 @@ def test_every_page_says_its_language_and_fits_a_phone(pages, site):
         assert page.select_one("meta[name=viewport]"), path.relative_to(site)
 
 
+def test_every_page_names_an_icon(site, pages):
+    for path, page in pages.items():
+        icon = page.select_one("link[rel~=icon]")
+        assert icon, path.relative_to(site)
+        assert icon["href"].startswith("data:") or (path.parent / icon["href"].partition("?")[0]).is_file()
+
+
 def test_every_picture_says_what_it_shows(articles):
     pictures = [
         (name, picture["src"], picture.get("alt") or "") for name, page in articles.items() for picture in page("img")
