@@ -27,6 +27,7 @@ myst_heading_anchors = 3
 
 html_theme = "furo"
 pygments_dark_style = "github-dark"
+html_favicon = "docs/_static/favicon.svg"
 html_title = "MMDetection how-to"
 html_static_path = ["docs/_static"]
 html_css_files = ["howto.css"]

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -30,6 +31,7 @@ def build(stack: Stack) -> int:
             shutil.rmtree(BUILD / "work" / stack.name, ignore_errors=True)
         code = _sphinx(stack, "html", BUILD / "work" / stack.name)
         if code:
+            shutil.rmtree(BUILD / "doctrees" / f"{stack.name}-html", ignore_errors=True)  # or warnings come only once
             failures = files.records(stack).with_suffix(".failures.json")
             found = json.loads(failures.read_text()) if failures.exists() else []
             raise HowtoError("\n  ".join(["the site was not built, the last good one stays; see above", *found]))
@@ -54,7 +56,20 @@ def _sphinx(stack: Stack, builder: str, out: Path) -> int:
     doctrees = BUILD / "doctrees" / f"{stack.name}-{builder}"
     options = ["-n", "-W", "--keep-going", "-b", builder, "-d", doctrees, "-c", ROOT]
     options += ["-q"] if builder == "html" else ["-D", "plot_gallery=0"]  # what is not for the site executes no page
-    return main([str(option) for option in (*options, DOCS, out)])
+    interrupted = []
+
+    def interrupt(number, frame):
+        interrupted.append(number)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        code = main([str(option) for option in (*options, DOCS, out)])
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if interrupted:  # Sphinx makes an ordinary failure of it
+        raise KeyboardInterrupt
+    return code
 
 
 def _publish(work: Path, site: Path) -> Path:

@@ -1,6 +1,8 @@
 """Say where the files of a how-to lie."""
 
 import os
+import re
+import shutil
 from pathlib import Path
 
 from howto.errors import HowtoError
@@ -59,7 +61,19 @@ def take_gallery(stack: Stack) -> Path:
             aside.rename(folder)
         folder.mkdir(exist_ok=True)
         owner.write_text(stack.name)
+    _forget_removed(stack)
     return folder
+
+
+def _forget_removed(stack: Stack) -> None:
+    """Delete what how-tos left that there are no more; sphinx-gallery would go on showing them."""
+    here = topics(stack.family)
+    made = [*(DOCS / GALLERY).glob("plot_*"), *(DOCS / GALLERY).glob("images/**/sphx_glr_plot_*")]
+    for path in [*made, *records(stack).glob("*.json")]:
+        name = path.name.removeprefix("sphx_glr_").removeprefix("plot_")
+        if not any(re.fullmatch(rf"{topic}(_\d+|_thumb)?\..*", name) for topic in here):
+            path.unlink()
+            shutil.rmtree(BUILD / "work" / stack.name, ignore_errors=True)
 
 
 def fingerprint_file(topic: str) -> Path:

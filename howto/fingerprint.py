@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 
 from howto import device, weights
+from howto.errors import HowtoError
 from howto.files import fingerprint_file, records, script, snippet_files
 from howto.stacks import ROOT, Stack
 
@@ -24,10 +25,13 @@ def fingerprint(stack: Stack, topic: str) -> dict[str, str]:
     the kind of device, the folder of a real COCO, and which weights are real: the hosts that answer, the checkpoints of
     the page that lie in the user's cache.
     """
+    path = script(stack.family, topic)
+    if not path.exists():
+        raise HowtoError(f"snippets/{stack.family}/{topic} has no gallery script; write {path}")
     return {
-        "script": _hash([script(stack.family, topic)]),
+        "script": _hash([path]),
         "snippets": _hash(snippet_files(stack.family, topic)),
-        "howto": _hash(_modules(script(stack.family, topic))),
+        "howto": _hash(_modules(path)),
         "packages": _packages(stack),
         "device": device.kind(),
         "data": os.environ.get("HOWTO_COCO", ""),
@@ -54,7 +58,10 @@ def _hash(files: list[Path]) -> str:
 def _modules(path: Path) -> list[Path]:
     """The modules of ``howto`` that running `path` imports, those inside functions too, and the data beside them."""
     finder = modulefinder.ModuleFinder(path=[str(ROOT)])
-    finder.run_script(str(path))
+    try:
+        finder.run_script(str(path))
+    except SyntaxError as error:
+        raise HowtoError(f"{error.filename}:{error.lineno}: syntax error: {error.msg}; mend that line") from error
     finder.import_hook("howto.workspace")  # howto/__init__.py imports its public names by name
     found = [Path(module.__file__) for name, module in finder.modules.items() if name.split(".")[0] == "howto"]
     return sorted([*found, ROOT / "howto" / "mini_coco.json"])

@@ -52,9 +52,15 @@ def _shrink(node: object, key: str) -> dict[str, object]:
         return {}
     changes = {}
     for name, value in items:
-        if name in ("img_scale", "border") and isinstance(value, tuple):
-            factor = LONG_SIDE / 1333
-            changes[f"{key}.{name}"] = tuple(round(side * factor) for side in value)
+        if name in ("img_scale", "border") and isinstance(value, (tuple, list)):
+            changes[f"{key}.{name}"] = _shrunk(value)
         else:
             changes.update(_shrink(value, f"{key}.{name}"))
     return changes
+
+
+def _shrunk(size: object) -> object:
+    """A size, or several to choose from, in the same proportion smaller."""
+    if isinstance(size, (tuple, list)):
+        return type(size)(map(_shrunk, size))
+    return round(size * LONG_SIDE / 1333)

@@ -35,7 +35,9 @@ def isolated(root: Path) -> Iterator[None]:
         sys.path[:] = path
         for registry in _registries():
             for name, module in list(registry._module_dict.items()):
-                if _comes_from(module.__module__, root):
+                # A module whose import failed is in sys.modules no more; this package's own observer counts too.
+                gone = module.__module__ not in sys.modules or module.__module__.startswith("howto.")
+                if gone or _comes_from(module.__module__, root):
                     del registry._module_dict[name]
             registry._module_dict.update(registered.get(registry, {}))
         for name in [name for name in sys.modules if _comes_from(name, root)]:

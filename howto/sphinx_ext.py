@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import re
 import sys
 import threading
 import time
@@ -16,7 +17,6 @@ from sphinx.directives.code import LiteralInclude
 from sphinx.util.docutils import SphinxDirective
 
 from howto import files, stacks
-from howto.errors import HowtoError
 from howto.fingerprint import changed, fingerprint
 from howto.isolation import quiet
 from howto.record import write_json
@@ -125,7 +125,6 @@ def setup(app: Sphinx) -> dict:
     app.add_directive("verified-table", VerifiedTable)
     app.add_directive("mutation-table", MutationTable)
     app.connect("builder-inited", forget_stale, priority=100)
-    app.connect("builder-inited", keep_passed, priority=900)
     app.connect("source-read", add_panel)
     app.connect("build-finished", note_failures, priority=100)
     app.connect("build-finished", publish_records)
@@ -144,10 +143,13 @@ def before_page(gallery_conf: dict, script: str, when: str) -> None:
         matplotlib.rcParams.update(FIGURES)
         os.environ.pop("MPLBACKEND", None)
         before_page.stop = threading.Event()
-        ticker = threading.Thread(target=_tick, args=(topic, before_page.stop, progress), daemon=True)
-        ticker.start()
+        before_page.ticker = threading.Thread(target=_tick, args=(topic, before_page.stop, progress), daemon=True)
+        before_page.ticker.start()
     else:
         before_page.stop.set()
+        before_page.ticker.join()  # so that the next page's line does not begin in the middle of this one's
+        keep_passed(Path(gallery_conf["src_dir"]), topic)
+        show_snippets(Path(gallery_conf["src_dir"], files.GALLERY, f"plot_{topic}.ipynb"))
 
 
 FIGURES = {
@@ -172,29 +174,42 @@ def forget_stale(app: Sphinx) -> None:
     stack = stacks.current()
     os.environ["HOWTO_RECORDS"] = str(files.records(stacks.current()))
     for topic in files.topics(stack.family):
-        if not files.script(stack.family, topic).exists():
-            raise HowtoError(
-                f"snippets/{stack.family}/{topic} has no gallery script; write {files.script(stack.family, topic)}"
-            )
         parts = changed(stack, topic)
-        if parts and app.builder.name == "html":
-            _mark(app, topic).unlink(missing_ok=True)
+        if parts:  # another builder writes such a page without its output, so it has to run for the site even if it
+            _mark(Path(app.srcdir), topic).unlink(missing_ok=True)  # is put back as it was
             files.fingerprint_file(topic).unlink(missing_ok=True)
+        if parts and app.builder.name == "html":
+            (files.records(stack) / f"{topic}.json").unlink(missing_ok=True)
+            # Taken before the page runs: what is edited while it runs makes it stale.
+            write_json(_pending(topic), fingerprint(stack, topic))
 
 
-def keep_passed(app: Sphinx) -> None:
-    """Close the record of each page that passed just now, and store what it depends on."""
-    if app.builder.name != "html":
-        return
-    stack = stacks.current()
-    for topic in files.topics(stack.family):
-        path = files.records(stacks.current()) / f"{topic}.json"
-        if not _mark(app, topic).exists() or files.fingerprint_file(topic).exists() or not path.exists():
-            continue
+def keep_passed(srcdir: Path, topic: str) -> None:
+    """Close the record of a page that has just run and passed, and store what it depended on when it began."""
+    path = files.records(stacks.current()) / f"{topic}.json"
+    if _mark(srcdir, topic).exists() and path.exists() and _pending(topic).exists():
         record = json.loads(path.read_text())
         now = time.strftime("%Y-%m-%d %H:%M", time.gmtime())
         write_json(path, {**record, "status": "passed", "executed": now})
-        write_json(files.fingerprint_file(topic), fingerprint(stack, topic))
+        # Only the checkpoints that a page needs are known after it ran.
+        weights = fingerprint(stacks.current(), topic)["weights"]
+        write_json(files.fingerprint_file(topic), {**json.loads(_pending(topic).read_text()), "weights": weights})
+        _pending(topic).unlink()
+
+
+def show_snippets(notebook: Path) -> None:
+    """Put the snippets themselves where sphinx-gallery left the directive in a notebook's prose."""
+    if not notebook.exists():
+        return
+    folder, content = files.snippet_folder(stacks.current().family), json.loads(notebook.read_text())
+
+    def code(directive: re.Match) -> str:
+        return f"`configs/{directive[1]}`\n\n```python\n{Path(folder, directive[1]).read_text()}```\n"
+
+    for cell in content["cells"]:
+        if cell["cell_type"] == "markdown":
+            cell["source"] = [re.sub(r"\.\. snippet:: (\S+)(?:\n\n(?:   .*\n?)+)?", code, "".join(cell["source"]))]
+    write_json(notebook, content)
 
 
 def add_panel(app: Sphinx, docname: str, source: list[str]) -> None:
@@ -206,10 +221,12 @@ def add_panel(app: Sphinx, docname: str, source: list[str]) -> None:
 def note_failures(app: Sphinx, error: Exception | None) -> None:
     """Say in a line each which pages failed, and in which snippet if one raised the error."""
     failed = getattr(app.config, "sphinx_gallery_conf", {}).get("failing_examples", {})
+    snippets = files.snippet_folder(stacks.current().family)
     found = []
     for script, text in sorted(failed.items()):
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         at = [line for line in lines if line.startswith(f'File "{script}"')][-1:]
+        at += [line for line in lines if line.startswith(f'File "{snippets}{os.sep}')][-1:]
         found.append(f"{Path(script).name}: {' | '.join([*at, *lines[-2:]])}")
     write_json(files.records(stacks.current()).with_suffix(".failures.json"), found)
 
@@ -249,9 +266,13 @@ def _cell(content: str | list[str] | nodes.Node) -> list[nodes.Node]:
     return [nodes.Text(content)] if isinstance(content, str) else [nodes.literal("", content[0])]
 
 
-def _mark(app: Sphinx, topic: str) -> Path:
+def _mark(srcdir: Path, topic: str) -> Path:
     """sphinx-gallery writes this file when a script has run without an error."""
-    return Path(app.srcdir, files.GALLERY, f"plot_{topic}.py.md5")
+    return srcdir / files.GALLERY / f"plot_{topic}.py.md5"
+
+
+def _pending(topic: str) -> Path:
+    return files.fingerprint_file(topic).with_suffix(".pending")
 
 
 def _tick(topic: str, stop: threading.Event, stream, every: float = 10.0) -> None:

@@ -1,15 +1,18 @@
 """Let the configs' own pretrained weights load, real ones where they can be had and marked stand-ins elsewhere."""
 
-import concurrent.futures
 import functools
 import hashlib
 import os
+import queue
 import socket
+import ssl
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from howto.errors import HowtoError
+from howto.isolation import quiet
 
 HOSTS = ("download.pytorch.org", "download.openmmlab.com", "github.com")
 PATIENCE = 5  # seconds that a host may take to answer before the build goes on without it
@@ -37,9 +40,10 @@ def provide(cfg, home: Path) -> dict[str, str]:
         real = user_cache() / name
         if not real.exists() and reachable(urlsplit(url).hostname):
             _download(url, real)
-        source = real if real.exists() else _stand_in(name, build)
-        kinds[name] = "real" if real.exists() else "stand-in"
-        _verify(source, build)
+        with quiet():
+            source = real if real.exists() else _stand_in(name, build)
+            kinds[name] = "real" if real.exists() else "stand-in"
+            _verify(source, build)
         link = home / "hub" / "checkpoints" / name
         link.parent.mkdir(parents=True, exist_ok=True)
         link.unlink(missing_ok=True)
@@ -49,19 +53,23 @@ def provide(cfg, home: Path) -> dict[str, str]:
 
 @functools.cache
 def reachable(host: str) -> bool:
-    """Whether `host` takes a TLS connection's first packet within :data:`PATIENCE` seconds; asked once per process."""
+    """Whether `host` completes a TLS handshake within :data:`PATIENCE` seconds; asked once per process."""
+    answers = queue.SimpleQueue()
 
-    def connect() -> bool:
-        with socket.create_connection((host, 443), timeout=PATIENCE):
-            return True
+    def connect() -> None:
+        try:
+            with socket.create_connection((host, 443), timeout=PATIENCE) as connection:
+                ssl.create_default_context().wrap_socket(connection, server_hostname=host).close()
+            answers.put(True)
+        except OSError:
+            answers.put(False)
 
-    pool = concurrent.futures.ThreadPoolExecutor(1)  # looking a name up knows no time-out of its own
+    # Looking a name up knows no time-out of its own, and a pool's thread would hold the process up at its end.
+    threading.Thread(target=connect, daemon=True).start()
     try:
-        return pool.submit(connect).result(PATIENCE)
-    except (OSError, concurrent.futures.TimeoutError):
+        return answers.get(timeout=PATIENCE)
+    except queue.Empty:
         return False
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def cache_folder() -> Path:
@@ -188,7 +196,11 @@ def _download(url: str, path: Path) -> None:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     digest = torch.hub.HASH_REGEX.search(path.name)
+    patience = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(PATIENCE)  # torch.hub sets none; it counts for each read, not for the whole download
     try:
         torch.hub.download_url_to_file(url, str(path), digest.group(1) if digest else None)
     except (OSError, RuntimeError) as error:
         raise HowtoError(f"downloading {url} failed: {error}; run again, or put the file at {path}") from error
+    finally:
+        socket.setdefaulttimeout(patience)

@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import resource
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -85,6 +86,13 @@ class Workspace:
                 return Config.fromfile(str(path))
             except FileNotFoundError as error:
                 raise HowtoError(f"{self._shown(path)}: {error}; its _base_ must be a path relative to it") from error
+            except Exception as error:
+                try:
+                    runpy.run_path(str(path))  # mmcv runs a copy of it, under a name that says nothing
+                except type(error) as same:
+                    line = traceback.extract_tb(same.__traceback__)[-1].lineno
+                    error.add_note(f"raised in {self._shown(path)}:{line}")
+                raise
 
     def edit(self, name: str, changes: dict[str, str]) -> str:
         """Make a variant of the file `name` in which each key of `changes` reads as its value.
@@ -355,7 +363,7 @@ class Workspace:
         if not path.exists():
             path = self.root / "configs" / name
         if not path.exists():
-            names = ", ".join(sorted(path.name for path in self.source.iterdir()))
+            names = ", ".join(sorted(path.name for path in self.source.glob("*.py")))
             raise HowtoError(f"{self.topic} has no file {name}; it has {names}")
         return path
 

@@ -60,19 +60,15 @@ backbones = [
     dict(type="PyramidVisionTransformerV2", embed_dims=32),
     dict(type="SwinTransformer"),
     dict(type="CSPDarknet", out_indices=(2, 3, 4)),
+]
+
+# %%
+timm = dict(type="mmcls.TIMMBackbone", features_only=True, out_indices=(1, 2, 3, 4))
+convnext = dict(type="mmcls.ConvNeXt", arch="tiny", out_indices=(0, 1, 2, 3))
+backbones += [
     dict(type="mmcls.MobileNetV3", arch="small", out_indices=(3, 8, 11)),
-    dict(
-        type="mmcls.ConvNeXt",
-        arch="tiny",
-        out_indices=(0, 1, 2, 3),
-        gap_before_final_norm=False,
-    ),
-    dict(
-        type="mmcls.TIMMBackbone",
-        model_name="efficientnet_b1",
-        features_only=True,
-        out_indices=(1, 2, 3, 4),
-    ),
+    dict(**convnext, gap_before_final_norm=False),
+    dict(**timm, model_name="efficientnet_b1"),
 ]
 
 # %%

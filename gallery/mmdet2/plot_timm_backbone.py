@@ -142,27 +142,12 @@ def row(name, out_indices):
 
 
 # %%
-names = (
-    "resnet18",
-    "resnet50",
-    "efficientnet_b0",
-    "efficientnet_b3",
-    "mobilenetv3_large_100",
-    "regnety_008",
-)
-rows = [row(name, (1, 2, 3, 4)) for name in names] + [
-    row("convnext_tiny", (0, 1, 2, 3))
-]
-Table(
-    (
-        "model_name",
-        "out_indices",
-        "in_channels of the neck",
-        "Strides",
-        "Parameters (M)",
-    ),
-    rows,
-)
+rows = [row("convnext_tiny", (0, 1, 2, 3))]
+rows += [row(name, (1, 2, 3, 4)) for name in ("resnet18", "resnet50", "regnety_008")]
+rows += [row(f"efficientnet_{size}", (1, 2, 3, 4)) for size in ("b0", "b1", "b3")]
+rows += [row("mobilenetv3_large_100", (1, 2, 3, 4))]
+head = ("model_name", "out_indices", "in_channels", "Strides", "Parameters (M)")
+Table(head, rows)
 
 # %%
 checkout.check(
