@@ -39,6 +39,11 @@ def fingerprint(stack: Stack, topic: str) -> dict[str, str]:
     }
 
 
+def sources(stack: Stack, topic: str) -> str:
+    """sha256 of a how-to's script and snippets: what a report of its mutations holds for."""
+    return _hash([script(stack.family, topic), *snippet_files(stack.family, topic)])
+
+
 def changed(stack: Stack, topic: str) -> list[str]:
     """The parts of the fingerprint that differ from when the page ran; all of them if it did not."""
     try:

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from howto import doctor, files
+from howto import doctor, files, fingerprint
 from howto.isolation import quiet
 from howto.record import write_json
 from howto.stacks import Stack
@@ -92,7 +92,7 @@ def mutate(stack: Stack, names: list[str]) -> int:
             )
             result = "killed" if noticed else "equivalent" if reason else "survived"
             results.append({"topic": mutation.topic, "file": mutation.file, "edit": mutation.edit, "result": result})
-            results[-1]["why"] = noticed or reason
+            results[-1] |= {"why": noticed or reason, "of": fingerprint.sources(stack, mutation.topic)}
             if result == "survived":
                 console.print(f"survived: {mutation.topic}/{mutation.file}: {mutation.edit}", markup=False)
     write_json(files.mutations(stack), results)

@@ -17,7 +17,7 @@ from sphinx.directives.code import LiteralInclude
 from sphinx.util.docutils import SphinxDirective
 
 from howto import files, stacks
-from howto.fingerprint import changed, fingerprint
+from howto.fingerprint import changed, fingerprint, sources
 from howto.isolation import quiet
 from howto.record import write_json
 
@@ -103,9 +103,12 @@ class MutationTable(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         path = files.mutations(stacks.current())
         self.env.note_dependency(str(path))
-        if not path.exists():
-            return [nodes.paragraph("", "The mutations were not run for this build; `tox -e mutate` runs them.")]
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_text()) if path.exists() else []
+        stack = stacks.current()
+        now = {topic: sources(stack, topic) for topic in files.topics(stack.family)}
+        found = [item for item in found if item.get("of") == now.get(item["topic"], "")]  # the rest is out of date
+        if not found:
+            return [nodes.paragraph("", "The mutations were not run on these snippets; tox -e mutate runs them.")]
         results = ("killed", "survived", "equivalent")
         rows = []
         for topic in sorted({item["topic"] for item in found}):
