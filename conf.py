@@ -50,7 +50,7 @@ sphinx_gallery_conf = {
     "log_level": {"backreference_missing": "info"},
     "nested_sections": False,
     "remove_config_comments": True,
-    "reset_modules": ("matplotlib", "howto.sphinx_ext.before_page"),
+    "reset_modules": ("matplotlib", "howto.sphinx_ext.around_page"),
     "reset_modules_order": "both",
     "show_signature": False,
     "thumbnail_size": (420, 140),  # the pages' pictures are wide

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from pathlib import Path
 
 from howto import doctor, files, fingerprint
@@ -53,6 +54,8 @@ def doctest(stack: Stack) -> int:
 def _sphinx(stack: Stack, builder: str, out: Path) -> int:
     from sphinx.cmd.build import main
 
+    from howto.sphinx_ext import around_page  # with its own import of Sphinx
+
     doctrees = BUILD / "doctrees" / f"{stack.name}-{builder}"
     options = ["-n", "-W", "--keep-going", "-b", builder, "-d", doctrees, "-c", ROOT]
     options += ["-q"] if builder == "html" else ["-D", "plot_gallery=0"]  # what is not for the site executes no page
@@ -65,7 +68,15 @@ def _sphinx(stack: Stack, builder: str, out: Path) -> int:
     before = signal.signal(signal.SIGINT, interrupt)
     try:
         code = main([str(option) for option in (*options, DOCS, out)])
+    except SystemExit as error:  # sphinx-gallery lets it pass
+        gallery = ROOT / "gallery" / stack.family
+        at = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).parent == gallery]
+        if not at:
+            raise
+        place = f"{Path(at[-1].filename).name}:{at[-1].lineno}"
+        raise HowtoError(f"{place} ended the build by sys.exit({error.code!r}); raise an exception instead") from error
     finally:
+        around_page.page.close()  # Ctrl-C leaves a page open
         signal.signal(signal.SIGINT, before)
     if interrupted:  # Sphinx makes an ordinary failure of it
         raise KeyboardInterrupt

@@ -1,6 +1,9 @@
 """Choose the device that a build runs on, and say clearly when it cannot be had."""
 
+import contextlib
 import os
+import re
+import resource
 from pathlib import Path
 
 from howto.errors import HowtoError
@@ -66,3 +69,14 @@ def describe(device: str) -> str:
     import torch
 
     return f"GPU ({torch.cuda.get_device_name()})"
+
+
+def peak_memory(device: str) -> int:
+    """The most memory since the page began, in MiB: resident memory of the process, or what torch took on the GPU."""
+    if device == "cuda":
+        import torch
+
+        return torch.cuda.max_memory_allocated() // 2**20
+    with contextlib.suppress(OSError, TypeError):
+        return int(re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())[1]) // 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 2**20  # macOS counts bytes, and never anew

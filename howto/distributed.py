@@ -2,17 +2,28 @@
 
 import json
 import sys
+import tempfile
 from pathlib import Path
 
 
 def main(configs: list[str]) -> None:
-    """One of the processes that ``torch.distributed.run`` starts: gloo on the CPU, mmcv's runner and DDP wrapper.
-
-    Rank 0 writes beside each config, as JSON, for each stage the largest absolute difference of any weight between the
-    processes after training.
+    """Import what both processes need once, then fork them: that is 10 s sooner than two that import it themselves.
 
     Args:
         configs: Paths of the configs, trained one after the other.
+    """
+    import mmdet.apis  # noqa: F401
+    import torch.multiprocessing
+
+    with tempfile.TemporaryDirectory() as folder:
+        torch.multiprocessing.start_processes(_process, (f"file://{folder}/meet", configs), 2, start_method="fork")
+
+
+def _process(rank: int, meet: str, configs: list[str]) -> None:
+    """One of the two processes: gloo on the CPU, mmcv's runner and DDP wrapper.
+
+    Rank 0 writes beside each config, as JSON, for each stage the largest absolute difference of any weight between the
+    processes after training.
     """
     import torch
     import torch.distributed as dist
@@ -54,7 +65,7 @@ def main(configs: list[str]) -> None:
         if dist.get_rank() == 0:
             config.with_suffix(".json").write_text(json.dumps(apart))
 
-    dist.init_process_group("gloo")
+    dist.init_process_group("gloo", init_method=meet, rank=rank, world_size=2)
     for config in map(Path, configs):
         with isolated(Path.cwd()):  # both variants of the hook have one name
             train(config)

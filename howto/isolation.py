@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import gc
 import io
 import logging
 import os
@@ -17,16 +18,26 @@ from pathlib import Path
 def isolated(root: Path) -> Iterator[None]:
     """Work inside `root`, with `root` importable, and put everything back afterwards.
 
-    Put back are the working directory, ``os.environ``, ``sys.path``, the random states, mmcv's registries, OpenMMLab's
-    loggers, and the modules that were imported from `root` (each snippet is imported anew, as in a fresh process).
+    Put back is what :func:`put_back` does, and the modules that were imported from `root`: each snippet is imported
+    anew, as in a fresh process.
+    """
+    with put_back(root), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecations in libraries, of which a reader of a page can mend none
+        os.chdir(root)
+        sys.path.insert(0, str(root))
+        yield
+
+
+@contextlib.contextmanager
+def put_back(root: Path | None = None) -> Iterator[None]:
+    """Put back the working directory, environment, ``sys.path``, random states, torch's settings and mmcv's registries.
+
+    OpenMMLab's loggers and, if there is a `root`, the modules that come from there are forgotten.
     """
     cwd, environ, path = Path.cwd(), dict(os.environ), list(sys.path)
     registered = {registry: dict(registry._module_dict) for registry in _registries()}
-    os.chdir(root)
-    sys.path.insert(0, str(root))
     try:
-        with _same_random_state(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # deprecations in libraries, of which a reader of a page can mend none
+        with _same_state():
             yield
     finally:
         os.chdir(cwd)
@@ -35,14 +46,31 @@ def isolated(root: Path) -> Iterator[None]:
         sys.path[:] = path
         for registry in _registries():
             for name, module in list(registry._module_dict.items()):
-                # A module whose import failed is in sys.modules no more; this package's own observer counts too.
-                gone = module.__module__ not in sys.modules or module.__module__.startswith("howto.")
-                if gone or _comes_from(module.__module__, root):
+                # A module whose import failed is in sys.modules no more; a page's own classes and observers count too.
+                place = module.__module__
+                gone = place not in sys.modules or place == "__main__" or place.startswith("howto.")
+                if gone or (root and _comes_from(place, root)):
                     del registry._module_dict[name]
             registry._module_dict.update(registered.get(registry, {}))
-        for name in [name for name in sys.modules if _comes_from(name, root)]:
+        for name in [name for name in sys.modules if root and _comes_from(name, root)]:
             del sys.modules[name]
         _forget_loggers()
+
+
+def fresh() -> None:
+    """Start a page as if it were the first: the same seeds, and the memory that others held on the GPU given back."""
+    import numpy
+    import torch
+
+    random.seed(0)
+    numpy.random.seed(0)
+    torch.manual_seed(0)
+    gc.collect()
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+    with contextlib.suppress(OSError):  # no Linux
+        Path("/proc/self/clear_refs").write_text("5")  # the process's peak of resident memory starts anew
 
 
 @contextlib.contextmanager
@@ -93,17 +121,22 @@ def _comes_from(module: str, root: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _same_random_state() -> Iterator[None]:
+def _same_state() -> Iterator[None]:
+    """Put back the random states and what torch can be told for the whole process."""
     import numpy
     import torch
 
     python, arrays, tensors = random.getstate(), numpy.random.get_state(), torch.get_rng_state()
+    kind, gradients, threads = torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_num_threads()
     try:
         yield
     finally:
         random.setstate(python)
         numpy.random.set_state(arrays)
         torch.set_rng_state(tensors)
+        torch.set_default_dtype(kind)
+        torch.set_grad_enabled(gradients)
+        torch.set_num_threads(threads)
 
 
 def _forget_loggers() -> None:

@@ -41,7 +41,7 @@ class Record:
         overrides: What the harness changed in each config it ran, as ``--cfg-options`` takes it.
         checks: The checks, in the order in which they ran.
         seconds: Time that the page's code ran, in seconds.
-        peak_memory_mib: Largest resident set of the process so far, or GPU memory on CUDA, in MiB.
+        peak_memory_mib: Largest resident set of the process since the page began, or GPU memory on CUDA, in MiB.
         status: ``running`` until the page's last statement, then ``passed``.
     """
 

@@ -1,5 +1,6 @@
 """Show snippets and records on the site, and have sphinx-gallery execute the pages that are not fresh."""
 
+import contextlib
 import functools
 import json
 import os
@@ -7,6 +8,7 @@ import re
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from docutils import nodes
@@ -16,9 +18,9 @@ from sphinx.application import Sphinx
 from sphinx.directives.code import LiteralInclude
 from sphinx.util.docutils import SphinxDirective
 
-from howto import files, stacks
-from howto.fingerprint import changed, fingerprint, sources
-from howto.isolation import quiet
+from howto import files, limits, mutate, stacks
+from howto.fingerprint import changed, fingerprint
+from howto.isolation import fresh, put_back, quiet
 from howto.record import write_json
 
 
@@ -101,12 +103,8 @@ class MutationTable(SphinxDirective):
     """``.. mutation-table::``: what ``tox -e mutate`` found last, counts by how-to and whatever was not noticed."""
 
     def run(self) -> list[nodes.Node]:
-        path = files.mutations(stacks.current())
-        self.env.note_dependency(str(path))
-        found = json.loads(path.read_text()) if path.exists() else []
-        stack = stacks.current()
-        now = {topic: sources(stack, topic) for topic in files.topics(stack.family)}
-        found = [item for item in found if item.get("of") == now.get(item["topic"], "")]  # the rest is out of date
+        self.env.note_dependency(str(files.mutations(stacks.current())))
+        found = mutate.read(stacks.current())
         if not found:
             return [nodes.paragraph("", "The mutations were not run on these snippets; tox -e mutate runs them.")]
         results = ("killed", "survived", "equivalent")
@@ -134,26 +132,35 @@ def setup(app: Sphinx) -> dict:
     return {"parallel_read_safe": True, "version": "1"}
 
 
-def before_page(gallery_conf: dict, script: str, when: str) -> None:
-    """sphinx-gallery's ``reset_modules``: say which page runs and for how long; keep noise off it, style figures."""
-    topic = Path(script).stem.removeprefix("plot_")
-    progress = sys.__stderr__
+def around_page(gallery_conf: dict, script: str, when: str) -> None:
+    """sphinx-gallery's ``reset_modules``: a page gets a fresh state and limits, and may leave nothing behind."""
+    topic, source = Path(script).stem.removeprefix("plot_"), Path(gallery_conf["src_dir"])
     if when == "before":
         with quiet():
             import matplotlib
             import mmdet.apis  # noqa: F401
 
-        matplotlib.rcParams.update(FIGURES)
+        around_page.page = contextlib.ExitStack()
+        around_page.page.enter_context(_ticking(topic, sys.__stderr__))
+        around_page.page.enter_context(put_back())
         os.environ.pop("MPLBACKEND", None)
-        before_page.stop = threading.Event()
-        before_page.ticker = threading.Thread(target=_tick, args=(topic, before_page.stop, progress), daemon=True)
-        before_page.ticker.start()
+        matplotlib.rcParams.update(FIGURES)
+        fresh()
+        around_page.leftovers = limits.leftovers()
+        around_page.page.enter_context(limits.limited(Path(script).name))
     else:
-        before_page.stop.set()
-        before_page.ticker.join()  # so that the next page's line does not begin in the middle of this one's
-        keep_passed(Path(gallery_conf["src_dir"]), topic)
-        show_snippets(Path(gallery_conf["src_dir"], files.GALLERY, f"plot_{topic}.ipynb"))
+        around_page.page.close()
+        page = source / files.GALLERY / f"plot_{topic}.rst"
+        problems = around_page.leftovers() + limits.cut(page)
+        if problems:
+            path = str(files.script(stacks.current().family, topic))
+            gallery_conf["failing_examples"].setdefault(path, "\n".join(f"the page {text}" for text in problems))
+            _mark(source, topic).unlink(missing_ok=True)
+        keep_passed(source, topic)
+        show_snippets(page.with_suffix(".ipynb"))
 
+
+around_page.page = contextlib.ExitStack()
 
 FIGURES = {
     "figure.dpi": 110,
@@ -276,6 +283,19 @@ def _mark(srcdir: Path, topic: str) -> Path:
 
 def _pending(topic: str) -> Path:
     return files.fingerprint_file(topic).with_suffix(".pending")
+
+
+@contextlib.contextmanager
+def _ticking(topic: str, stream) -> Iterator[None]:
+    """Say which page runs, and for how long it has."""
+    stop = threading.Event()
+    ticker = threading.Thread(target=_tick, args=(topic, stop, stream), daemon=True)
+    ticker.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        ticker.join()  # so that the next page's line does not begin in the middle of this one's
 
 
 def _tick(topic: str, stop: threading.Event, stream, every: float = 10.0) -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from howto import doctor, files
 from howto.errors import HowtoError
+from howto.isolation import fresh, put_back
+from howto.limits import limited
 from howto.stacks import Stack
 
 
@@ -58,12 +60,14 @@ def execute(script: Path) -> str:
     """Run one gallery script and return what is wrong, or nothing."""
     import matplotlib.pyplot as plt
 
+    silent = contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO())
     try:
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        with silent[0], silent[1], put_back(), limited():
+            fresh()
             runpy.run_path(str(script), run_name="__main__")
     except HowtoError as error:
         return str(error)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         (line,) = [
             frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(script)
         ][-1:]

@@ -8,7 +8,6 @@ import io
 import json
 import logging
 import os
-import resource
 import runpy
 import shlex
 import shutil
@@ -228,10 +227,8 @@ class Workspace:
             configs[-1].parent.mkdir(exist_ok=True)
             cfg.dump(str(configs[-1]))
             reports.append(configs[-1].with_suffix(".json"))
-        start = f"{sys.executable} -m torch.distributed.run --standalone --nproc_per_node=2 -m {distributed.__name__}"
-        self._run(
-            [*start.split(), *map(str, configs)], {"CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": f"{self.root}:{ROOT}"}
-        )
+        variables = {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{self.root}:{ROOT}"}
+        self._run([sys.executable, "-m", distributed.__name__, *map(str, configs)], variables)
         return [json.loads(report.read_text()) for report in reports]
 
     def detect(self, model, cfg, photograph: Path):
@@ -383,13 +380,7 @@ class Workspace:
             ) from error
 
     def _measure(self) -> None:
-        if self.device == "cuda":
-            import torch
-
-            peak = torch.cuda.max_memory_allocated() / 2**20
-        else:
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
-        self.record.peak_memory_mib = round(peak)
+        self.record.peak_memory_mib = device.peak_memory(self.device)
         self.record.seconds = round(time.perf_counter() - self._started, 1)
 
 

@@ -177,6 +177,17 @@ equal = [
 checkout.check("convolutions equal to the checkpoint's", len(equal), 0)
 
 # %%
+# Pitfall: the import fails
+# -------------------------
+# MMClassification is not installed, or its name is misspelt. The config does not load,
+# and the name stands further up in the traceback, behind ``ModuleNotFoundError``. That
+# is what ``allow_failed_imports=False`` is for: with ``True`` the run goes on, to the
+# error of the next pitfall.
+variant = checkout.edit(config, {"imports=['mmcls.models']": "imports=['mmcls.model']"})
+failure = checkout.fails(checkout.config, variant)
+checkout.check("last line of the traceback", failure.message, "ImportError")
+
+# %%
 # Pitfall: ``custom_imports`` is left out
 # ---------------------------------------
 # Nobody imports MMClassification then, and no registry goes by the name ``mmcls``. MMCV

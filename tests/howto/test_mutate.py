@@ -4,7 +4,8 @@ import dataclasses
 import pytest
 
 from howto import files
-from howto.mutate import Mutation, _try, mutations
+from howto.edits import Mutation, mutations
+from howto.mutate import _try
 
 FAMILY = "mmdet2"
 
@@ -56,10 +57,12 @@ def test_the_mistakes_that_readers_make_are_among_them(topic, edit):
 
 def test_a_mutation_that_the_checks_notice_says_what_they_said(snippets_put_back):
     (mutation,) = [item for item in found("backbone_channels") if item.edit.endswith("ResNet(depth= 19)")]
-    assert "exit" in _try((FAMILY, mutation))
+    result, why = _try((FAMILY, mutation))
+    assert result == "killed"
+    assert "exit" in why
 
 
 def test_a_snippet_that_is_as_it_was_passes(snippets_put_back):
     (path,) = files.snippet_files(FAMILY, "backbone_channels")
     (mutation, *_) = found("backbone_channels")
-    assert _try((FAMILY, dataclasses.replace(mutation, source=path.read_text()))) == ""
+    assert _try((FAMILY, dataclasses.replace(mutation, source=path.read_text()))) == ("survived", "")

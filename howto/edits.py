@@ -1,0 +1,151 @@
+"""Change one thing in a snippet, in every way that the operators know."""
+
+import ast
+import contextlib
+import dataclasses
+import itertools
+import re
+from collections.abc import Iterator
+
+from howto import files
+
+OPERATORS = (  # of cosmic-ray, for Python that is no config
+    "core/AddNot",
+    "core/NumberReplacer",
+    "core/RemoveDecorator",
+    "core/ReplaceBinaryOperator_Add_Sub",
+    "core/ReplaceComparisonOperator_GtE_Gt",
+    "core/ReplaceComparisonOperator_Lt_Eq",
+    "core/ReplaceComparisonOperator_Lt_LtE",
+    "core/ReplaceOrWithAnd",
+    "core/ReplaceTrueWithFalse",
+    "core/ReplaceUnaryOperator_Delete_Not",
+    "core/ReplaceUnaryOperator_Delete_USub",
+    "core/ZeroIterationForLoop",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Mutation:
+    """One edit of one snippet.
+
+    Attributes:
+        topic: The how-to.
+        file: Name of the snippet.
+        edit: What was changed, with the line.
+        source: The file's text after the edit.
+    """
+
+    topic: str
+    file: str
+    edit: str
+    source: str
+
+
+def mutations(family: str, topic: str) -> Iterator[Mutation]:
+    """Every single edit of every snippet of a how-to that leaves valid Python."""
+    for path in files.snippet_files(family, topic):
+        source, seen = path.read_text(), {path.read_text()}
+        for edit, changed in _config_edits(source) if is_config(source) else _code_edits(source):
+            with contextlib.suppress(SyntaxError):
+                compile(changed, path.name, "exec")
+                if changed not in seen:
+                    seen.add(changed)
+                    yield Mutation(topic, path.name, edit, changed)
+
+
+def is_config(source: str) -> bool:
+    """Whether a snippet is a config, not a hook or a script."""
+    return "_base_ = " in source
+
+
+def _code_edits(source: str) -> Iterator[tuple[str, str]]:
+    """Edits of a hook or script: cosmic-ray's operators, and each statement left out."""
+    from cosmic_ray.mutating import mutate_code  # not at the top: only this command needs it
+    from cosmic_ray.plugins import get_operator
+
+    for name in OPERATORS:
+        operator = get_operator(name)()
+        for occurrence in range(1000):
+            changed = mutate_code(source, operator, occurrence)
+            if changed is None:
+                break
+            yield _described(name.removeprefix("core/"), source, changed), changed
+    yield from _dropped_statements(source)
+
+
+def _config_edits(source: str) -> Iterator[tuple[str, str]]:
+    """Edits of a config: values changed, keys, items and statements left out, neighbours swapped, signs flipped."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Constant):
+            yield from _replaced(source, node, _other_values(node.value))
+        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+            yield from _replaced(source, node, [ast.unparse(node.operand)])
+        if isinstance(node, ast.Call):
+            for keyword in node.keywords:
+                yield from _without(source, keyword)
+        if isinstance(node, (ast.List, ast.Tuple)):
+            for item in node.elts:
+                yield from _without(source, item)
+            if not all(isinstance(item, ast.Constant) and isinstance(item.value, str) for item in node.elts):
+                for one, other in itertools.pairwise(node.elts):  # names in any order, `_base_` say, come to the same
+                    yield from _swapped(source, one, other)
+    yield from _dropped_statements(source)
+
+
+def _other_values(value: object) -> list[str]:
+    """What to write in the place of a config's value."""
+    if isinstance(value, bool) or value is None:
+        return [repr(not value)]
+    if isinstance(value, (int, float)):
+        return [repr(value * 2 if value else 1)]
+    *scope, name = value.split(".", 1) if re.match(r"mm\w+\.[A-Z]", value) else [value]
+    return [repr(name)] if scope else [repr(f"{value}x")]
+
+
+def _replaced(source: str, node: ast.AST, texts: list[str]) -> Iterator[tuple[str, str]]:
+    start, end = _span(source, node)
+    for text in texts:
+        changed = source[:start] + text + source[end:]
+        yield _described("changed", source, changed), changed
+
+
+def _without(source: str, node: ast.AST) -> Iterator[tuple[str, str]]:
+    """Leave out a keyword or an item, with the comma behind it, else with the one before."""
+    start, end = _span(source, node)
+    after = re.match(r"\s*,[ ]*", source[end:])
+    before = re.search(r",\s*$", source[:start])
+    end, start = (end + after.end(), start) if after else (end, before.start() if before else start)
+    changed = source[:start] + source[end:]
+    yield _described("dropped", source, changed), changed
+
+
+def _swapped(source: str, one: ast.AST, other: ast.AST) -> Iterator[tuple[str, str]]:
+    (a, b), (c, d) = _span(source, one), _span(source, other)
+    changed = source[:a] + source[c:d] + source[b:c] + source[a:b] + source[d:]
+    yield _described("swapped", source, changed), changed
+
+
+def _dropped_statements(source: str) -> Iterator[tuple[str, str]]:
+    """Leave out each statement that is no definition, import or docstring; `pass` keeps a block whole."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, (ast.Assign, ast.Return, ast.Expr, ast.Raise, ast.If)):
+            if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+                continue
+            start, end = _span(source, node)
+            changed = source[:start] + "pass" + source[end:]
+            yield _described("dropped", source, changed), changed
+
+
+def _span(source: str, node: ast.AST) -> tuple[int, int]:
+    lines = [0]
+    for line in source.splitlines(keepends=True):
+        lines.append(lines[-1] + len(line))
+    return lines[node.lineno - 1] + node.col_offset, lines[node.end_lineno - 1] + node.end_col_offset
+
+
+def _described(name: str, before: str, after: str) -> str:
+    """An edit in words: its name, its line, and the first line that it changes, before and after."""
+    pairs = enumerate(zip(before.splitlines(), after.splitlines()), 1)
+    number, (old, new) = next((number, pair) for number, pair in pairs if pair[0] != pair[1])
+    return f"{name}, line {number}: {old.strip()} → {new.strip()}"
