@@ -1,6 +1,9 @@
 """Build the site of a stack beside the last good one, and put it in its place once it is whole."""
 
+import datetime
 import json
+import os
+import re
 import shutil
 import signal
 import subprocess
@@ -27,18 +30,38 @@ def build(stack: Stack) -> int:
     with locked(BUILD / "build.lock", "another build in this checkout"):
         files.take_gallery(stack)
         stale = [topic for topic in files.topics(stack.family) if fingerprint.changed(stack, topic)]
+        for topic in set(files.topics(stack.family)) - set(stale):
+            _require_young(stack, topic)
         doctor.require(stack, executes=bool(stale))
         if stale:  # else pictures and downloads that no page shows any more would stay on the site
             shutil.rmtree(BUILD / "work" / stack.name, ignore_errors=True)
         code = _sphinx(stack, "html", BUILD / "work" / stack.name)
         if code:
+            full = shutil.disk_usage(BUILD).free < 2**20
             shutil.rmtree(BUILD / "doctrees" / f"{stack.name}-html", ignore_errors=True)  # or warnings come only once
             failures = files.records(stack).with_suffix(".failures.json")
             found = json.loads(failures.read_text()) if failures.exists() else []
+            found += [f"no space left on the disk of {BUILD}; free some"] if full else []
             raise HowtoError("\n  ".join(["the site was not built, the last good one stays; see above", *found]))
         site = _publish(BUILD / "work" / stack.name, BUILD / "html" / stack.name)
     _summary(stack, stale, site, time.monotonic() - started)
     return 0
+
+
+def _require_young(stack: Stack, topic: str) -> None:
+    """Stop if the page that is not executed now was longer ago than ``HOWTO_MAX_AGE`` allows."""
+    allowed = os.environ.get("HOWTO_MAX_AGE")
+    if not allowed:
+        return
+    if not re.fullmatch(r"\d+[dh]", allowed):
+        raise HowtoError(f"HOWTO_MAX_AGE={allowed} is no age; set it to days or hours, 30d or 12h")
+    age = datetime.timedelta(**{{"d": "days", "h": "hours"}[allowed[-1]]: int(allowed[:-1])})
+    executed = json.loads((files.records(stack) / f"{topic}.json").read_text())["executed"]
+    if datetime.datetime.fromisoformat(f"{executed}+00:00") < datetime.datetime.now(datetime.UTC) - age:
+        raise HowtoError(
+            f"{topic} was executed on {executed}, longer ago than HOWTO_MAX_AGE={allowed}; "
+            f"have it executed anew: rm {os.path.relpath(files.fingerprint_file(topic))}"
+        )
 
 
 def doctest(stack: Stack) -> int:
@@ -88,7 +111,11 @@ def _publish(work: Path, site: Path) -> Path:
     new, old = site.with_name(f".{site.name}.new"), site.with_name(f".{site.name}.old")
     for leftover in (new, old):
         shutil.rmtree(leftover, ignore_errors=True)
-    shutil.copytree(work, new, ignore=shutil.ignore_patterns(".buildinfo*", ".doctrees"))
+    try:
+        shutil.copytree(work, new, ignore=shutil.ignore_patterns(".buildinfo*", ".doctrees"))
+    except shutil.Error as error:  # a list of all that failed
+        *_, first = error.args[0][0]
+        raise HowtoError(f"the site was not published, the last good one stays: {first}; free some space") from error
     if site.exists():
         site.rename(old)
     new.rename(site)

@@ -45,10 +45,12 @@ def sources(stack: Stack, topic: str) -> str:
 
 
 def changed(stack: Stack, topic: str) -> list[str]:
-    """The parts of the fingerprint that differ from when the page ran; all of them if it did not."""
+    """The parts of the fingerprint that differ from when the page ran; all of them if it did not, or left no record."""
     try:
         before = json.loads(fingerprint_file(topic).read_text())
     except (OSError, ValueError):
+        before = {}
+    if not (records(stack) / f"{topic}.json").exists():
         before = {}
     return [part for part, value in fingerprint(stack, topic).items() if before.get(part) != value]
 

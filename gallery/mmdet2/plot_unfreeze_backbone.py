@@ -141,6 +141,16 @@ Table(
 )
 
 # %%
+# Pitfall: ``PYTHONPATH=.`` is left out
+# -------------------------------------
+output = checkout.shell(
+    f"python tools/train.py configs/unfreeze_backbone/{config} {{fit}}", succeeds=False
+)
+message = "ModuleNotFoundError: No module named 'configs'"
+checkout.check("what is missing", message in output.splitlines(), True)
+print(message)
+
+# %%
 # Pitfall: the hook is not imported
 # ---------------------------------
 # A file that nobody imports registers nothing. ``custom_imports`` is what imports it.
@@ -171,16 +181,6 @@ checkout.check(
 checkout.check(
     "of layer2", round(rate[model.backbone.layer2[0].conv1.weight], 6), 0.002
 )
-
-# %%
-# Pitfall: ``PYTHONPATH=.`` is left out
-# -------------------------------------
-output = checkout.shell(
-    f"python tools/train.py configs/unfreeze_backbone/{config} {{fit}}", succeeds=False
-)
-message = "ModuleNotFoundError: No module named 'configs'"
-checkout.check("what is missing", message in output.splitlines(), True)
-print(message)
 
 # %%
 # Pitfall: the backbone is no ResNet

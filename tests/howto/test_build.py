@@ -1,3 +1,4 @@
+import io
 import json
 import os
 import re
@@ -5,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import zipfile
 
 import pytest
 
@@ -235,3 +237,74 @@ def test_a_second_build_waits_for_the_first(tiny, tmp_path):
     assert second.returncode == 0, err
     assert "3 snippets on 3 pages, 0 executed now" in out
     assert pages(tiny) == ["one", "second", "tiny"]
+
+
+def test_what_a_page_depends_on_executes_it_and_nothing_else_does(tiny):
+    """One edit after the other, each with the pages that the next build executes."""
+    tiny.add("other")
+    assert executed(tiny.howto("build")) == ["other"]
+    for path in tiny.root.rglob("*.py"):
+        os.utime(path)
+    assert executed(tiny.howto("build")) == []
+    for path in ("docs/install.md", "README.md", "howto/verify.py"):
+        append(tiny, path, "\n\n")
+    assert executed(tiny.howto("build")) == []
+    append(tiny, "snippets/mmdet2/other/one.py", "# edited\n")
+    assert executed(tiny.howto("build")) == ["other"]
+    append(tiny, "howto/record.py", "\n# edited\n")
+    assert executed(tiny.howto("build")) == ["other", "tiny"]
+    append(tiny, "requirements/mmdet2.txt", "# edited\n")
+    assert executed(tiny.howto("build")) == ["other", "tiny"]
+
+
+@pytest.mark.parametrize("cache", ["docs/_build", "docs/how-to", "docs/_build/records"])
+def test_a_cache_that_was_deleted_is_made_anew(tiny, cache):
+    before = content(tiny.site)
+    shutil.rmtree(tiny.root / cache)
+    done = tiny.howto("build")
+    assert done.returncode == 0, done.stderr
+    assert executed(done) == ["tiny"]
+    assert content(tiny.site).keys() == before.keys()
+
+
+def test_a_page_that_is_older_than_allowed_fails_the_build_until_it_is_executed(tiny):
+    record = tiny.root / "docs/_build/records/mmdet2/tiny.json"
+    executed_on = json.loads(record.read_text())["executed"]
+    tiny.edit(str(record), executed_on, "2020-01-31 12:00")
+    done = tiny.howto("build", HOWTO_MAX_AGE="30d")
+    assert done.returncode == 1
+    message = "tiny was executed on 2020-01-31 12:00, longer ago than HOWTO_MAX_AGE=30d; have it executed anew: "
+    assert done.stderr.startswith(f"howto build: {message}")
+    subprocess.run(done.stderr.strip().removeprefix(f"howto build: {message}"), shell=True, check=True, cwd=tiny.root)
+    done = tiny.howto("build", HOWTO_MAX_AGE="30d")
+    assert (done.returncode, executed(done)) == (0, ["tiny"])
+
+
+def test_an_age_that_is_none_is_named(tiny):
+    assert "HOWTO_MAX_AGE=old is no age" in tiny.howto("build", HOWTO_MAX_AGE="old").stderr
+
+
+def without_times(files):
+    """What a build wrote, without when it ran, how long it took and how much memory."""
+    times = rb"\d{4}-\d\d-\d\d \d\d:\d\d|[\d.]+ (s|seconds)\b|\d+ MiB|\"(seconds|peak_memory_mib)\": [\d.]+"
+    return {name: re.sub(times, b"", unzipped(data)) for name, data in files.items()}
+
+
+def unzipped(data):
+    """The members of a zip, whose own dates are those of the files in it; anything else as it is."""
+    if not data.startswith(b"PK"):
+        return data
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        return b"".join(name.encode() + archive.read(name) for name in archive.namelist())
+
+
+def test_two_clean_builds_at_two_places_give_the_same_bytes_but_for_time_and_memory(tiny_project, tmp_path):
+    sites = []
+    for name in ("one", "other_place"):
+        project = tiny_project.copy(tmp_path / name)
+        shutil.rmtree(project.root / "docs/_build")
+        shutil.rmtree(project.root / "docs/how-to")
+        assert project.howto("build").returncode == 0
+        sites.append(without_times(content(project.site)))
+    assert sites[0].keys() == sites[1].keys()
+    assert [name for name, data in sites[0].items() if data != sites[1][name]] == []

@@ -17,7 +17,11 @@ class UnfreezeBackboneEpochBasedHook(Hook):
 
     Example:
         >>> from mmdet.models import ResNet
-        >>> hook = UnfreezeBackboneEpochBasedHook(unfreeze_epoch=1)
+        >>> hook = UnfreezeBackboneEpochBasedHook()
+        >>> hook.unfreeze_epoch
+        1
+        >>> hook.frozen_modules(ResNet(depth=18, frozen_stages=0))
+        ['conv1', 'norm1']
         >>> hook.frozen_modules(ResNet(depth=18, frozen_stages=2))
         ['conv1', 'norm1', 'layer1', 'layer2']
     """
