@@ -96,6 +96,31 @@ state = run.optimizer.state
 moving = [weight for weight in weights if "momentum_buffer" in state[weight]]
 checkout.check("parameters with momentum", len(moving), len(weights))
 
+
+# %%
+# ``norm_cfg`` may keep their weights from training, with ``requires_grad=False``. A
+# stage that is unfrozen then trains its convolutions alone.
+def first_layers(keys):
+    """``layer1``'s first convolution and batch norm after an epoch that trained it."""
+    changes = {"frozen_stages=1)": f"frozen_stages=1, {keys})"}
+    variant = checkout.edit(config, {**changes, "unfreeze_epoch=1": "unfreeze_epoch=0"})
+    trained = checkout.train(variant, evaluate=False)
+    block = trained.model.backbone.layer1[0]
+    weights = block.conv1.weight, block.bn1.weight
+    return [weight.requires_grad for weight in weights], trained.epochs[0]
+
+
+frozen_norms, _ = first_layers("norm_cfg=dict(requires_grad=False)")
+checkout.check("convolution and batch norm train", frozen_norms, [True, False])
+
+# %%
+# Without that key they train. ``norm_eval=False`` lets the batch norms use each batch's
+# own statistics, those of the unfrozen stages like the others, from the same epoch on.
+keys = "norm_eval=False, norm_cfg=dict(type='BN', _delete_=True)"
+free_norms, epoch = first_layers(keys)
+checkout.check("convolution and batch norm train", free_norms, [True, True])
+checkout.check("in training mode", epoch.norms_training["layer1"], True)
+
 # %%
 # A resumed run is unfrozen too
 # -----------------------------
@@ -114,11 +139,11 @@ checkout.check("layer1 trains with the other hook", resumed.trains("layer1"), [F
 # DistributedDataParallel averages the gradients of the parameters that needed them when
 # the model was wrapped. Those unfrozen later are not among them: each process trains
 # its own. The hook therefore wraps the model again. Here two processes train a
-# ResNet-18 on the CPU for two epochs, with and without that line; the numbers are the
-# largest difference between the two copies of any weight at the end.
-alone = checkout.edit(
-    f"{hook}.py", {"runner.model = self.wrap_again(runner.model)": "pass"}
-)
+# ResNet-18 on the CPU for two epochs, with this hook, and with one that leaves the model
+# as it was wrapped; the numbers are the largest difference between the two copies of any
+# weight at the end.
+words = 'what required them when it wrapped."""'
+alone = checkout.edit(f"{hook}.py", {words: f"{words}\n        return model"})
 variant = checkout.edit(config, {hook: alone.removesuffix(".py")})
 
 # %%
