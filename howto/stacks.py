@@ -57,6 +57,8 @@ STACKS = {
     stack.name: stack
     for stack in [
         Stack("mmdet2", family="mmdet2", title="MMDetection 2.28 on mmcv-full 1.7", compiled="mmcv-full"),
+        Stack("mmdet3", family="mmdet3", title="MMDetection 3.3 on mmcv 2.1", compiled="mmcv"),
+        Stack("onedl", family="mmdet3", title="onedl-mmdetection 3.5 on onedl-mmcv 2.3", compiled="onedl-mmcv"),
     ]
 }
 
