@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import io
-import logging
 import os
 import random
 import sys
@@ -12,12 +11,14 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+from howto.family import api
+
 
 @contextlib.contextmanager
 def isolated(root: Path) -> Iterator[None]:
     """Work inside `root`, with `root` importable, and put everything back afterwards.
 
-    Put back are the working directory, ``os.environ``, ``sys.path``, the random states, mmcv's registries, OpenMMLab's
+    Put back are the working directory, ``os.environ``, ``sys.path``, the random states, OpenMMLab's registries and
     loggers, and the modules that were imported from `root` (each snippet is imported anew, as in a fresh process).
     """
     cwd, environ, path = Path.cwd(), dict(os.environ), list(sys.path)
@@ -42,7 +43,8 @@ def isolated(root: Path) -> Iterator[None]:
             registry._module_dict.update(registered.get(registry, {}))
         for name in [name for name in sys.modules if _comes_from(name, root)]:
             del sys.modules[name]
-        _forget_loggers()
+        if "mmcv" in sys.modules:
+            api().forget()
 
 
 @contextlib.contextmanager
@@ -80,10 +82,9 @@ class _Nowhere(io.TextIOBase):
 def _registries() -> set:
     if "mmcv" not in sys.modules:
         return set()
-    from mmcv.utils import Registry  # not at the top: a build with nothing to do imports no torch
-
-    libraries = [module for name, module in sys.modules.items() if name.startswith(("mmcv", "mmdet", "mmcls"))]
-    return {value for module in libraries for value in vars(module).values() if isinstance(value, Registry)}
+    registry = api().registry()
+    libraries = [module for name, module in sys.modules.items() if name.startswith(api().LIBRARIES)]
+    return {value for module in libraries for value in vars(module).values() if isinstance(value, registry)}
 
 
 def _comes_from(module: str, root: Path) -> bool:
@@ -104,17 +105,3 @@ def _same_random_state() -> Iterator[None]:
         random.setstate(python)
         numpy.random.set_state(arrays)
         torch.set_rng_state(tensors)
-
-
-def _forget_loggers() -> None:
-    """OpenMMLab keeps a logger for good, with handlers on a stream or file that is gone by the next run."""
-    if "mmcv" not in sys.modules:
-        return
-    from mmcv.utils.logging import logger_initialized
-
-    for name in list(logger_initialized):
-        logger = logging.getLogger(name)
-        for handler in list(logger.handlers):
-            logger.removeHandler(handler)
-            handler.close()
-    logger_initialized.clear()
