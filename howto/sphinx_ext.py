@@ -216,9 +216,11 @@ def show_snippets(notebook: Path) -> None:
 
 
 def add_panel(app: Sphinx, docname: str, source: list[str]) -> None:
-    """Each how-to ends with its verified panel; nobody has to write it there."""
+    """Each how-to ends with its verified panel; nobody has to write it there. Other pages may speak of `stack`."""
     if docname.startswith(f"{files.GALLERY}/plot_"):
         source[0] += "\n\n.. verified-panel::\n"
+    elif not docname.startswith(files.GALLERY):
+        source[0] = app.builder.templates.render_string(source[0], {"stack": stacks.current()})
 
 
 def note_failures(app: Sphinx, error: Exception | None) -> None:
