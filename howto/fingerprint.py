@@ -13,7 +13,7 @@ from pathlib import Path
 
 from howto import device, weights
 from howto.errors import HowtoError
-from howto.files import fingerprint_file, records, script, snippet_files
+from howto.files import fingerprint_file, records, script, snippet_files, words
 from howto.stacks import ROOT, Stack
 
 
@@ -28,7 +28,7 @@ def fingerprint(stack: Stack, topic: str) -> dict[str, str]:
     if not path.exists():
         raise HowtoError(f"snippets/{stack.family}/{topic} has no gallery script; write {path}")
     return {
-        "script": _hash([path]),
+        "script": _hash([path, *words(path)]),
         "snippets": _hash(snippet_files(stack.family, topic)),
         "howto": _hash(_modules(stack, path)),
         "packages": _packages(stack),

@@ -21,6 +21,7 @@ class Stack:
         audience: Whom its pages are for, in the words of their titles.
         prints: What ``mmdet.__version__`` is for them.
         compiled: The one package of the lock that has to be compiled against this stack's torch.
+        sources: Packages of the lock that come as source only, without anything to compile.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Stack:
     audience: str
     prints: str
     compiled: str
+    sources: tuple[str, ...] = ()
 
     @property
     def lock(self) -> Path:
@@ -83,6 +85,7 @@ STACKS = {
             audience="onedl-mmdetection 3.x",
             prints="3.4 or more",
             compiled="onedl-mmcv",
+            sources=("onedl-mmdetection", "onedl-mmpretrain"),
         ),
     ]
 }
