@@ -16,6 +16,7 @@ def main() -> int:
         ("install", "make the environment of a stack from its lock"),
         ("doctor", "say what this machine has and what mends what it lacks"),
         ("build", "build the site, executing what changed"),
+        ("site", "build the site of every stack that is installed, and join them"),
         ("doctest", "run the examples in pages and docstrings"),
         ("verify", "execute the how-tos' checks without building pages"),
         ("mutate", "change the snippets one thing at a time and see whether the checks notice"),
@@ -53,6 +54,10 @@ def run(arguments: argparse.Namespace) -> int:
         from howto.doctor import doctor
 
         return doctor(stack)
+    if arguments.command == "site":
+        from howto.join import build_all
+
+        return build_all()
     if arguments.command == "verify":
         from howto.verify import verify
 

@@ -12,10 +12,9 @@ import time
 import traceback
 from pathlib import Path
 
-from howto import doctor, files, fingerprint
+from howto import doctor, files, fingerprint, join
 from howto.errors import HowtoError
 from howto.files import BUILD, DOCS
-from howto.record import write_text
 from howto.stacks import ROOT, Stack
 from howto.wheelhouse import locked
 
@@ -120,20 +119,7 @@ def _publish(work: Path, site: Path) -> Path:
         site.rename(old)
     new.rename(site)
     shutil.rmtree(old, ignore_errors=True)
-    root = site.parent / "index.html"
-    write_text(root, ROOT_PAGE.format(stack=site.name))
-    return root
-
-
-ROOT_PAGE = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>MMDetection how-to</title>
-<meta http-equiv="refresh" content="0; url={stack}/index.html">
-<p><a href="{stack}/index.html">MMDetection how-to</a></p>
-</html>
-"""
+    return join.join(site.parent)
 
 
 def _summary(stack: Stack, executed: list[str], index: Path, seconds: float) -> None:

@@ -28,6 +28,12 @@ def script(family: str, topic: str) -> Path:
     return ROOT / "gallery" / family / f"plot_{topic}.py"
 
 
+def words(script: Path) -> list[Path]:
+    """The files of prose that a gallery script includes, as the script of another family does too."""
+    names = re.findall(r"^# \.\. include:: (\S+)$", script.read_text("utf-8"), re.MULTILINE)
+    return [(DOCS / GALLERY / name).resolve() for name in names]
+
+
 def topics(family: str) -> list[str]:
     """Names of the how-tos of `family`: the folders of its snippets, sorted."""
     return sorted(path.name for path in snippet_folder(family).iterdir() if snippet_files(family, path.name))

@@ -3,6 +3,7 @@
 import concurrent.futures
 import functools
 import hashlib
+import importlib
 import importlib.metadata
 import importlib.util
 import json
@@ -12,10 +13,8 @@ from pathlib import Path
 
 from howto import device, weights
 from howto.errors import HowtoError
-from howto.files import fingerprint_file, records, script, snippet_files
+from howto.files import fingerprint_file, records, script, snippet_files, words
 from howto.stacks import ROOT, Stack
-
-EDITED_BY_HAND = ("mmcv", "mmdet", "mmcls")  # packages that people patch in place: their files are hashed
 
 
 def fingerprint(stack: Stack, topic: str) -> dict[str, str]:
@@ -29,9 +28,9 @@ def fingerprint(stack: Stack, topic: str) -> dict[str, str]:
     if not path.exists():
         raise HowtoError(f"snippets/{stack.family}/{topic} has no gallery script; write {path}")
     return {
-        "script": _hash([path]),
+        "script": _hash([path, *words(path)]),
         "snippets": _hash(snippet_files(stack.family, topic)),
-        "howto": _hash(_modules(path)),
+        "howto": _hash(_modules(stack, path)),
         "packages": _packages(stack),
         "device": device.kind(),
         "data": os.environ.get("HOWTO_COCO", ""),
@@ -62,14 +61,15 @@ def _hash(files: list[Path]) -> str:
     return digest.hexdigest()
 
 
-def _modules(path: Path) -> list[Path]:
+def _modules(stack: Stack, path: Path) -> list[Path]:
     """The modules of ``howto`` that running `path` imports, those inside functions too, and the data beside them."""
     finder = modulefinder.ModuleFinder(path=[str(ROOT)])
     try:
         finder.run_script(str(path))
     except SyntaxError as error:
         raise HowtoError(f"{error.filename}:{error.lineno}: syntax error: {error.msg}; mend that line") from error
-    finder.import_hook("howto.workspace")  # howto/__init__.py imports its public names by name
+    for name in ("workspace", stack.family):  # these are imported by name
+        finder.import_hook(f"howto.{name}")
     found = [Path(module.__file__) for name, module in finder.modules.items() if name.split(".")[0] == "howto"]
     return sorted([*found, ROOT / "howto" / "mini_coco.json"])
 
@@ -87,7 +87,12 @@ def _weights(stack: Stack, topic: str) -> str:
 def _packages(stack: Stack) -> str:
     installed = sorted(f"{item.name}=={item.version}" for item in importlib.metadata.distributions())
     digest = hashlib.sha256(stack.lock.read_bytes() + "\n".join(installed).encode())
-    for package in EDITED_BY_HAND:
+    for package in _edited_by_hand(stack):
         place = Path(importlib.util.find_spec(package).origin).parent
         digest.update(_hash(sorted(place.rglob("*.py"))).encode())
     return digest.hexdigest()
+
+
+def _edited_by_hand(stack: Stack) -> tuple[str, ...]:
+    """Packages that people patch in place: their files are hashed."""
+    return importlib.import_module(f"howto.{stack.family}").LIBRARIES

@@ -1,5 +1,7 @@
 """Shrink a config to what a CPU can run in seconds, the way ``--cfg-options`` would."""
 
+from howto.family import api
+
 LONG_SIDE = 128  # pixels, where the stock configs say 1333: an iteration takes some 0.3 s on one core
 # On a CPU, RoIAlign and the box head take most of a Faster R-CNN iteration: two epochs in 24 s become 9 s with these.
 FEWER_BOXES = {
@@ -16,16 +18,15 @@ def overrides(cfg, device: str, epochs: int) -> dict[str, object]:
     shrinks by the same factor, a two-stage detector samples fewer boxes, and no worker processes are started.
 
     Args:
-        cfg: An ``mmcv.Config``.
+        cfg: A ``Config``.
         device: ``cpu`` or ``cuda``.
         epochs: Number of epochs.
     """
-    changes = {"runner.max_epochs": epochs, "checkpoint_config.interval": epochs}
+    changes = api().schedule(cfg, device, epochs)
     if device == "cpu":
-        changes["data.workers_per_gpu"] = 0
         changes.update({key: value for key, value in FEWER_BOXES.items() if _has(cfg, key)})
-        for split in ("train", "val", "test"):
-            changes.update(_shrink(cfg.data[split], f"data.{split}"))
+        for key, dataset in api().datasets(cfg).items():
+            changes.update(_shrink(dataset, key))
     return changes
 
 
@@ -43,7 +44,7 @@ def _has(cfg, key: str) -> bool:
 
 
 def _shrink(node: object, key: str) -> dict[str, object]:
-    """Find each ``img_scale`` and ``border`` below `node`; a list's items are keyed by their index."""
+    """Find each image scale and ``border`` below `node`; a list's items are keyed by their index."""
     if isinstance(node, (list, tuple)):
         items = enumerate(node)
     elif isinstance(node, dict):
@@ -52,7 +53,7 @@ def _shrink(node: object, key: str) -> dict[str, object]:
         return {}
     changes = {}
     for name, value in items:
-        if name in ("img_scale", "border") and isinstance(value, (tuple, list)):
+        if name in (*api().SCALES, "border") and isinstance(value, (tuple, list)):
             changes[f"{key}.{name}"] = _shrunk(value)
         else:
             changes.update(_shrink(value, f"{key}.{name}"))

@@ -112,13 +112,15 @@ def _sync(stack: Stack, anew: bool) -> None:
     print(f"installing the {len(stack.versions)} locked packages of {stack.name} ({size}) …", flush=True)
     in_place = "--clear" if anew else "--allow-existing"
     _uv("venv", in_place, "--no-project", "--python", sys.executable, str(stack.environment))
+    sources = [f"{name}=={stack.versions[name]}" for name in stack.sources]
     lines = stack.lock.read_text("utf-8").splitlines()
     with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as ready_made:
-        ready_made.write("\n".join(line for line in lines if line != stack.requirement))
+        ready_made.write("\n".join(line for line in lines if line not in (stack.requirement, *sources)))
         ready_made.flush()
         _uv("pip", "sync", "--no-build", "--python", str(stack.python), ready_made.name)
-    # So that a downloaded script can import howto, from wherever it lies.
-    _uv("pip", "install", "--python", str(stack.python), "--no-deps", "--no-build-isolation", "--editable", str(ROOT))
+    # howto itself, so that a downloaded script can import it, from wherever it lies.
+    alone = ["--python", str(stack.python), "--no-deps", "--no-build-isolation"]
+    _uv("pip", "install", *alone, *sources, "--editable", str(ROOT))
 
 
 def _add(stack: Stack, wheels: Path) -> None:

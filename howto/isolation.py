@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import gc
 import io
-import logging
 import os
 import random
 import sys
@@ -12,6 +11,8 @@ import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+
+from howto.family import api
 
 
 @contextlib.contextmanager
@@ -54,7 +55,8 @@ def put_back(root: Path | None = None) -> Iterator[None]:
             registry._module_dict.update(registered.get(registry, {}))
         for name in [name for name in sys.modules if root and _comes_from(name, root)]:
             del sys.modules[name]
-        _forget_loggers()
+        if "mmcv" in sys.modules:
+            api().forget()
 
 
 def fresh() -> None:
@@ -108,10 +110,9 @@ class _Nowhere(io.TextIOBase):
 def _registries() -> set:
     if "mmcv" not in sys.modules:
         return set()
-    from mmcv.utils import Registry  # not at the top: a build with nothing to do imports no torch
-
-    libraries = [module for name, module in sys.modules.items() if name.startswith(("mmcv", "mmdet", "mmcls"))]
-    return {value for module in libraries for value in vars(module).values() if isinstance(value, Registry)}
+    registry = api().registry()
+    libraries = [module for name, module in sys.modules.items() if name.startswith(api().LIBRARIES)]
+    return {value for module in libraries for value in vars(module).values() if isinstance(value, registry)}
 
 
 def _comes_from(module: str, root: Path) -> bool:
@@ -137,17 +138,3 @@ def _same_state() -> Iterator[None]:
         torch.set_default_dtype(kind)
         torch.set_grad_enabled(gradients)
         torch.set_num_threads(threads)
-
-
-def _forget_loggers() -> None:
-    """OpenMMLab keeps a logger for good, with handlers on a stream or file that is gone by the next run."""
-    if "mmcv" not in sys.modules:
-        return
-    from mmcv.utils.logging import logger_initialized
-
-    for name in list(logger_initialized):
-        logger = logging.getLogger(name)
-        for handler in list(logger.handlers):
-            logger.removeHandler(handler)
-            handler.close()
-    logger_initialized.clear()

@@ -3,34 +3,31 @@
 import statistics
 import time
 
+from howto.family import api
+
 
 def cost(model, size: int) -> tuple[float, float, float, float]:
     """Parameters of a detector and of its backbone, multiply-adds and time of one pass over a square image.
 
     Args:
-        model: A detector of mmdet 2.x, in evaluation mode.
+        model: A detector in evaluation mode.
         size: Side of the image, in pixels.
 
     Returns:
-        Parameters in millions, the backbone's in millions, 10^9 multiply-adds (as
-        ``mmcv.cnn.get_model_complexity_info`` counts them and calls them FLOPs), and the median time of five passes in
+        Parameters in millions, the backbone's in millions, 10^9 multiply-adds (as OpenMMLab's
+        ``get_model_complexity_info`` counts them and calls them FLOPs), and the median time of five passes in
         milliseconds, after one more to warm up; on CUDA the clock waits for the kernels.
     """
     import torch
-    from mmcv.cnn import get_model_complexity_info
 
-    forward, model.forward = model.forward, model.forward_dummy
-    try:
-        flops, _ = get_model_complexity_info(model, (3, size, size), print_per_layer_stat=False, as_strings=False)
-    finally:
-        model.forward = forward
     device = next(model.parameters()).device
     image = torch.rand(1, 3, size, size, device=device)
+    flops, forward = api().cost(model, image)
     times = []
     with torch.no_grad():
         for _ in range(6):
             started = time.perf_counter()
-            model.forward_dummy(image)
+            forward(image)
             if device.type == "cuda":
                 torch.cuda.synchronize()
             times.append(time.perf_counter() - started)

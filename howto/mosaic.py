@@ -5,6 +5,8 @@ import copy
 import random
 from collections.abc import Iterator
 
+from howto.family import api
+
 WHITE, PAD = 255, 114  # MMDetection pads with 114; half way between the two counts as paint
 
 
@@ -18,7 +20,7 @@ def sources(dataset, index: int, seed: int) -> list[dict]:
     """
     with seeded(seed):
         others = dataset.pipeline[0].get_indexes(dataset.dataset)
-    return [dataset.dataset[number] for number in (index, *others)]
+    return [api().plain(dataset.dataset[number]) for number in (index, *others)]
 
 
 def first_seed(dataset, index: int, tries: int = 500) -> int:
@@ -46,7 +48,7 @@ def mixed(dataset, index: int, seed: int) -> list[dict]:
     for steps in (1, 2):
         dataset.update_skip_type_keys(dataset.pipeline_types[steps:])
         with seeded(seed):
-            results.append(dataset[index])
+            results.append(api().plain(dataset[index]))
     dataset.update_skip_type_keys([])
     return results
 
@@ -111,7 +113,6 @@ def _follow(dataset, index: int, seed: int, painted: int, region: tuple[slice, s
         """The sources as black images; the same image may be drawn twice, so they are told apart by their turn."""
 
         turn = 0
-        CLASSES = dataset.CLASSES
 
         def __len__(self):
             return len(dataset.dataset)

@@ -9,7 +9,12 @@ from pathlib import Path
 
 from howto.errors import HowtoError
 
-PACKAGES = ("torch", "torchvision", "mmcv-full", "mmdet", "mmcls", "timm")
+PACKAGES = (
+    *("torch", "torchvision", "timm"),
+    *("mmcv-full", "mmdet", "mmcls"),
+    *("mmcv", "mmengine", "mmpretrain"),
+    *("onedl-mmcv", "onedl-mmengine", "onedl-mmdetection", "onedl-mmpretrain"),
+)
 
 
 class CheckFailed(HowtoError):

@@ -31,12 +31,14 @@ class Run:
         model: The trained detector.
         observer: What was seen; see :meth:`trains`, :meth:`moved` and :attr:`losses`.
         log: Everything that the run wrote.
+        checkpoint: The last checkpoint that the run saved.
     """
 
     cfg: object
     model: object
     observer: "Observer"
     log: str
+    checkpoint: Path
 
     @property
     def epochs(self) -> dict[int, Epoch]:
@@ -67,11 +69,6 @@ class Run:
         """The last evaluation's results, such as ``bbox_mAP``; empty if there was none."""
         return self.observer.metrics
 
-    @property
-    def checkpoint(self) -> Path:
-        """The last checkpoint that the run saved."""
-        return Path(self.cfg.work_dir, f"epoch_{self.cfg.runner.max_epochs}.pth")
-
     def trains(self, stage: str) -> list[bool]:
         """For each epoch, whether the stage's weights could train (``requires_grad``) and did change."""
         return [epoch.trainable[stage] and epoch.moved[stage] > 0 for epoch in self.epochs.values()]
@@ -82,60 +79,35 @@ class Run:
 
 
 class Observer:
-    """Collects one :class:`Epoch` after another from inside mmcv's runner."""
+    """Collects one :class:`Epoch` after another, told of each by a hook in the training run."""
 
     def __init__(self) -> None:
         self.epochs: dict[int, Epoch] = {}
         self.optimizer = None
         self.metrics: dict[str, float] = {}
 
-    def as_hook(self) -> dict:
-        """A ``custom_hooks`` entry that runs after every other hook and reports here."""
-        from mmcv.parallel import is_module_wrapper
-        from mmcv.runner.hooks import HOOKS, Hook
+    def begins(self, number: int, model, optimizer) -> None:
+        """An epoch begins."""
+        self.optimizer = optimizer
+        self.epoch = self.epochs[number] = Epoch()
+        self._before = _stages(model.state_dict())
+
+    def iterated(self, model, loss: float, last: bool) -> None:
+        """An iteration of that epoch has ended, the last one or another."""
         from torch.nn.modules.batchnorm import _BatchNorm
 
-        observer = self
-
-        class HowtoObserverHook(Hook):
-            def before_train_epoch(self, runner):
-                self.before = _stages(self.unwrap(runner).state_dict())
-                observer.optimizer = runner.optimizer
-                observer.epochs[runner.epoch] = Epoch()
-
-            def after_train_iter(self, runner):
-                epoch, model = observer.epochs[runner.epoch], self.unwrap(runner)
-                epoch.losses.append(float(runner.outputs["loss"]))
-                epoch.trainable = {
-                    stage: any(param.requires_grad for param in params.values())
-                    for stage, params in _stages(dict(model.named_parameters()), copy=False).items()
-                }
-                norms = {name: module for name, module in model.named_modules() if isinstance(module, _BatchNorm)}
-                epoch.norms_training = {
-                    stage: any(norm.training for norm in found.values())
-                    for stage, found in _stages(norms, copy=False).items()
-                }
-                if self.is_last(runner):
-                    after = _stages(model.state_dict(), copy=False)
-                    epoch.moved = {stage: _moved(self.before[stage], after[stage]) for stage in after}
-
-            def after_train_epoch(self, runner):
-                results = runner.log_buffer.output
-                observer.metrics = {key: value for key, value in results.items() if key.startswith("bbox_")}
-
-            @staticmethod
-            def is_last(runner):
-                return runner.inner_iter + 1 == len(runner.data_loader)
-
-            @staticmethod
-            def unwrap(runner):
-                model = runner.model
-                while is_module_wrapper(model):
-                    model = model.module
-                return model
-
-        HOOKS.register_module(module=HowtoObserverHook, force=True)
-        return dict(type="HowtoObserverHook", priority=80)  # after evaluation, before the loggers clear its results
+        self.epoch.losses.append(loss)
+        self.epoch.trainable = {
+            stage: any(param.requires_grad for param in params.values())
+            for stage, params in _stages(dict(model.named_parameters()), copy=False).items()
+        }
+        norms = {name: module for name, module in model.named_modules() if isinstance(module, _BatchNorm)}
+        self.epoch.norms_training = {
+            stage: any(norm.training for norm in found.values()) for stage, found in _stages(norms, copy=False).items()
+        }
+        if last:
+            after = _stages(model.state_dict(), copy=False)
+            self.epoch.moved = {stage: _moved(self._before[stage], after[stage]) for stage in after}
 
 
 def stages_of(parameter: str) -> list[str]:

@@ -208,7 +208,7 @@ def keep_passed(srcdir: Path, topic: str) -> None:
 
 
 def show_snippets(notebook: Path) -> None:
-    """Put the snippets themselves where sphinx-gallery left the directive in a notebook's prose."""
+    """Put the snippets, and the words that families share, where sphinx-gallery left directives in a notebook."""
     if not notebook.exists():
         return
     folder, content = files.snippet_folder(stacks.current().family), json.loads(notebook.read_text())
@@ -216,16 +216,22 @@ def show_snippets(notebook: Path) -> None:
     def code(directive: re.Match) -> str:
         return f"`configs/{directive[1]}`\n\n```python\n{Path(folder, directive[1]).read_text()}```\n"
 
+    def words(directive: re.Match) -> str:
+        return Path(notebook.parent, directive[1]).read_text("utf-8")
+
     for cell in content["cells"]:
         if cell["cell_type"] == "markdown":
-            cell["source"] = [re.sub(r"\.\. snippet:: (\S+)(?:\n\n(?:   .*\n?)+)?", code, "".join(cell["source"]))]
+            prose = re.sub(r"\.\. include:: (\S+)\n?", words, "".join(cell["source"]))
+            cell["source"] = [re.sub(r"\.\. snippet:: (\S+)(?:\n\n(?:   .*\n?)+)?", code, prose)]
     write_json(notebook, content)
 
 
 def add_panel(app: Sphinx, docname: str, source: list[str]) -> None:
-    """Each how-to ends with its verified panel; nobody has to write it there."""
+    """Each how-to ends with its verified panel; nobody has to write it there. Other pages may speak of `stack`."""
     if docname.startswith(f"{files.GALLERY}/plot_"):
         source[0] += "\n\n.. verified-panel::\n"
+    elif not docname.startswith(files.GALLERY):
+        source[0] = app.builder.templates.render_string(source[0], {"stack": stacks.current()})
 
 
 def note_failures(app: Sphinx, error: Exception | None) -> None:

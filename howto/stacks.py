@@ -18,13 +18,19 @@ class Stack:
         name: What ``HOWTO_STACK`` and the tox environments call it.
         family: The folder of ``snippets/`` and ``gallery/`` that it runs.
         title: What a page calls it.
+        audience: Whom its pages are for, in the words of their titles.
+        prints: What ``mmdet.__version__`` is for them.
         compiled: The one package of the lock that has to be compiled against this stack's torch.
+        sources: Packages of the lock that come as source only, without anything to compile.
     """
 
     name: str
     family: str
     title: str
+    audience: str
+    prints: str
     compiled: str
+    sources: tuple[str, ...] = ()
 
     @property
     def lock(self) -> Path:
@@ -56,7 +62,31 @@ class Stack:
 STACKS = {
     stack.name: stack
     for stack in [
-        Stack("mmdet2", family="mmdet2", title="MMDetection 2.28 on mmcv-full 1.7", compiled="mmcv-full"),
+        Stack(
+            "mmdet2",
+            family="mmdet2",
+            title="MMDetection 2.28 on mmcv-full 1.7",
+            audience="MMDetection 2.x",
+            prints="2 and anything",
+            compiled="mmcv-full",
+        ),
+        Stack(
+            "mmdet3",
+            family="mmdet3",
+            title="MMDetection 3.3 on mmcv 2.1",
+            audience="MMDetection 3.x",
+            prints="3.0 to 3.3",
+            compiled="mmcv",
+        ),
+        Stack(
+            "onedl",
+            family="mmdet3",
+            title="onedl-mmdetection 3.5 on onedl-mmcv 2.3",
+            audience="onedl-mmdetection 3.x",
+            prints="3.4 or more",
+            compiled="onedl-mmcv",
+            sources=("onedl-mmdetection", "onedl-mmpretrain"),
+        ),
     ]
 }
 

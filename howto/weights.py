@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from howto.errors import HowtoError
+from howto.family import api
 from howto.isolation import quiet
 
 HOSTS = ("download.pytorch.org", "download.openmmlab.com", "github.com")
@@ -25,7 +26,7 @@ def provide(cfg, home: Path) -> dict[str, str]:
     cannot be reached, a stand-in with the same file name, keys, shapes and prefix is made once per machine.
 
     Args:
-        cfg: An ``mmcv.Config`` with a ``model``.
+        cfg: A ``Config`` with a ``model``.
         home: Folder that the caller sets ``TORCH_HOME`` to.
 
     Returns:
@@ -95,12 +96,10 @@ def _wanted(node: object) -> Iterator[tuple[str, Callable]]:
     if node.get("type") == "Pretrained":
         checkpoint = node["checkpoint"]
         if checkpoint.startswith("torchvision://"):
-            from mmcv.runner.checkpoint import get_torchvision_models
-
             name = checkpoint.removeprefix("torchvision://")
-            yield get_torchvision_models()[name], functools.partial(_torchvision_model, name)
+            yield api().torchvision_urls()[name], functools.partial(_torchvision_model, name)
         elif checkpoint.startswith("https://download.openmmlab.com/mmclassification/"):
-            yield checkpoint, functools.partial(_mmcls_model, checkpoint)
+            yield checkpoint, functools.partial(_classifier, checkpoint)
     if str(node.get("type")).endswith("TIMMBackbone") and node.get("pretrained"):
         import timm
 
@@ -116,18 +115,16 @@ def _torchvision_model(name: str):
     return torchvision.models.get_model(name)
 
 
-def _mmcls_model(url: str):
-    """The mmcls classifier whose checkpoint `url` is: mmcls's metafiles name the config of each."""
-    import mmcls
-    import mmcv
-    from mmcls.models import build_classifier
+def _classifier(url: str):
+    """The classifier whose checkpoint `url` is: the metafiles name the config of each."""
+    import yaml
 
-    package = Path(mmcls.__file__).parent / ".mim"
+    package, build = api().classifiers()
     for metafile in sorted(package.glob("configs/*/metafile.yml")):  # model-index.yml leaves some out
-        for model in mmcv.load(metafile)["Models"]:
+        for model in yaml.safe_load(metafile.read_text("utf-8")).get("Models") or ():
             if model.get("Weights") == url:
-                return build_classifier(mmcv.Config.fromfile(package / model["Config"]).model)
-    raise HowtoError(f"{url} is in no metafile of mmcls, so no stand-in can be made; download it into {user_cache()}")
+                return build(package / model["Config"])
+    raise HowtoError(f"{url} is in no metafile, so no stand-in can be made; download it into {user_cache()}")
 
 
 def _stand_in(name: str, build: Callable) -> Path:

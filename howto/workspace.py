@@ -21,8 +21,9 @@ from pathlib import Path
 
 from howto import coco, device, distributed, fit, stacks, weights
 from howto.errors import HowtoError
+from howto.family import api
 from howto.files import check_topic, snippet_files, snippet_folder
-from howto.isolation import isolated, no_naps, quiet
+from howto.isolation import isolated, quiet
 from howto.record import Record, installed_versions, sha256
 from howto.run import Observer, Run
 from howto.stacks import ROOT
@@ -70,24 +71,22 @@ class Workspace:
         self.record.check(name, measured, expected, at_most=at_most)
 
     def config(self, name: str):
-        """The config `name` of this how-to, or any path below ``configs/``, as an ``mmcv.Config``, unchanged.
+        """The config `name` of this how-to, or any path below ``configs/``, as a ``Config``, unchanged.
 
         Raises:
             HowtoError: If the file is missing, is no valid Python, or a ``_base_`` does not resolve.
         """
         path = self._path(name)
         with self._inside():
-            from mmcv import Config
-
             for file in (path, *path.parent.glob("*.py")):
                 self._compile(file)
             try:
-                return Config.fromfile(str(path))
+                return api().load(path)
             except FileNotFoundError as error:
                 raise HowtoError(f"{self._shown(path)}: {error}; its _base_ must be a path relative to it") from error
             except Exception as error:
                 try:
-                    runpy.run_path(str(path))  # mmcv runs a copy of it, under a name that says nothing
+                    runpy.run_path(str(path))  # Config runs a copy of it, under a name that says nothing
                 except type(error) as same:
                     line = traceback.extract_tb(same.__traceback__)[-1].lineno
                     error.add_note(f"raised in {self._shown(path)}:{line}")
@@ -120,20 +119,14 @@ class Workspace:
     def build(self, cfg):
         """The detector of `cfg` with its initial weights, as ``tools/train.py`` builds it, in evaluation mode."""
         with self._inside(cfg), quiet():
-            from mmdet.models import build_detector
-
-            model = build_detector(cfg.model, train_cfg=cfg.get("train_cfg"), test_cfg=cfg.get("test_cfg"))
-            model.init_weights()
+            model = api().detector(cfg)
             model.train(False)
             return model.to(self.device)
 
     def backbone(self, **keys):
         """A backbone alone, built on the CPU from the keys of a config's ``backbone``, its weights as they come."""
         with self._inside(), quiet():
-            import mmcls.models  # noqa: F401
-            from mmdet.models import build_backbone
-
-            return build_backbone(keys)
+            return api().backbone(keys)
 
     def checkpoint(self, name: str) -> dict:
         """The state dict in the checkpoint file that a config's weights were loaded from, by file name."""
@@ -156,9 +149,7 @@ class Workspace:
     def dataset(self, cfg, split: str = "train"):
         """The dataset of `cfg` for `split`. Index it inside ``with checkout.inside():``, as its paths are relative."""
         with self._inside(), quiet():
-            from mmdet.datasets import build_dataset
-
-            return build_dataset(cfg.data[split])
+            return api().dataset(cfg, split)
 
     def inside(self):
         """Context in which the working directory is this checkout and what its files register is registered."""
@@ -187,30 +178,11 @@ class Workspace:
         for option in fit.as_options(changes):
             print(f"    {option}")
 
-        log = io.StringIO()
-        with self._inside(cfg), no_naps():
-            from mmdet.apis import init_random_seed, set_random_seed, train_detector
-            from mmdet.datasets import build_dataset
-            from mmdet.models import build_detector
-            from mmdet.utils import replace_cfg_vals, setup_multi_processes
-
-            cfg = replace_cfg_vals(cfg)
-            cfg.work_dir = str(self.root / "work_dirs" / Path(name).stem)
-            cfg.resume_from = resume_from and str(resume_from)
-            cfg.device, cfg.gpu_ids, cfg.seed = self.device, [0], init_random_seed(0, self.device)
-            Path(cfg.work_dir).mkdir(parents=True, exist_ok=True)
-            observer = Observer()
-            cfg.custom_hooks = [*cfg.get("custom_hooks", []), observer.as_hook()]
-            with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
-                setup_multi_processes(cfg)
-                set_random_seed(cfg.seed, deterministic=self.device == "cpu")
-                model = build_detector(cfg.model, train_cfg=cfg.get("train_cfg"), test_cfg=cfg.get("test_cfg"))
-                model.init_weights()
-                dataset = build_dataset(cfg.data.train)
-                model.CLASSES = dataset.CLASSES
-                cfg.checkpoint_config.meta = dict(CLASSES=dataset.CLASSES)
-                train_detector(model, [dataset], cfg, validate=evaluate, timestamp="run", meta=dict(seed=0))
-        return Run(cfg, model, observer, log.getvalue())
+        log, observer = io.StringIO(), Observer()
+        cfg.work_dir = str(self.root / "work_dirs" / Path(name).stem)
+        with self._inside(cfg), contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
+            model = api().train(cfg, self.device, evaluate, resume_from, observer)
+        return Run(cfg, model, observer, log.getvalue(), Path(cfg.work_dir, f"epoch_{epochs}.pth"))
 
     def train_in_two_processes(self, names: list[str], epochs: int, **changes) -> list[dict[str, float]]:
         """Train each config of `names` in two processes on the CPU that average their gradients (DDP, gloo).
@@ -232,14 +204,11 @@ class Workspace:
         return [json.loads(report.read_text()) for report in reports]
 
     def detect(self, model, cfg, photograph: Path):
-        """Detections of `model` on one photograph: for each class an array (boxes, 5) of x1, y1, x2, y2, score."""
+        """Detections of `model` on one photograph, as this MMDetection returns them."""
         with self._inside():
-            from mmdet.apis import inference_detector
-
             cfg = copy.deepcopy(cfg)
             cfg.merge_from_dict(fit.overrides(cfg, self.device, 1))
-            model.cfg = cfg
-            return inference_detector(model, str(photograph))
+            return api().detect(model, cfg, photograph)
 
     def shell(self, command: str, succeeds: bool = True) -> str:
         """Run `command` in this checkout in a fresh process, as a reader would; return what it printed.
@@ -318,11 +287,10 @@ class Workspace:
         with quiet():
             import mmdet.apis  # noqa: F401  here, so that what the import prints is dropped once for all
             import torch
-            from mmcv.utils import import_modules_from_strings
         if self.device == "cpu":
             # Images this small gain 20 % from a second thread, and lose a factor of 7 if its core is not free.
             torch.set_num_threads(1)
-        for name in ("mmcv", "mmdet", "mmcls"):
+        for name in api().LIBRARIES:
             logging.getLogger(
                 name
             ).propagate = False  # they have handlers of their own; the caller's would write it twice
@@ -331,7 +299,7 @@ class Workspace:
                 self._provide(cfg)
                 os.environ["TORCH_HOME"] = str(self.root / ".torch")
                 if cfg.get("custom_imports"):
-                    import_modules_from_strings(**cfg.custom_imports)
+                    api().import_modules(cfg.custom_imports)
             yield
 
     @contextlib.contextmanager

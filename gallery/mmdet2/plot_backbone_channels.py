@@ -115,8 +115,7 @@ checkout.check("evaluations", run.evaluations, 1)
 # %%
 # Pitfall: ``self.eval()`` is left out
 # ------------------------------------
-# A batch norm that trains needs more than one value for each channel, and the last
-# level of a 32 × 32 image has one.
+# .. include:: ../../gallery/words/backbone_channels_eval.rst
 variant = checkout.edit("get_channels.py", {"self.eval()\n": ""})
 output = checkout.shell(f"python configs/backbone_channels/{variant}", succeeds=False)
 message = "ValueError: Expected more than 1 value per channel when training, got input size torch.Size([1, 512, 1, 1])"
@@ -125,8 +124,7 @@ checkout.check("last line that it prints", output.splitlines()[-1], message)
 # %%
 # Pitfall: ``self = ResNet(depth=18).eval()``
 # -------------------------------------------
-# MMDetection's ``ResNet.train()`` returns nothing, and ``eval()`` returns what
-# ``train()`` does. Keep the call on a line of its own.
+# .. include:: ../../gallery/words/backbone_channels_self.rst
 old = "self = ResNet(depth=18)\nself.eval()\n"
 variant = checkout.edit("get_channels.py", {old: "self = ResNet(depth=18).eval()\n"})
 output = checkout.shell(f"python configs/backbone_channels/{variant}", succeeds=False)

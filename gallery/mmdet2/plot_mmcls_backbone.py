@@ -19,9 +19,7 @@ RetinaNet gets a MobileNetV3 small in place of its ResNet-50.
 # %%
 # What the config becomes
 # -----------------------
-# A ``Workspace`` is an MMDetection checkout with a small COCO in it; the file above
-# lies in it unchanged. Without ``_delete_`` the ResNet's ``depth``, ``norm_cfg`` and so
-# on would still be among the backbone's keys.
+# .. include:: ../../gallery/words/mmcls_backbone_delete.rst
 from howto import Workspace
 
 checkout = Workspace("mmcls_backbone")
@@ -46,9 +44,7 @@ checkout.check(
 # %%
 # The channels belong to the levels
 # ---------------------------------
-# ``out_indices=(3, 8, 11)`` picks three levels. Their channels go into
-# ``neck.in_channels`` in the same order; that the strides double from level to level is
-# what the neck relies on.
+# .. include:: ../../gallery/words/mmcls_backbone_levels.rst
 import cv2
 import torch
 
@@ -74,9 +70,7 @@ figure = draw_levels(photograph, levels, strides)
 # %%
 # Every weight is the checkpoint's
 # --------------------------------
-# A classifier's checkpoint names its tensors ``backbone.…``. ``prefix='backbone.'``
-# keeps those and takes the prefix off, so that they fit. Compare them all: a tensor
-# that does not fit is skipped without an error.
+# .. include:: ../../gallery/words/mmcls_backbone_prefix.rst
 checkpoint = checkout.checkpoint("mobilenet_v3_small-8427ecf0.pth")
 expected = {
     key.removeprefix("backbone."): value
@@ -95,8 +89,7 @@ checkout.check("tensors equal to the checkpoint's", len(equal), len(loaded))
 # %%
 # It trains
 # ---------
-# Two epochs on the small COCO, each followed by an evaluation, as ``tools/train.py``
-# would run them. The options fit the config to the machine that built this page.
+# .. include:: ../../gallery/words/mmcls_backbone_trains.rst
 import math
 
 run = checkout.train(config, epochs=2)

@@ -19,10 +19,7 @@ MMDetection is edited.
 # %%
 # Four images become one
 # ----------------------
-# A ``Workspace`` is an MMDetection checkout with a small COCO in it; the file above
-# lies in it unchanged. Here are the pipeline's first two steps at the config's full
-# size, with random numbers that draw four different photographs, one of them without
-# any object, and leave every object in sight. ``mixed`` keeps what each step made.
+# .. include:: ../../gallery/words/mosaic_four.rst
 import matplotlib.pyplot as plt
 from howto import Workspace
 from howto.mosaic import first_seed, mixed, sources
@@ -83,9 +80,7 @@ checkout.check("flipping and after", train.pipeline[2:], stock.pipeline[3:])
 # %%
 # Every box is still on its object
 # --------------------------------
-# Checked without trusting Mosaic's own arithmetic: each source image is painted black
-# but for one box, in white. The same draw of random numbers then moves the white as it
-# moved the photograph, and what is white afterwards has to be the box.
+# .. include:: ../../gallery/words/mosaic_paint.rst
 from howto.mosaic import distance, painted_boxes
 
 with checkout.inside():
@@ -105,8 +100,7 @@ for name, result, paint in steps:
     checkout.check(f"boxes after {name} are inside", bool(inside), True)
 
 # %%
-# All four images are in the canvas. One of them shows nothing that COCO has a name for:
-# ``filter_empty_gt=False`` lets such images take part.
+# .. include:: ../../gallery/words/mosaic_empty.rst
 from howto.mosaic import images_shown
 
 with checkout.inside():
@@ -118,9 +112,7 @@ checkout.check(
 # %%
 # It trains
 # ---------
-# Two epochs on the small COCO, each followed by an evaluation; the options fit the
-# config to the machine that built this page. Every image takes part, those without
-# objects as well.
+# .. include:: ../../gallery/words/mosaic_trains.rst
 import math
 
 run = checkout.train(config, epochs=2)

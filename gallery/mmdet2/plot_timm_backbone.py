@@ -88,8 +88,7 @@ checkout.check("tensors equal to the checkpoint's", len(equal), len(loaded))
 # %%
 # It trains, with the optimizer of the config
 # -------------------------------------------
-# Two epochs on the small COCO, each followed by an evaluation. The stock schedule's
-# learning rate is 0.02; what arrives in the optimizer is the snippet's.
+# .. include:: ../../gallery/words/timm_backbone_trains.rst
 import math
 
 run = checkout.train(config, epochs=2)
@@ -123,8 +122,7 @@ checkout.check("the script saved a checkpoint", saved.exists(), True)
 # %%
 # Other timm models
 # -----------------
-# Each was built through the same wrapper with its last levels, and given an image; copy
-# the channels into ``neck.in_channels``. The parameters are the backbone's alone.
+# .. include:: ../../gallery/words/timm_backbone_others.rst
 from howto.measure import levels as measure
 from howto.measure import millions
 from howto.show import Table

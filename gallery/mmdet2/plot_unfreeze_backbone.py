@@ -12,8 +12,7 @@ MMDetection is edited.
 #
 # .. snippet:: unfreeze_backbone/unfreeze_backbone_epoch_based_hook.py
 #
-# Put both at those places in your checkout. ``tools/train.py`` looks for modules beside
-# itself, so name the checkout's root:
+# .. include:: ../../gallery/words/unfreeze_backbone_root.rst
 #
 # .. code-block:: console
 #
@@ -136,12 +135,7 @@ checkout.check("layer1 trains with the other hook", resumed.trains("layer1"), [F
 # %%
 # Several GPUs
 # ------------
-# DistributedDataParallel averages the gradients of the parameters that needed them when
-# the model was wrapped. Those unfrozen later are not among them: each process trains
-# its own. The hook therefore wraps the model again. Here two processes train a
-# ResNet-18 on the CPU for two epochs, with this hook, and with one that leaves the model
-# as it was wrapped; the numbers are the largest difference between the two copies of any
-# weight at the end.
+# .. include:: ../../gallery/words/unfreeze_backbone_gpus.rst
 words = 'what required them when it wrapped."""'
 alone = checkout.edit(f"{hook}.py", {words: f"{words}\n        return model"})
 variant = checkout.edit(config, {hook: alone.removesuffix(".py")})

@@ -23,7 +23,7 @@ def checkout(project, tmp_path, monkeypatch):
     monkeypatch.setattr(files, "DOCS", project.root / "docs")
     monkeypatch.setattr(files, "BUILD", project.root / "docs" / "_build")
     monkeypatch.setattr(weights, "reachable", lambda host: False)
-    monkeypatch.setattr(fingerprint, "EDITED_BY_HAND", ())  # thousands of files
+    monkeypatch.setattr(fingerprint, "_edited_by_hand", lambda stack: ())  # thousands of files
     for topic in files.topics("mmdet2"):
         write_json(files.records(MMDET2) / f"{topic}.json", {"weights": {}})
         write_json(files.fingerprint_file(topic), fingerprint.fingerprint(MMDET2, topic))
@@ -151,7 +151,7 @@ def test_a_package_edited_in_place_makes_every_page_stale(checkout, monkeypatch,
     package.parent.mkdir()
     package.write_text("")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(fingerprint, "EDITED_BY_HAND", ("patched",))
+    monkeypatch.setattr(fingerprint, "_edited_by_hand", lambda stack: ("patched",))
     fingerprint._packages.cache_clear()
     write_json(files.fingerprint_file("mosaic"), fingerprint.fingerprint(MMDET2, "mosaic"))
     append(package)

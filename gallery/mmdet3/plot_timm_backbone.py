@@ -1,0 +1,201 @@
+"""
+How do I use a backbone from timm?
+==================================
+
+Through ``mmpretrain.TIMMBackbone``: name the timm model, ask for its features only, and give
+the neck the channels of the levels you pick. Here RetinaNet gets an EfficientNet-B1.
+"""
+
+# %%
+# .. snippet:: timm_backbone/retinanet_timm-efficientnet-b1_fpn_1x_coco.py
+#
+# Put it at that place in your checkout and train it:
+#
+# .. code-block:: console
+#
+#    $ pip install timm mmpretrain
+#    $ python tools/train.py configs/timm_backbone/retinanet_timm-efficientnet-b1_fpn_1x_coco.py
+
+# %%
+# What the config becomes
+# -----------------------
+# ``mmpretrain.TIMMBackbone`` is MMPreTrain's wrapper: ``mmpretrain`` names where the class
+# is registered, and every other key goes on to ``timm.create_model``.
+from howto import Workspace
+
+checkout = Workspace("timm_backbone")
+config = "retinanet_timm-efficientnet-b1_fpn_1x_coco.py"
+cfg = checkout.config(config)
+keys = ["features_only", "model_name", "out_indices", "pretrained", "type"]
+checkout.check("keys of the backbone", sorted(cfg.model.backbone), keys)
+
+# %%
+model = checkout.build(cfg)
+backbone = model.backbone
+checkout.check(
+    "module of the wrapper",
+    type(backbone).__module__,
+    "mmpretrain.models.backbones.timm_backbone",
+)
+checkout.check(
+    "module of what it wraps",
+    type(backbone.timm_model).__module__,
+    "timm.models.efficientnet",
+)
+
+# %%
+# The channels belong to the levels
+# ---------------------------------
+# timm numbers the levels from 0, at stride 2; ``out_indices=(1, 2, 3, 4)`` are those at
+# strides 4 to 32.
+import cv2
+import torch
+
+photograph = cv2.imread(str(checkout.photograph()))[..., ::-1][:256, :256]
+image = (
+    torch.tensor(photograph.copy(), device=checkout.device).permute(2, 0, 1)[None] / 255
+)
+levels = backbone(image)
+
+channels = [level.shape[1] for level in levels]
+strides = [image.shape[-1] // level.shape[-1] for level in levels]
+checkout.check("channels of the levels", channels, [24, 40, 112, 320])
+checkout.check(
+    "channels that the neck expects", list(cfg.model.neck.in_channels), channels
+)
+checkout.check("strides of the levels, in pixels", strides, [4, 8, 16, 32])
+
+# %%
+from howto.show import draw_levels
+
+figure = draw_levels(photograph, levels, strides)
+
+# %%
+# ``pretrained=True`` is honoured
+# -------------------------------
+# timm loads its own checkpoint while the backbone is built, and ``init_weights`` leaves
+# it alone.
+checkpoint = checkout.checkpoint("efficientnet_b1-533bc792.pth")
+loaded = backbone.timm_model.state_dict()
+checkout.check(
+    "tensors that the checkpoint lacks", sorted(set(loaded) - set(checkpoint)), []
+)
+equal = [
+    key for key, value in loaded.items() if torch.equal(value.cpu(), checkpoint[key])
+]
+checkout.check("tensors equal to the checkpoint's", len(equal), len(loaded))
+
+# %%
+# It trains, with the optimizer of the config
+# -------------------------------------------
+# .. include:: ../../gallery/words/timm_backbone_trains.rst
+import math
+
+run = checkout.train(config, epochs=2)
+checkout.check("every loss is finite", all(map(math.isfinite, run.losses)), True)
+checkout.check(
+    "the backbone's weights moved in each epoch", run.trains("backbone"), [True, True]
+)
+checkout.check("evaluations", run.evaluations, 2)
+
+# %%
+group = run.optimizer.param_groups[0]
+settings = {key: group[key] for key in ("initial_lr", "momentum", "weight_decay")}
+checkout.check("class of the optimizer", type(run.optimizer).__name__, "SGD")
+checkout.check(
+    "its settings",
+    settings,
+    {"initial_lr": 0.01, "momentum": 0.9, "weight_decay": 0.0001},
+)
+
+# %%
+found = checkout.detect(run.model, run.cfg, checkout.photograph()).pred_instances
+checkout.check("what it tells", sorted(found.keys()), ["bboxes", "labels", "scores"])
+
+# %%
+# So it does with MMDetection's own script, in a fresh process where nothing else has
+# imported MMPreTrain.
+output = checkout.shell(f"python tools/train.py configs/timm_backbone/{config} {{fit}}")
+saved = checkout.root / "work_dirs" / config.removesuffix(".py") / "epoch_1.pth"
+checkout.check("the script saved a checkpoint", saved.exists(), True)
+
+# %%
+# Other timm models
+# -----------------
+# .. include:: ../../gallery/words/timm_backbone_others.rst
+from howto.measure import levels as measure
+from howto.measure import millions
+from howto.show import Table
+
+
+def row(name, out_indices):
+    keys = dict(
+        type="mmpretrain.TIMMBackbone",
+        model_name=name,
+        features_only=True,
+        out_indices=out_indices,
+    )
+    other = checkout.backbone(**keys)
+    return name, out_indices, *measure(other, size=64), millions(other)
+
+
+# %%
+rows = [row("convnext_tiny", (0, 1, 2, 3))]
+rows += [row(name, (1, 2, 3, 4)) for name in ("resnet18", "resnet50", "regnety_008")]
+rows += [row(f"efficientnet_{size}", (1, 2, 3, 4)) for size in ("b0", "b1", "b3")]
+rows += [row("mobilenetv3_large_100", (1, 2, 3, 4))]
+head = ("model_name", "out_indices", "in_channels", "Strides", "Parameters (M)")
+Table(head, rows)
+
+# %%
+checkout.check(
+    "strides of every row", {tuple(line[3]) for line in rows}, {(4, 8, 16, 32)}
+)
+
+# %%
+# Pitfall: ``optimizer = dict(…)``
+# --------------------------------
+# So it was written for MMDetection 2. No one reads it here: the training runs, with the
+# stock schedule's learning rate of 0.02.
+old = "optim_wrapper = dict(optimizer=dict(lr=0.01))"
+new = "optimizer = dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=0.0001)"
+variant = checkout.edit(config, {old: new})
+ignored = checkout.train(variant, evaluate=False)
+rate = ignored.optimizer.param_groups[0]["initial_lr"]
+checkout.check("learning rate", rate, 0.02)
+
+# %%
+# Pitfall: ``features_only`` is left out
+# --------------------------------------
+# timm then builds the whole classifier, which has no levels to pick.
+variant = checkout.edit(config, {"        features_only=True,\n": ""})
+failure = checkout.fails(checkout.build, checkout.config(variant))
+reason = "got an unexpected keyword argument 'out_indices'"
+checkout.check("what it says", reason in failure.message, True)
+
+# %%
+# Pitfall: ``pretrained`` is a path
+# ---------------------------------
+# It is a switch. For a file of your own, use ``checkpoint_path``.
+variant = checkout.edit(config, {"pretrained=True": "pretrained='efficientnet_b1.pth'"})
+failure = checkout.fails(checkout.build, checkout.config(variant))
+checkout.check(
+    "what it says",
+    "pretrained must be bool, not str for model path" in failure.message,
+    True,
+)
+
+# %%
+# Pitfall: the levels are counted from 1
+# --------------------------------------
+# ``(0, 1, 2, 3)`` starts one level too early: the detector builds, and stops at the
+# first image.
+variant = checkout.edit(
+    config, {"out_indices=(1, 2, 3, 4)": "out_indices=(0, 1, 2, 3)"}
+)
+failure = checkout.fails(checkout.train, variant)
+checkout.check(
+    "what it says",
+    "to have 40 channels, but got 24 channels instead" in failure.message,
+    True,
+)
