@@ -3,7 +3,6 @@
 import functools
 import json
 import os
-import re
 import sys
 import threading
 import time
@@ -16,7 +15,7 @@ from sphinx.application import Sphinx
 from sphinx.directives.code import LiteralInclude
 from sphinx.util.docutils import SphinxDirective
 
-from howto import files, stacks
+from howto import downloads, files, stacks
 from howto.fingerprint import changed, fingerprint, sources
 from howto.isolation import quiet
 from howto.record import write_json
@@ -70,7 +69,7 @@ class VerifiedPanel(SphinxDirective):
         facts += [([f"snippets/{path}"], [f"sha256 {digest}"]) for path, digest in record["snippets"].items()]
         checks = [(check["name"], [check["expected"]], [check["measured"]]) for check in record["checks"]]
         section = nodes.section("", nodes.title("", "Verified"), ids=["verified"], classes=["howto-verified"])
-        section += table(("", "When this page was built"), facts)
+        section += table(("Fact", "When this page was built"), facts)
         section += table(("Check", "Expected", "Measured"), checks)
         return [section]
 
@@ -151,8 +150,9 @@ def before_page(gallery_conf: dict, script: str, when: str) -> None:
     else:
         before_page.stop.set()
         before_page.ticker.join()  # so that the next page's line does not begin in the middle of this one's
+        notebook = Path(gallery_conf["src_dir"], files.GALLERY, f"plot_{topic}.ipynb")
+        downloads.finish_notebook(stacks.current().family, notebook)
         keep_passed(Path(gallery_conf["src_dir"]), topic)
-        show_snippets(Path(gallery_conf["src_dir"], files.GALLERY, f"plot_{topic}.ipynb"))
 
 
 FIGURES = {
@@ -198,21 +198,6 @@ def keep_passed(srcdir: Path, topic: str) -> None:
         weights = fingerprint(stacks.current(), topic)["weights"]
         write_json(files.fingerprint_file(topic), {**json.loads(_pending(topic).read_text()), "weights": weights})
         _pending(topic).unlink()
-
-
-def show_snippets(notebook: Path) -> None:
-    """Put the snippets themselves where sphinx-gallery left the directive in a notebook's prose."""
-    if not notebook.exists():
-        return
-    folder, content = files.snippet_folder(stacks.current().family), json.loads(notebook.read_text())
-
-    def code(directive: re.Match) -> str:
-        return f"`configs/{directive[1]}`\n\n```python\n{Path(folder, directive[1]).read_text()}```\n"
-
-    for cell in content["cells"]:
-        if cell["cell_type"] == "markdown":
-            cell["source"] = [re.sub(r"\.\. snippet:: (\S+)(?:\n\n(?:   .*\n?)+)?", code, "".join(cell["source"]))]
-    write_json(notebook, content)
 
 
 def add_panel(app: Sphinx, docname: str, source: list[str]) -> None:
