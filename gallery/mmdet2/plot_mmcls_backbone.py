@@ -44,6 +44,12 @@ checkout.check(
 )
 
 # %%
+from howto.diagram import draw_detector
+
+stock = checkout.config("retinanet/retinanet_r50_fpn_1x_coco.py")
+draw_detector(model, cfg, stock)
+
+# %%
 # The channels belong to the levels
 # ---------------------------------
 # ``out_indices=(3, 8, 11)`` picks three levels. Their channels go into

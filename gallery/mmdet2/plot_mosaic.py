@@ -17,20 +17,29 @@ MMDetection is edited.
 #    $ python tools/train.py configs/mosaic/faster_rcnn_r50_fpn_mosaic_1x_coco.py
 
 # %%
-# Four images become one
-# ----------------------
+# What happens to an image
+# ------------------------
 # A ``Workspace`` is an MMDetection checkout with a small COCO in it; the file above
-# lies in it unchanged. Here are the pipeline's first two steps at the config's full
-# size, with random numbers that draw four different photographs, one of them without
-# any object, and leave every object in sight. ``mixed`` keeps what each step made.
-import matplotlib.pyplot as plt
+# lies in it unchanged. The detector stays as it is.
 from howto import Workspace
-from howto.mosaic import first_seed, mixed, sources
-from howto.show import draw_boxes
+from howto.diagram import draw_pipelines
 
 checkout = Workspace("mosaic")
 config = "faster_rcnn_r50_fpn_mosaic_1x_coco.py"
 cfg = checkout.config(config)
+stock = checkout.config("faster_rcnn/faster_rcnn_r50_fpn_1x_coco.py")
+draw_pipelines(cfg, stock)
+
+# %%
+# Four images become one
+# ----------------------
+# Here are the first two steps at the config's full size, with random numbers that draw
+# four different photographs, one of them without any object, and leave every object in
+# sight. ``mixed`` keeps what each step made.
+import matplotlib.pyplot as plt
+from howto.mosaic import first_seed, mixed, sources
+from howto.show import draw_boxes
+
 dataset = checkout.dataset(cfg)
 
 with checkout.inside():
@@ -73,12 +82,11 @@ def without(step, size):
 
 train = cfg.data.train
 yolox = checkout.config("yolox/yolox_s_8x8_300e_coco.py").data.train
-stock = checkout.config("faster_rcnn/faster_rcnn_r50_fpn_1x_coco.py").data.train
 checkout.check("loading", train.dataset.pipeline, yolox.dataset.pipeline)
 for step, size in enumerate(("img_scale", "border")):
     mine, theirs = train.pipeline[step], yolox.pipeline[step]
     checkout.check(mine.type, without(mine, size), without(theirs, size))
-checkout.check("flipping and after", train.pipeline[2:], stock.pipeline[3:])
+checkout.check("flipping and after", train.pipeline[2:], stock.data.train.pipeline[3:])
 
 # %%
 # Every box is still on its object
