@@ -146,7 +146,7 @@ def _frozen(*modules) -> str:
 
 def _draw(box: Box, left: float, top: float, title: bool) -> str:
     weight = ' font-weight="bold"' if title else ""
-    size = min(12, 12 * 20 / max(1, len(box.text)))
+    size = min(12, (204 if title else 240) / max(1, len(box.text)))
     return (
         f'<rect x="{left}" y="{top}" width="{WIDTH - 2}" height="{ROW}" rx="4" {STYLES[box.mark]}/>'
         f'<text x="{left + WIDTH / 2 - 1}" y="{top + ROW / 2 + 4}" text-anchor="middle" font-size="{size:.1f}"{weight}>'

@@ -1,5 +1,7 @@
 """Dress the pages: what a reader copies, sees and finds beside what a how-to says."""
 
+import base64
+import hashlib
 import html
 import itertools
 import json
@@ -62,7 +64,7 @@ def add_training(app: Sphinx, doctree: nodes.document) -> None:
 
 
 def add_cost(app: Sphinx, doctree: nodes.document) -> None:
-    """Say under a how-to's title how long it takes to read, and how long it took to run."""
+    """Say under a how-to's title how long it takes to read and how long it took to run, and where its twin is."""
     topic = topic_of(app.env.docname)
     if not topic:
         return
@@ -71,11 +73,13 @@ def add_cost(app: Sphinx, doctree: nodes.document) -> None:
     if record := read_record(topic, app.env):
         said += f" · ran in {record['seconds']:.0f} s on {record['device']}, {record['executed'][:10]}"
     title = next(doctree.findall(nodes.title))
-    title.parent.insert(title.parent.index(title) + 1, nodes.paragraph("", said, classes=["howto-cost"]))
+    twin = nodes.reference("", "as Markdown", internal=True, refuri=f"plot_{topic}.md", classes=["howto-twin"])
+    cost = nodes.paragraph("", f"{said} · ", twin, classes=["howto-cost"])
+    title.parent.insert(title.parent.index(title) + 1, cost)
 
 
 def set_pictures(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: nodes.document | None) -> None:
-    """Make a page's pictures WebP, in two sizes where there are two, and load those below the first one late."""
+    """Make a page's pictures WebP files, in two sizes where there are two, and load those below the first one late."""
     if app.builder.name != "html":
         return
     pictures = itertools.count()
@@ -94,7 +98,15 @@ def set_pictures(app: Sphinx, pagename: str, templatename: str, context: dict, d
         own = " ".join(f'{key}="{value}"' for key, value in attributes.items())
         return f"<img {own} {kept}>"
 
-    body = re.sub(r"<img [^>]*_images/[^>]*\.png[^>]*>", picture, context.get("body", ""))
+    def file(data: re.Match) -> str:
+        content = base64.b64decode(data[1])
+        target = Path(app.outdir, "_images", f"{hashlib.sha256(content).hexdigest()[:16]}.webp")
+        target.parent.mkdir(exist_ok=True)
+        target.write_bytes(content)
+        return f'src="{context["pathto"](f"_images/{target.name}", resource=True)}" loading="lazy"'
+
+    body = re.sub(r'src="data:image/webp;base64,([^"]+)"', file, context.get("body", ""))
+    body = re.sub(r"<img [^>]*_images/[^>]*\.png[^>]*>", picture, body)
     context["body"] = re.sub(r'(class="sphx-glr-thumbcontainer") tooltip="[^"]*"', r"\1", body)  # no attribute of HTML
 
 
@@ -105,9 +117,11 @@ def drop_originals(app: Sphinx, error: Exception | None) -> None:
 
 
 def lighten(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: nodes.document | None) -> None:
-    """Leave out style sheets and scripts that no page needs."""
+    """Leave out style sheets, scripts and markup that no page needs."""
     for kind in ("css_files", "script_files"):
         context[kind] = [file for file in context[kind] if Path(str(file.filename)).name not in NOT_NEEDED]
+    # Pygments marks white space, too, which looks like nothing and weighs a few kB.
+    context["body"] = re.sub(r'<span class="w">(\s*)</span>', r"\1", context.get("body", ""))
 
 
 def describe(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: nodes.document | None) -> None:
@@ -166,5 +180,5 @@ def _to_webp(app: Sphinx, name: str) -> tuple[int, int]:
     with Image.open(source) as image:
         if not target.exists() or target.stat().st_mtime < source.stat().st_mtime:
             target.parent.mkdir(exist_ok=True)
-            image.save(target, quality=85)
+            image.save(target, quality=80)
         return image.size

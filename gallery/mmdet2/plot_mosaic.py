@@ -72,6 +72,17 @@ checkout.check(
 
 
 # %%
+# The same image with other random numbers: step through five draws, and slide from the
+# canvas to what RandomAffine makes of it.
+from howto.pairs import Pairs
+
+with checkout.inside():
+    draws = {f"seed {n}": mixed(dataset, index=0, seed=n) for n in range(5)}
+pictures = {name: [step["img"] for step in steps] for name, steps in draws.items()}
+Pairs(pictures, names=("after Mosaic", "after RandomAffine"))
+
+
+# %%
 # The rest is MMDetection's own
 # -----------------------------
 # Loading and mixing are YOLOX's, but for the sizes; flipping and what comes after it is

@@ -140,6 +140,25 @@ def test_a_command_is_copied_without_its_prompt(page):
     assert page.evaluate("navigator.clipboard.readText()").split("\n") == commands
 
 
+def test_a_page_is_copied_as_markdown(page, site):
+    page.goto(f"/{STACK}/how-to/plot_mosaic.html")
+    page.get_by_role("button", name="Copy page").click()
+    page.get_by_role("button", name="Copied").wait_for()
+    assert page.evaluate("navigator.clipboard.readText()") == (site / "how-to/plot_mosaic.md").read_text("utf-8")
+
+
+def test_pictures_are_stepped_through_and_slid_by_the_keyboard(page):
+    page.goto(f"/{STACK}/how-to/plot_mosaic.html")
+    pairs = page.locator("howto-pairs")
+    assert pairs.locator("output").inner_text() == "seed 0"
+    pairs.get_by_role("button", name="Next").press("Enter")
+    assert pairs.locator("output").inner_text() == "seed 1"
+    assert pairs.locator("figure:visible").count() == 1
+    pairs.get_by_role("slider").press("Home")
+    clip = "document.querySelector('figure.howto-shown img + img').computedStyleMap().get('clip-path').toString()"
+    assert page.evaluate(clip) == "inset(0px 100% 0px 0px)"
+
+
 @pytest.mark.parametrize(
     ("words", "topic"),
     [
@@ -182,18 +201,49 @@ def test_a_page_that_is_not_there_offers_a_search(page):
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 390), ("dark", 1280)])
 def test_axe_finds_nothing_that_keeps_people_out(browser, server, site, scheme, width):
-    """The pages as they were judged are kept in ``docs/_build/screenshots``."""
     view = {"viewport": {"width": width, "height": 800}, "color_scheme": scheme, "reduced_motion": "reduce"}
     context, axe, wrong = browser.new_context(base_url=server, **view), Axe(), []
     page = context.new_page()
     for address in addresses(site):
         page.goto(address, wait_until="load")
-        shot = files.BUILD / "screenshots" / f"{address.strip('/').replace('/', '-')}-{scheme}-{width}.png"
-        page.screenshot(path=shot, full_page=True)
         found = axe.run(page).response["violations"]
         wrong += [(address, violation["id"], node["html"]) for violation in found for node in violation["nodes"]]
     context.close()
     assert wrong == []
+
+
+def test_no_page_is_heavy(page, site):
+    """All that a page fetches while it is read to its end, without compression."""
+    heavy = {}
+    for address in addresses(site):
+        sizes = []
+        count = lambda reply, sizes=sizes: sizes.append(int(reply.headers.get("content-length", 0)))  # noqa: E731
+        page.on("response", count)
+        page.goto(address, wait_until="load")
+        page.evaluate("for (let y = 0; y < document.body.scrollHeight; y += 400) scrollTo(0, y)")
+        page.evaluate("for (const image of document.images) if (image.checkVisibility()) image.loading = 'eager'")
+        page.wait_for_load_state("networkidle")
+        page.remove_listener("response", count)
+        if sum(sizes) > 300_000:
+            heavy[address] = sum(sizes)
+    assert heavy == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_every_page_has_its_picture_taken(browser, server, site, scheme, width):
+    """They are kept in ``docs/_build/screenshots``, for people to look at."""
+    context = browser.new_context(base_url=server, viewport={"width": width, "height": 800}, color_scheme=scheme)
+    page = context.new_page()
+    for address in addresses(site):
+        page.goto(address, wait_until="load")
+        page.evaluate("for (const image of document.images) image.loading = 'eager'")
+        page.wait_for_load_state("networkidle")
+        shot = files.BUILD / "screenshots" / f"{address.strip('/').replace('/', '-')}-{scheme}-{width}.png"
+        page.screenshot(path=shot, full_page=True)
+        assert shot.stat().st_size > 10_000, address
+    context.close()
 
 
 def test_the_pages_work_without_a_server(browser, site):
