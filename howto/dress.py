@@ -94,9 +94,8 @@ def set_pictures(app: Sphinx, pagename: str, templatename: str, context: dict, d
             attributes["sizes"] = "(min-width: 46em) 46em, 100vw"
         if next(pictures) or "thumb" not in name:  # a how-to's pictures are all below its snippets
             attributes["loading"] = "lazy"
-        kept = " ".join(re.findall(r'(?:alt|class)="[^"]*"', tag[0]))
-        own = " ".join(f'{key}="{value}"' for key, value in attributes.items())
-        return f"<img {own} {kept}>"
+        attributes |= re.findall(r'(alt|class)\s*=\s*"([^"]*)"', tag[0])
+        return "<img " + " ".join(f'{key}="{value}"' for key, value in attributes.items()) + ">"
 
     def file(data: re.Match) -> str:
         content = base64.b64decode(data[1])
@@ -120,6 +119,10 @@ def lighten(app: Sphinx, pagename: str, templatename: str, context: dict, doctre
     """Leave out style sheets, scripts and markup that no page needs."""
     for kind in ("css_files", "script_files"):
         context[kind] = [file for file in context[kind] if Path(str(file.filename)).name not in NOT_NEEDED]
+    if pagename != "search":  # whose own scripts are not deferred
+        context["script_files"] = [
+            type(file)(file.filename, **{**file.attributes, "defer": "defer"}) for file in context["script_files"]
+        ]
     # Pygments marks white space, too, which looks like nothing and weighs a few kB.
     context["body"] = re.sub(r'<span class="w">(\s*)</span>', r"\1", context.get("body", ""))
 

@@ -15,7 +15,7 @@ from howto.machine import BROWSERS
 
 FAMILY, STACK = stacks.current().family, stacks.current().name
 SNIPPETS = [(topic, path) for topic in files.topics(FAMILY) for path in files.snippet_files(FAMILY, topic)]
-WIDTHS = (320, 768, 1280, 2560)
+WIDTHS = (320, 768, 1280, 3840)
 
 
 @pytest.fixture(scope="session")
