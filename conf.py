@@ -1,7 +1,9 @@
 """Sphinx configuration: sphinx-build -c . docs OUT builds the site of the stack that HOWTO_STACK names."""
 
+import os
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 ROOT = Path(__file__).parent
 sys.path.insert(0, str(ROOT))
@@ -11,20 +13,27 @@ from howto import files, stacks  # noqa: E402
 stack = stacks.current()
 files.take_gallery(stack)
 
+# Where the site and its sources will be; what needs to know is left out while they are not set.
+base_url = os.environ.get("HOWTO_BASE_URL", "").rstrip("/")
+repository_url = os.environ.get("HOWTO_REPOSITORY_URL", "").rstrip("/")
+analytics_url = os.environ.get("HOWTO_ANALYTICS_URL", "")
+
 project = "MMDetection how-to"
 author = copyright = "the MMDetection how-to authors"
 extensions = [
     "myst_parser",
     "sphinx.ext.doctest",
-    "sphinx_copybutton",
     "sphinx_gallery.gen_gallery",
+    "notfound.extension",
     "howto.sphinx_ext",
+    "howto.dress",
+    "howto.machines",
 ]
 source_suffix = {".rst": "restructuredtext", ".md": "markdown"}
 exclude_patterns = ["_build"]
+templates_path = ["docs/_templates"]
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
-templates_path = ["docs/_templates"]
 html_context = {"howto_stack": stack}
 
 html_theme = "furo"
@@ -33,17 +42,36 @@ html_favicon = "docs/_static/favicon.svg"
 html_title = f"{stack.audience} how-to"
 html_static_path = ["docs/_static"]
 html_css_files = ["howto.css"]
-html_js_files = ["howto.js"]
-html_theme_options = {"announcement": stack.audience}  # that there is one; docs/_templates/page.html words it
-copybutton_selector = "div:not(.howto-snippet *) > div.highlight > pre"
-copybutton_prompt_text = "$ "
-copybutton_exclude = ".linenos, .gp"
+html_js_files = [("howto.js", {"defer": "defer"})]
+html_copy_source = False  # each page has a Markdown twin
+# That there is an announcement; docs/_templates/page.html words it.
+html_theme_options = {"announcement": stack.audience, "top_of_page_buttons": []}
+notfound_urls_prefix = f"{urlsplit(base_url).path}/{stack.name}/"
+notfound_context = {
+    "title": "Page not found",
+    "body": (
+        "<h1>There is no such page</h1>"
+        f'<form action="{notfound_urls_prefix}search.html" role="search" aria-label="The how-tos">'
+        '<p>Search the how-tos: <input type="search" name="q" aria-label="Search the how-tos" autofocus> '
+        '<button class="howto-button">Search</button></p></form>'
+        f'<p>Or start from <a href="{notfound_urls_prefix}index.html">the first page</a>.</p>'
+    ),
+}
+if base_url:
+    html_baseurl = ogp_site_url = f"{base_url}/{stack.name}/"
+    extensions.append("sphinxext.opengraph")
+if repository_url:
+    html_theme_options["source_edit_link"] = repository_url  # howto.dress completes it
+    html_theme_options["top_of_page_buttons"] = ["edit"]
+if analytics_url:
+    html_js_files.append((analytics_url, {"defer": "defer"}))
 
 sphinx_gallery_conf = {
     "examples_dirs": [str(ROOT / "gallery" / stack.family)],
     "gallery_dirs": [files.GALLERY],
     "backreferences_dir": f"_build/backreferences/{stack.name}",
     "download_all_examples": False,
+    "image_srcset": ["2x"],
     "first_notebook_cell": (
         f"# Run this with the packages of {stack.title} and this site's own:\n"
         f"# clone its repository, run `tox -e wheels`, and use .tox/stack-{stack.name}/bin/python.\n"

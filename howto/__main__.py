@@ -1,4 +1,4 @@
-"""The command line: python -m howto install | doctor | build | doctest | verify."""
+"""The command line: python -m howto install | doctor | build | doctest | verify | new."""
 
 import argparse
 import errno
@@ -19,11 +19,14 @@ def main() -> int:
         ("site", "build the site of every stack that is installed, and join them"),
         ("doctest", "run the examples in pages and docstrings"),
         ("verify", "execute the how-tos' checks without building pages"),
+        ("new", "scaffold a how-to"),
         ("mutate", "change the snippets one thing at a time and see whether the checks notice"),
     ):
         command = commands.add_parser(name, help=text)
         if name == "install":
             command.add_argument("stack", nargs="?", default=None)
+        if name == "new":
+            command.add_argument("topic", metavar="TOPIC", help="its name, words with _ between them")
         if name in ("verify", "mutate"):
             command.add_argument("topics", nargs="*", metavar="TOPIC", help="name of a how-to; all of them if none")
     arguments = parser.parse_args()
@@ -62,6 +65,11 @@ def run(arguments: argparse.Namespace) -> int:
         from howto.verify import verify
 
         return verify(stack, arguments.topics)
+    if arguments.command == "new":
+        from howto.new import new
+
+        new(stack, arguments.topic)
+        return 0
     if arguments.command == "mutate":
         from howto.mutate import mutate
 

@@ -77,7 +77,7 @@ def _forget_removed(stack: Stack) -> None:
     made = [*(DOCS / GALLERY).glob("plot_*"), *(DOCS / GALLERY).glob("images/**/sphx_glr_plot_*")]
     for path in [*made, *records(stack).glob("*.json")]:
         name = path.name.removeprefix("sphx_glr_").removeprefix("plot_")
-        if not any(re.fullmatch(rf"{topic}(_\d+|_thumb)?\..*", name) for topic in here):
+        if not any(re.fullmatch(rf"{topic}(_\d+(_\d+_\d+x)?|_thumb)?\..*", name) for topic in here):
             path.unlink()
             shutil.rmtree(BUILD / "work" / stack.name, ignore_errors=True)
 

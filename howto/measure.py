@@ -39,8 +39,9 @@ def levels(backbone, size: int) -> tuple[list[int], list[int]]:
     import torch
 
     backbone.eval()
+    device = next(backbone.parameters()).device
     with torch.no_grad():
-        shapes = [level.shape for level in backbone(torch.rand(1, 3, size, size))]
+        shapes = [level.shape for level in backbone(torch.rand(1, 3, size, size, device=device))]
     return [shape[1] for shape in shapes], [size // shape[2] for shape in shapes]
 
 

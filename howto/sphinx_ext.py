@@ -4,7 +4,6 @@ import contextlib
 import functools
 import json
 import os
-import re
 import sys
 import threading
 import time
@@ -18,7 +17,7 @@ from sphinx.application import Sphinx
 from sphinx.directives.code import LiteralInclude
 from sphinx.util.docutils import SphinxDirective
 
-from howto import files, limits, mutate, stacks
+from howto import downloads, files, limits, mutate, stacks
 from howto.fingerprint import changed, fingerprint
 from howto.isolation import fresh, put_back, quiet
 from howto.record import write_json
@@ -72,7 +71,7 @@ class VerifiedPanel(SphinxDirective):
         facts += [([f"snippets/{path}"], [f"sha256 {digest}"]) for path, digest in record["snippets"].items()]
         checks = [(check["name"], [check["expected"]], [check["measured"]]) for check in record["checks"]]
         section = nodes.section("", nodes.title("", "Verified"), ids=["verified"], classes=["howto-verified"])
-        section += table(("", "When this page was built"), facts)
+        section += table(("Fact", "When this page was built"), facts)
         section += table(("Check", "Expected", "Measured"), checks)
         return [section]
 
@@ -156,8 +155,8 @@ def around_page(gallery_conf: dict, script: str, when: str) -> None:
             path = str(files.script(stacks.current().family, topic))
             gallery_conf["failing_examples"].setdefault(path, "\n".join(f"the page {text}" for text in problems))
             _mark(source, topic).unlink(missing_ok=True)
+        downloads.finish_notebook(stacks.current().family, page.with_suffix(".ipynb"))
         keep_passed(source, topic)
-        show_snippets(page.with_suffix(".ipynb"))
 
 
 around_page.page = contextlib.ExitStack()
@@ -205,25 +204,6 @@ def keep_passed(srcdir: Path, topic: str) -> None:
         weights = fingerprint(stacks.current(), topic)["weights"]
         write_json(files.fingerprint_file(topic), {**json.loads(_pending(topic).read_text()), "weights": weights})
         _pending(topic).unlink()
-
-
-def show_snippets(notebook: Path) -> None:
-    """Put the snippets, and the words that families share, where sphinx-gallery left directives in a notebook."""
-    if not notebook.exists():
-        return
-    folder, content = files.snippet_folder(stacks.current().family), json.loads(notebook.read_text())
-
-    def code(directive: re.Match) -> str:
-        return f"`configs/{directive[1]}`\n\n```python\n{Path(folder, directive[1]).read_text()}```\n"
-
-    def words(directive: re.Match) -> str:
-        return Path(notebook.parent, directive[1]).read_text("utf-8")
-
-    for cell in content["cells"]:
-        if cell["cell_type"] == "markdown":
-            prose = re.sub(r"\.\. include:: (\S+)\n?", words, "".join(cell["source"]))
-            cell["source"] = [re.sub(r"\.\. snippet:: (\S+)(?:\n\n(?:   .*\n?)+)?", code, prose)]
-    write_json(notebook, content)
 
 
 def add_panel(app: Sphinx, docname: str, source: list[str]) -> None:

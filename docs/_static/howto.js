@@ -1,16 +1,82 @@
-// A snippet is copied byte for byte, its last newline too.
-for (const snippet of document.querySelectorAll(".howto-snippet")) {
+// A snippet is copied byte for byte, its last newline too; of a console only what was typed, without the prompt; of a
+// page its Markdown twin, which a browser does not give to a page that was opened from a disk.
+function addButton(place, name, text) {
   const button = document.createElement("button");
   button.type = "button";
-  button.className = "howto-copy";
-  button.textContent = "Copy";
+  button.className = "howto-button";
+  button.textContent = name;
   button.addEventListener("click", async () => {
-    await navigator.clipboard.writeText(snippet.querySelector("pre").textContent);
+    await navigator.clipboard.writeText(await text());
     button.textContent = "Copied";
-    setTimeout(() => (button.textContent = "Copy"), 2000);
+    setTimeout(() => (button.textContent = name), 2000);
   });
-  snippet.append(button);
+  place.append(button);
 }
+const output = ".sphx-glr-script-out *, .highlight-none, .highlight-pytb";
+for (const block of document.querySelectorAll(".howto-snippet, div[class*='highlight-']")) {
+  if (block.matches(`.howto-snippet *, ${output}`)) continue;
+  const text = block.querySelector("pre").textContent;
+  const typed = text.split("\n").flatMap((line) => (line.startsWith("$ ") ? line.slice(2) : []));
+  addButton(block, "Copy", () => (block.matches(".highlight-console") ? typed.join("\n") : text));
+}
+const twin = document.querySelector(".howto-twin");
+if (twin && location.protocol !== "file:") {
+  addButton(twin.parentElement, "Copy page", async () => (await fetch(twin.href)).text());
+}
+
+// Ctrl-K, ⌘K and / open the search.
+function search() {
+  const drawer = document.getElementById("__navigation");
+  const field = document.querySelector("input.sidebar-search");
+  if (field.getBoundingClientRect().right <= 0) drawer.checked = true; // a phone keeps it in a drawer
+  field.focus();
+}
+document.addEventListener("keydown", (event) => {
+  const one = event.key.toLowerCase() === "k" && (event.ctrlKey || event.metaKey) && !event.shiftKey && !event.altKey;
+  if (one || (event.key === "/" && !event.target.matches("input, textarea"))) {
+    event.preventDefault();
+    search();
+  }
+});
+
+// What scrolls can be scrolled by the keyboard, too.
+function reach() {
+  for (const block of document.querySelectorAll("article pre, .table-wrapper")) {
+    if (block.scrollWidth > block.clientWidth || block.scrollHeight > block.clientHeight) block.tabIndex = 0;
+    else block.removeAttribute("tabindex");
+  }
+}
+reach();
+addEventListener("resize", reach);
+
+// Pairs of pictures: step through them, and slide from the one to the other.
+class HowtoPairs extends HTMLElement {
+  connectedCallback() {
+    const figures = [...this.querySelectorAll("figure")];
+    const [before, after] = [...figures[0].querySelectorAll("img")].map((image) => image.dataset.name);
+    const controls = document.createElement("div");
+    controls.className = "howto-controls";
+    controls.innerHTML = `<button type="button" class="howto-button">Previous</button>
+      <button type="button" class="howto-button">Next</button><output></output>
+      <label>${before}<input type="range" value="50" aria-label="From ${before} to ${after}">${after}</label>`;
+    const [previous, next] = controls.querySelectorAll("button");
+    let shown = 0;
+    const show = (number) => {
+      shown = (number + figures.length) % figures.length;
+      figures.forEach((figure, at) => figure.classList.toggle("howto-shown", at === shown));
+      controls.querySelector("output").textContent = figures[shown].querySelector("figcaption").textContent;
+    };
+    previous.addEventListener("click", () => show(shown - 1));
+    next.addEventListener("click", () => show(shown + 1));
+    controls.querySelector("input").addEventListener("input", (event) => {
+      this.style.setProperty("--cut", `${100 - event.target.value}%`);
+    });
+    this.append(controls);
+    this.setAttribute("ready", "");
+    show(0);
+  }
+}
+customElements.define("howto-pairs", HowtoPairs);
 
 // The same page for another MMDetection: stacks.js, above the stacks' sites, lists what is there.
 const label = document.querySelector(".howto-stack");

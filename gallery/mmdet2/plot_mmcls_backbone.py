@@ -42,6 +42,12 @@ checkout.check(
 )
 
 # %%
+from howto.diagram import draw_detector
+
+stock = checkout.config("retinanet/retinanet_r50_fpn_1x_coco.py")
+draw_detector(model, cfg, stock)
+
+# %%
 # The channels belong to the levels
 # ---------------------------------
 # .. include:: ../../gallery/words/mmcls_backbone_levels.rst

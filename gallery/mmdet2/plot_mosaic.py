@@ -17,17 +17,27 @@ MMDetection is edited.
 #    $ python tools/train.py configs/mosaic/faster_rcnn_r50_fpn_mosaic_1x_coco.py
 
 # %%
-# Four images become one
-# ----------------------
-# .. include:: ../../gallery/words/mosaic_four.rst
-import matplotlib.pyplot as plt
+# What happens to an image
+# ------------------------
+# A ``Workspace`` is an MMDetection checkout with a small COCO in it; the file above
+# lies in it unchanged. The detector stays as it is.
 from howto import Workspace
-from howto.mosaic import first_seed, mixed, sources
-from howto.show import draw_boxes
+from howto.diagram import draw_pipelines
 
 checkout = Workspace("mosaic")
 config = "faster_rcnn_r50_fpn_mosaic_1x_coco.py"
 cfg = checkout.config(config)
+stock = checkout.config("faster_rcnn/faster_rcnn_r50_fpn_1x_coco.py")
+draw_pipelines(cfg, stock)
+
+# %%
+# Four images become one
+# ----------------------
+# .. include:: ../../gallery/words/mosaic_four.rst
+import matplotlib.pyplot as plt
+from howto.mosaic import first_seed, mixed, sources
+from howto.show import draw_boxes
+
 dataset = checkout.dataset(cfg)
 
 with checkout.inside():
@@ -60,6 +70,17 @@ checkout.check(
 
 
 # %%
+# The same image with other random numbers: step through five draws, and slide from the
+# canvas to what RandomAffine makes of it.
+from howto.pairs import Pairs
+
+with checkout.inside():
+    draws = {f"seed {n}": mixed(dataset, index=0, seed=n) for n in range(5)}
+pictures = {name: [step["img"] for step in steps] for name, steps in draws.items()}
+Pairs(pictures, names=("after Mosaic", "after RandomAffine"))
+
+
+# %%
 # The rest is MMDetection's own
 # -----------------------------
 # Loading and mixing are YOLOX's, but for the sizes; flipping and what comes after it is
@@ -70,12 +91,11 @@ def without(step, size):
 
 train = cfg.data.train
 yolox = checkout.config("yolox/yolox_s_8x8_300e_coco.py").data.train
-stock = checkout.config("faster_rcnn/faster_rcnn_r50_fpn_1x_coco.py").data.train
 checkout.check("loading", train.dataset.pipeline, yolox.dataset.pipeline)
 for step, size in enumerate(("img_scale", "border")):
     mine, theirs = train.pipeline[step], yolox.pipeline[step]
     checkout.check(mine.type, without(mine, size), without(theirs, size))
-checkout.check("flipping and after", train.pipeline[2:], stock.pipeline[3:])
+checkout.check("flipping and after", train.pipeline[2:], stock.data.train.pipeline[3:])
 
 # %%
 # Every box is still on its object

@@ -35,6 +35,12 @@ stock = checkout.config("faster_rcnn/faster_rcnn_r50_fpn_1x_coco.py")
 checkout.check("stock hooks", cfg.custom_hooks[:-1], stock.custom_hooks)
 
 # %%
+from howto.diagram import draw_detector
+
+model = checkout.build(cfg)
+draw_detector(model, cfg, stock, frozen="does not train before unfreeze_epoch")
+
+# %%
 # The run is evaluated after each epoch, and ``trains`` asks of a stage whether its
 # weights could move and did.
 run = checkout.train(config, epochs=3)

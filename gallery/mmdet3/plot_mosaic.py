@@ -19,6 +19,9 @@ MMDetection is edited.
 # %%
 # Four images become one
 # ----------------------
+# A ``Workspace`` is an MMDetection checkout with a small COCO in it; the file above
+# lies in it unchanged.
+#
 # .. include:: ../../gallery/words/mosaic_four.rst
 import matplotlib.pyplot as plt
 from howto import Workspace

@@ -8,13 +8,14 @@ import threading
 from urllib.parse import urlsplit
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 
 from howto import files, stacks
 from howto.machine import BROWSERS
 
 FAMILY, STACK = stacks.current().family, stacks.current().name
 SNIPPETS = [(topic, path) for topic in files.topics(FAMILY) for path in files.snippet_files(FAMILY, topic)]
-WIDTHS = (320, 768, 1280, 2560)
+WIDTHS = (320, 768, 1280, 3840)
 
 
 @pytest.fixture(scope="session")
@@ -130,13 +131,32 @@ def test_the_copy_button_is_reached_and_pressed_by_the_keyboard(page):
 
 
 def test_a_command_is_copied_without_its_prompt(page):
-    page.goto(f"/{STACK}/how-to/plot_mosaic.html")
+    page.goto(f"/{STACK}/how-to/plot_timm_backbone.html")
     page.evaluate("navigator.clipboard.writeText('')")
-    block = page.locator(".highlight-console").first
-    block.hover()
-    block.locator("button.copybtn").click()
-    page.wait_for_function("navigator.clipboard.readText().then(text => text != '')")
-    assert page.evaluate("navigator.clipboard.readText()").startswith("python tools/train.py configs/mosaic/")
+    page.locator(".howto-run").get_by_role("button", name="Copy").click()
+    page.get_by_role("button", name="Copied").wait_for()
+    config = "configs/timm_backbone/retinanet_timm_efficientnet_b1_fpn_1x_coco.py"
+    commands = ["pip install timm mmcls", f"python tools/train.py {config}"]
+    assert page.evaluate("navigator.clipboard.readText()").split("\n") == commands
+
+
+def test_a_page_is_copied_as_markdown(page, site):
+    page.goto(f"/{STACK}/how-to/plot_mosaic.html")
+    page.get_by_role("button", name="Copy page").click()
+    page.get_by_role("button", name="Copied").wait_for()
+    assert page.evaluate("navigator.clipboard.readText()") == (site / "how-to/plot_mosaic.md").read_text("utf-8")
+
+
+def test_pictures_are_stepped_through_and_slid_by_the_keyboard(page):
+    page.goto(f"/{STACK}/how-to/plot_mosaic.html")
+    pairs = page.locator("howto-pairs")
+    assert pairs.locator("output").inner_text() == "seed 0"
+    pairs.get_by_role("button", name="Next").press("Enter")
+    assert pairs.locator("output").inner_text() == "seed 1"
+    assert pairs.locator("figure:visible").count() == 1
+    pairs.get_by_role("slider").press("Home")
+    clip = "document.querySelector('figure.howto-shown img + img').computedStyleMap().get('clip-path').toString()"
+    assert page.evaluate(clip) == "inset(0px 100% 0px 0px)"
 
 
 @pytest.mark.parametrize(
@@ -146,12 +166,106 @@ def test_a_command_is_copied_without_its_prompt(page):
         ("unfreeze backbone", "unfreeze_backbone"),
         ("mix_results", "mosaic"),
         ("is not in the hook registry", "unfreeze_backbone"),
+        ("in_channels", "backbone_channels"),
+        ("EfficientNet", "timm_backbone"),
         ("timm", "timm_backbone"),
+        ("mosaic", "mosaic"),
     ],
 )
-def test_searching_finds_the_page(page, words, topic):
+def test_the_first_page_that_a_search_finds_is_the_right_one(page, words, topic):
     page.goto(f"/{STACK}/search.html?q={words.replace(' ', '+')}")
-    page.locator(f"#search-results a[href*='plot_{topic}.html']").first.wait_for()
+    page.locator("#search-summary, .search-summary").filter(has_text="finished").wait_for()
+    assert f"/plot_{topic}.html" in page.locator("#search-results li a").first.get_attribute("href")
+
+
+@pytest.mark.parametrize("keys", ["Control+k", "Meta+k", "/"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_key_opens_the_search(page, keys, width):
+    page.set_viewport_size({"width": width, "height": 800})
+    page.goto(f"/{STACK}/how-to/plot_mosaic.html")
+    page.keyboard.press(keys)
+    page.keyboard.type("mix_results")
+    field = page.locator("input.sidebar-search")
+    assert field.input_value() == "mix_results"
+    page.wait_for_function("document.querySelector('input.sidebar-search').getBoundingClientRect().left >= 0")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/search.html?q=mix_results*")
+
+
+def test_a_page_that_is_not_there_offers_a_search(page):
+    page.goto(f"/{STACK}/404.html")
+    page.locator("article input[name=q]").fill("unfreeze")
+    page.locator("article").get_by_role("button", name="Search").click()
+    page.wait_for_url(f"**/{STACK}/search.html?q=unfreeze*")
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 390), ("dark", 1280)])
+def test_axe_finds_nothing_that_keeps_people_out(browser, server, site, scheme, width):
+    view = {"viewport": {"width": width, "height": 800}, "color_scheme": scheme, "reduced_motion": "reduce"}
+    context, axe, wrong = browser.new_context(base_url=server, **view), Axe(), []
+    page = context.new_page()
+    for address in addresses(site):
+        page.goto(address, wait_until="load")
+        found = axe.run(page).response["violations"]
+        wrong += [(address, violation["id"], node["html"]) for violation in found for node in violation["nodes"]]
+    context.close()
+    assert wrong == []
+
+
+def test_no_page_is_heavy(page, site):
+    """All that a page fetches while it is read to its end, without compression."""
+    heavy = {}
+    for address in addresses(site):
+        sizes = []
+        count = lambda reply, sizes=sizes: sizes.append(int(reply.headers.get("content-length", 0)))  # noqa: E731
+        page.on("response", count)
+        page.goto(address, wait_until="load")
+        page.evaluate("for (let y = 0; y < document.body.scrollHeight; y += 400) scrollTo(0, y)")
+        page.evaluate("for (const image of document.images) if (image.checkVisibility()) image.loading = 'eager'")
+        page.wait_for_load_state("networkidle")
+        page.remove_listener("response", count)
+        if sum(sizes) > 300_000:
+            heavy[address] = sum(sizes)
+    assert heavy == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_every_page_has_its_picture_taken(browser, server, site, scheme, width):
+    """They are kept in ``docs/_build/screenshots``, for people to look at."""
+    context = browser.new_context(base_url=server, viewport={"width": width, "height": 800}, color_scheme=scheme)
+    page = context.new_page()
+    for address in addresses(site):
+        page.goto(address, wait_until="load")
+        page.evaluate("for (const image of document.images) image.loading = 'eager'")
+        page.wait_for_load_state("networkidle")
+        shot = files.BUILD / "screenshots" / f"{address.strip('/').replace('/', '-')}-{scheme}-{width}.png"
+        page.screenshot(path=shot, full_page=True)
+        assert shot.stat().st_size > 10_000, address
+    context.close()
+
+
+def test_the_pages_work_without_a_server(browser, site):
+    page = browser.new_context().new_page()
+    wrong = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("requestfailed", lambda request: wrong.append(request.url))
+    page.goto(f"{site.as_uri()}/how-to/plot_mosaic.html")
+    page.locator(".howto-snippet").get_by_role("button", name="Copy").wait_for()
+    assert wrong == []
+    page.keyboard.press("Control+k")
+    page.keyboard.type("mix_results")
+    page.keyboard.press("Enter")
+    page.locator("#search-results a[href*='plot_mosaic.html']").first.wait_for()
+
+
+def test_a_page_is_read_without_scripts(browser, server):
+    page = browser.new_context(base_url=server, java_script_enabled=False).new_page()
+    page.goto(f"/{STACK}/how-to/plot_mosaic.html")
+    assert page.locator(".howto-snippet pre").first.is_visible()
+    assert page.locator(".howto-snippet a.download").first.is_visible()
+    assert page.locator("svg.howto-diagram").is_visible()
 
 
 def test_the_address_above_the_stacks_leads_to_the_site(page):

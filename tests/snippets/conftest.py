@@ -1,12 +1,15 @@
 """What the tests of the snippets share."""
 
+import io
 import re
 import shutil
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from howto import Workspace, files, stacks
+from howto.downloads import topic_zip
 
 FAMILY = stacks.current().family
 
@@ -24,12 +27,18 @@ def checkout(request) -> Workspace:
 
 @pytest.fixture(scope="module")
 def work_dir(checkout) -> Path:
-    """What the stock ``tools/train.py`` leaves of one epoch, started with the command that the how-to gives."""
+    """What the stock ``tools/train.py`` leaves of one epoch of the how-to's zip, started with the command it gives."""
     page = files.script(FAMILY, checkout.topic).read_text("utf-8")
     (command,) = re.findall(r"^#    \$ (.*python tools/train\.py configs/\S+)$", page, re.MULTILINE)
     folder = checkout.root / "work_dirs" / Path(command.split()[-1]).stem
     shutil.rmtree(folder, ignore_errors=True)
+    own = checkout.root / "configs" / checkout.topic
+    aside = own.rename(own.with_name("aside"))
+    with zipfile.ZipFile(io.BytesIO(topic_zip(FAMILY, checkout.topic))) as archive:
+        archive.extractall(own.parent)
     checkout.shell(f"{command} {{fit}}")
+    shutil.rmtree(own)
+    aside.rename(own)
     return folder
 
 

@@ -1,0 +1,48 @@
+import io
+import json
+import zipfile
+
+import pytest
+
+from howto import files, stacks
+from howto.downloads import finish_notebook, topic_zip
+
+FAMILY = stacks.current().family
+
+
+@pytest.mark.parametrize("topic", files.topics(FAMILY))
+def test_the_zip_of_a_topic_holds_its_folder_byte_for_byte(topic):
+    with zipfile.ZipFile(io.BytesIO(topic_zip(FAMILY, topic))) as archive:
+        found = {name: archive.read(name) for name in archive.namelist()}
+    assert found == {f"{topic}/{path.name}": path.read_bytes() for path in files.snippet_files(FAMILY, topic)}
+
+
+def test_a_zip_of_the_same_files_has_the_same_bytes(monkeypatch):
+    topic = files.topics(FAMILY)[0]
+    first = topic_zip(FAMILY, topic)
+    monkeypatch.setattr("time.time", lambda: 2e9)
+    assert topic_zip(FAMILY, topic) == first
+
+
+@pytest.fixture
+def notebook(tmp_path):
+    snippet = files.snippet_files(FAMILY, "mosaic")[0]
+    prose = f"See\n\n.. snippet:: mosaic/{snippet.name}\n\n   what it\n   prints\n\nand go on"
+    path = tmp_path / "plot_mosaic.ipynb"
+    path.write_text(json.dumps({"cells": [{"cell_type": "markdown", "source": [prose]}]}))
+    path.with_suffix(".py").write_text("x = 1\n")
+    finish_notebook(FAMILY, path)
+    return path
+
+
+def test_a_notebook_shows_the_snippet_itself(notebook):
+    (cell,) = json.loads(notebook.read_text())["cells"]
+    snippet = files.snippet_files(FAMILY, "mosaic")[0]
+    shown = f"See\n\n`configs/mosaic/{snippet.name}`\n\n```python\n{snippet.read_text()}```\n\nand go on"
+    assert "".join(cell["source"]) == shown
+
+
+def test_the_zip_of_a_page_holds_the_notebook_that_is_downloaded(notebook):
+    with zipfile.ZipFile(notebook.with_suffix(".zip")) as archive:
+        assert archive.namelist() == ["plot_mosaic.py", "plot_mosaic.ipynb"]
+        assert archive.read("plot_mosaic.ipynb") == notebook.read_bytes()

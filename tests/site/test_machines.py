@@ -1,0 +1,112 @@
+"""What programs read: Markdown twins, llms.txt, descriptions, and what depends on where the site will be."""
+
+import json
+import re
+import subprocess
+from xml.etree import ElementTree
+
+import pytest
+
+from howto import files, stacks
+
+FAMILY = stacks.current().family
+TOPICS = files.topics(FAMILY)
+BASE = "https://example.org/docs"
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_the_twin_of_a_page_has_every_snippet_whole(site, topic):
+    text = (site / f"how-to/plot_{topic}.md").read_text("utf-8")
+    for path in files.snippet_files(FAMILY, topic):
+        assert f"`configs/{topic}/{path.name}`\n\n```python\n{path.read_text('utf-8')}```\n" in text
+
+
+def test_every_page_names_its_twin(site, pages):
+    named = {
+        path.parent / link["href"] for path, page in pages.items() for link in page.select("[type='text/markdown']")
+    }
+    assert named == {path for path in site.rglob("*.md") if "_static" not in path.parts}
+    assert {path.with_suffix(".html") for path in named} == {path for path in pages if path.stem not in NOT_WRITTEN}
+
+
+NOT_WRITTEN = ("404", "genindex", "search")
+
+
+def test_a_twin_has_no_markup_left(site):
+    for path in site.rglob("*.md"):
+        prose = re.sub(r"```.*?```|`[^`\n]*`", "", path.read_text("utf-8"), flags=re.DOTALL)
+        assert re.findall(r"</?[a-z]+[^>]*>", prose) == [], path.name
+
+
+def test_what_llms_txt_lists_is_there(site):
+    text = (site / "llms.txt").read_text("utf-8")
+    targets = re.findall(r"^- \[.+?\]\((.+?)\): .{20}", text, re.MULTILINE)
+    assert {f"how-to/plot_{topic}.md" for topic in TOPICS} < set(targets)
+    assert [target for target in targets if not (site / target).is_file()] == []
+    assert text.startswith("# MMDetection how-to\n\n> ")
+
+
+def test_llms_full_txt_is_every_twin(site):
+    full = (site / "llms-full.txt").read_text("utf-8")
+    assert all(path.read_text("utf-8") in full for path in site.rglob("*.md"))
+
+
+def test_every_page_describes_itself(pages):
+    found = [page.select_one("meta[name=description]") for path, page in pages.items() if path.stem not in NOT_WRITTEN]
+    texts = [tag["content"] for tag in found]
+    assert len(set(texts)) == len(texts)
+    assert min(map(len, texts)) > 50
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_a_how_to_says_its_steps_in_json(site, pages, topic):
+    page = pages[site / f"how-to/plot_{topic}.html"]
+    (content,) = [json.loads(tag.string) for tag in page.select("script[type='application/ld+json']")]
+    assert content["@type"] == "HowTo"
+    assert content["name"] == page.h1.get_text().rstrip("¶")
+    steps = [step["text"] for step in content["step"]]
+    assert [f"Copy configs/{topic}/{path.name}" for path in files.snippet_files(FAMILY, topic)] == sorted(
+        step for step in steps if step.startswith("Copy ")
+    )
+
+
+def test_what_needs_an_address_is_left_out_while_there_is_none(site, pages):
+    assert [name for name in ("sitemap.xml", "feed.xml") if (site / name).exists()] == []
+    needs = "[rel=canonical], [property^='og:'], [rel=edit], [type='application/atom+xml']"
+    assert [path.name for path, page in pages.items() if page.select(needs)] == []
+
+
+@pytest.fixture(scope="module")
+def published(tiny_project, tmp_path_factory):
+    """The site of the tiny project, built as for a host."""
+    project = tiny_project.copy(tmp_path_factory.mktemp("published") / "project")
+    git = ["git", "-c", "user.name=A", "-c", "user.email=a@example.org"]
+    for command in (["init", "-q"], ["add", "snippets"], ["commit", "-q", "-m", "Add one & one"]):
+        subprocess.run([*git, *command], cwd=project.root, check=True)
+    done = project.howto("build", HOWTO_BASE_URL=f"{BASE}/", HOWTO_REPOSITORY_URL="https://example.org/repository")
+    assert done.returncode == 0, done.stderr
+    return project.site
+
+
+def test_the_sitemap_has_every_page(published):
+    urls = [item.text for item in ElementTree.parse(published / "sitemap.xml").iter() if item.text]
+    pages = [path for path in published.rglob("*.html") if path.stem not in NOT_WRITTEN]
+    assert sorted(urls) == sorted(f"{BASE}/mmdet2/{path.relative_to(published)}" for path in pages)
+
+
+def test_the_feed_has_the_changes_of_what_readers_copy(published):
+    atom = "{http://www.w3.org/2005/Atom}"
+    (entry,) = ElementTree.parse(published / "feed.xml").iter(f"{atom}entry")
+    assert entry.findtext(f"{atom}title") == "Add one & one"
+    assert entry.find(f"{atom}link").get("href") == f"{BASE}/mmdet2/how-to/plot_tiny.html"
+
+
+def test_a_page_says_where_it_is_what_it_looks_like_and_where_it_is_edited(published):
+    text = (published / "how-to/plot_tiny.html").read_text("utf-8")
+    assert f'<link rel="canonical" href="{BASE}/mmdet2/how-to/plot_tiny.html">' in text
+    card = re.search(rf'property="og:image" content="{BASE}/mmdet2/(_images/[^"]+\.png)"', text)
+    assert (published / card[1]).is_file()
+    assert 'href="https://example.org/repository/edit/HEAD/gallery/mmdet2/plot_tiny.py"' in text
+    assert (
+        f'href="{BASE.removeprefix("https://example.org")}/mmdet2/index.html"' in (published / "404.html").read_text()
+    )
