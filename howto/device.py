@@ -41,7 +41,8 @@ def kind() -> str:
     """``cpu`` or ``cuda``, from what the driver left in the file system: quick, and no torch is imported."""
     device = requested()
     if device == "auto":
-        return "cuda" if Path("/proc/driver/nvidia/version").exists() else "cpu"
+        driver = Path("/proc/driver/nvidia/version"), Path("/dev/dxg")  # the latter in WSL
+        return "cuda" if any(path.exists() for path in driver) else "cpu"
     return device
 
 
@@ -76,6 +77,7 @@ def peak_memory(device: str) -> int:
     if device == "cuda":
         import torch
 
+        torch.cuda.synchronize()  # so that the time taken next is that of the kernels, too
         return torch.cuda.max_memory_allocated() // 2**20
     with contextlib.suppress(OSError, TypeError):
         return int(re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())[1]) // 2**10

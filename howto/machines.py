@@ -61,8 +61,7 @@ def write_lists(app: Sphinx, error: Exception | None) -> None:
         return
     out, base = Path(app.outdir), app.config.html_baseurl
     twins = {name: (out / f"{name}.md").read_text("utf-8") for name in _in_order(app)}
-    verified = app.config.html_theme_options["announcement"]
-    lines = [f"# {app.config.project}", "", f"> {verified}. {_about(twins['index'])}"]
+    lines = [f"# {app.config.project}", "", f"> Verified on {stacks.current().title}. {_about(twins['index'])}"]
     for title, is_howto in (("How-tos", True), ("About the site", False)):
         lines += ["", f"## {title}", ""]
         for name, text in twins.items():

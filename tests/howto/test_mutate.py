@@ -1,11 +1,13 @@
 import ast
 import dataclasses
+import json
 
 import pytest
 
 from howto import files
 from howto.edits import Mutation, mutations
 from howto.mutate import _try
+from tests.howto.test_build import append
 
 FAMILY = "mmdet2"
 
@@ -66,3 +68,58 @@ def test_a_snippet_that_is_as_it_was_passes(snippets_put_back):
     (path,) = files.snippet_files(FAMILY, "backbone_channels")
     (mutation, *_) = found("backbone_channels")
     assert _try((FAMILY, dataclasses.replace(mutation, source=path.read_text()))) == ("survived", "")
+
+
+PRINTED = """
+import contextlib
+import io
+
+with contextlib.redirect_stdout(io.StringIO()) as out:
+    runpy.run_path(str(snippet))
+record.check("what it prints", out.getvalue(), "2\\n")
+"""
+
+
+@pytest.fixture(scope="module")
+def mutated(tiny_project, tmp_path_factory):
+    """Two how-tos with the same snippet, one that looks at what it prints and one that does not, one run for each."""
+    project = tiny_project.copy(tmp_path_factory.mktemp("mutated") / "project")
+    project.add("looks")
+    append(project, "gallery/mmdet2/plot_looks.py", PRINTED)
+    runs = {topic: project.howto("mutate", topic) for topic in ("looks", "tiny")}
+    return project, runs, json.loads((project.root / "docs/_build/mutations/mmdet2.json").read_text())
+
+
+def test_a_check_that_looks_notices_every_mutation(mutated):
+    _, runs, report = mutated
+    results = [item["result"] for item in report if item["topic"] == "looks"]
+    assert (runs["looks"].returncode, set(results)) == (0, {"killed"})
+    assert f"{len(results)} mutations: {len(results)} killed, 0 survived, 0 equivalent" in runs["looks"].stdout
+
+
+def test_a_check_that_does_not_look_notices_none_and_each_is_named(mutated):
+    _, runs, report = mutated
+    survived = [item["edit"] for item in report if item["topic"] == "tiny" and item["result"] == "survived"]
+    assert runs["tiny"].returncode == 1
+    assert "NumberReplacer, line 1: print(1 + 1) → print( 2 + 1)" in survived
+    told = " ".join(runs["tiny"].stderr.split())
+    assert all(f"survived: tiny/one.py: {edit}" in told for edit in (" ".join(edit.split()) for edit in survived))
+
+
+def test_the_page_of_the_site_shows_what_was_found_until_a_snippet_changes(mutated, tmp_path):
+    project = mutated[0].copy(tmp_path / "project")
+    page = project.root / "docs/_build/html/mmdet2/mutations.html"
+    assert project.howto("build").returncode == 0
+    assert "print( 2 + 1)" in page.read_text()
+    append(project, "snippets/mmdet2/tiny/one.py", "# edited\n")
+    assert project.howto("build").returncode == 0
+    assert "print( 2 + 1)" not in page.read_text()
+    assert "looks" in page.read_text()
+
+
+def test_a_how_to_that_does_not_pass_as_it_is_is_not_mutated(mutated, tmp_path):
+    project = mutated[0].copy(tmp_path / "project")
+    project.edit("gallery/mmdet2/plot_looks.py", '"2\\n")', '"3\\n")')
+    done = project.howto("mutate", "looks")
+    assert done.returncode == 1
+    assert "looks does not pass as it is, see python -m howto verify looks" in done.stderr
