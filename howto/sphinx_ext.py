@@ -102,8 +102,12 @@ class MutationTable(SphinxDirective):
     """``.. mutation-table::``: what ``tox -e mutate`` found last, counts by how-to and whatever was not noticed."""
 
     def run(self) -> list[nodes.Node]:
-        self.env.note_dependency(str(files.mutations(stacks.current())))
-        found = mutate.read(stacks.current())
+        stack = stacks.current()
+        for topic in files.topics(stack.family):  # which make a report out of date
+            for path in (files.script(stack.family, topic), *files.snippet_files(stack.family, topic)):
+                self.env.note_dependency(str(path))
+        self.env.note_dependency(str(files.mutations(stack)))
+        found = mutate.read(stack)
         if not found:
             return [nodes.paragraph("", "The mutations were not run on these snippets; tox -e mutate runs them.")]
         results = ("killed", "survived", "equivalent")
