@@ -10,7 +10,9 @@ import multiprocessing
 import os
 import re
 import shutil
+import sys
 import tempfile
+import textwrap
 import time
 from pathlib import Path
 
@@ -104,7 +106,8 @@ def _try(job: tuple[str, Mutation]) -> tuple[str, str]:
             return "equivalent", "the config comes to the same"
         problem = _problem(family, mutation.topic)
     if problem:
-        return "killed", problem
+        problem = re.sub(rf"{tempfile.gettempdir()}/howto-[^/\s]+/?", "", problem.replace(sys.executable, "python"))
+        return "killed", textwrap.shorten(problem, 200)
     for pattern, why in EQUIVALENT.items():
         if re.search(pattern, mutation.edit):
             return "equivalent", why

@@ -119,7 +119,14 @@ class MutationTable(SphinxDirective):
         left = [
             (item["topic"], [item["edit"]], item["why"] or "survived") for item in found if item["result"] != "killed"
         ]
-        return [*shown, *([table(("How-to", "Edit", "Why it was not noticed"), left)] if left else [])]
+        if left:
+            shown.append(table(("How-to", "Edit", "Why it was not noticed"), left))
+        for topic, *_ in rows:
+            killed = [item for item in found if (item["topic"], item["result"]) == (topic, "killed")]
+            opened = f"<details><summary>{topic}: {len(killed)} that were noticed</summary>"
+            noticed = table(("Edit", "What the checks said"), [([item["edit"]], [item["why"]]) for item in killed])
+            shown += [nodes.raw("", opened, format="html"), noticed, nodes.raw("", "</details>", format="html")]
+        return shown
 
 
 def setup(app: Sphinx) -> dict:

@@ -1,9 +1,11 @@
 """Let the configs' own pretrained weights load, real ones where they can be had and marked stand-ins elsewhere."""
 
+import contextlib
 import functools
 import hashlib
 import os
 import queue
+import re
 import socket
 import ssl
 import threading
@@ -33,7 +35,8 @@ def provide(cfg, home: Path) -> dict[str, str]:
         For each checkpoint's file name ``real`` or ``stand-in``.
 
     Raises:
-        HowtoError: If a cached file is corrupt or holds other keys or shapes than the model that it belongs to.
+        HowtoError: If a cached file is not the one whose hash its name ends with, or holds other keys or shapes than
+            the model that it belongs to.
     """
     kinds = {}
     for url, build in _wanted(cfg.model):
@@ -41,10 +44,11 @@ def provide(cfg, home: Path) -> dict[str, str]:
         real = user_cache() / name
         if not real.exists() and reachable(urlsplit(url).hostname):
             _download(url, real)
+        known = real.exists() and _has_its_hash(real)
         with quiet():
             source = real if real.exists() else _stand_in(name, build)
             kinds[name] = "real" if real.exists() else "stand-in"
-            _verify(source, build)
+            _verify(source, build, known)
         link = home / "hub" / "checkpoints" / name
         link.parent.mkdir(parents=True, exist_ok=True)
         link.unlink(missing_ok=True)
@@ -160,19 +164,35 @@ def _calibrate(model) -> None:
         features(torch.cat([photograph, photograph.flip(3)]))
 
 
-def _loads(path: Path):
-    """The checkpoint's state dict, or None if the file cannot be read."""
+def _has_its_hash(path: Path) -> bool:
+    """Whether the sha256 that a file's name ends with, if it does, is its own; a wrong one stops before it is loaded."""
+    named = re.search(r"-([0-9a-f]{8,64})\.pth$", path.name)
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if named and not digest.startswith(named[1]):
+        raise HowtoError(
+            f"{path} is damaged, or another file: its sha256 begins with {digest[: len(named[1])]}, its name says "
+            f"{named[1]}; delete it: rm {path}"
+        )
+    return bool(named)
+
+
+def _loads(path: Path, known: bool = False):
+    """The checkpoint's state dict, or None if the file cannot be read.
+
+    No code in it is run, unless it is `known` to be the published one and torch does not load it otherwise.
+    """
     import torch
 
-    try:
-        content = torch.load(path, map_location="cpu")
-        return content.get("state_dict", content)
-    except Exception:  # torch.load raises whatever the broken bytes lead it to
-        return None
+    for weights_only in (True, False) if known else (True,):
+        with contextlib.suppress(Exception):  # torch.load raises whatever the broken bytes lead it to
+            content = torch.load(path, map_location="cpu", weights_only=weights_only)
+            return content.get("state_dict", content)
+    return None
 
 
-def _verify(path: Path, build: Callable) -> None:
-    state = _loads(path)
+def _verify(path: Path, build: Callable, known: bool) -> None:
+    state = _loads(path, known)
     if state is None:
         raise HowtoError(f"{path} is not a readable checkpoint; delete it: rm {path}")
     expected = {key: tuple(value.shape) for key, value in build().state_dict().items()}

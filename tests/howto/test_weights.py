@@ -1,3 +1,4 @@
+import hashlib
 import re
 import socket
 import subprocess
@@ -13,7 +14,7 @@ from mmcv import Config
 from mmcv.runner import load_checkpoint
 from mmcv.runner.checkpoint import _load_checkpoint_with_prefix
 
-from howto import weights
+from howto import family, weights
 from howto.errors import HowtoError
 
 MOBILENET = "https://download.openmmlab.com/mmclassification/v0/mobilenet_v3/convert/mobilenet_v3_small-8427ecf0.pth"
@@ -158,48 +159,87 @@ def test_a_broken_stand_in_is_made_anew(tmp_path, monkeypatch, content):
 
 
 @pytest.fixture
-def cached(tmp_path):
-    """ResNet-18's checkpoint as torch would have left it in the user's own cache."""
+def publish(tmp_path, monkeypatch):
+    """Call it with a state dict: torchvision's ResNet-18 then lies in the user's own torch cache, named by its hash."""
+
+    def publish(content, named=True):
+        folder = tmp_path / "torch/hub/checkpoints"
+        folder.mkdir(parents=True)
+        torch.save(content, folder / "half")
+        digest = hashlib.sha256((folder / "half").read_bytes()).hexdigest()
+        path = (folder / "half").rename(folder / f"resnet18-{digest[:8]}.pth" if named else folder / "resnet18.pth")
+        urls = {"resnet18": f"https://download.pytorch.org/models/{path.name}"}
+        monkeypatch.setattr(family.api(), "torchvision_urls", lambda: urls)
+        return path
+
+    return publish
+
+
+@pytest.fixture
+def state(tmp_path):
     weights.provide(resnet(18), tmp_path / "home")
-    path = tmp_path / "torch/hub/checkpoints/resnet18-f37072fd.pth"
-    path.parent.mkdir(parents=True)
-    path.write_bytes((tmp_path / "home/hub/checkpoints/resnet18-f37072fd.pth").read_bytes())
-    return path
+    return load(tmp_path / "home", "resnet18-f37072fd.pth")
 
 
-def test_a_file_in_the_users_cache_is_used_and_said_to_be_real(cached, tmp_path):
-    assert weights.provide(resnet(18), tmp_path / "home") == {"resnet18-f37072fd.pth": "real"}
-    assert (tmp_path / "home/hub/checkpoints/resnet18-f37072fd.pth").resolve() == cached
+def test_a_file_in_the_users_cache_is_used_and_said_to_be_real(publish, state, tmp_path):
+    path = publish(state)
+    assert weights.provide(resnet(18), tmp_path / "home") == {path.name: "real"}
+    assert (tmp_path / "home/hub/checkpoints" / path.name).resolve() == path
 
 
-@pytest.mark.parametrize("content", [b"", b"<html>captive portal</html>"], ids=["empty", "text"])
-def test_a_broken_file_in_the_users_cache_stops_with_one_line_that_mends_it(cached, tmp_path, content):
-    cached.write_bytes(content)
+@pytest.mark.parametrize("content", [b"", b"<html>captive portal</html>", "half"], ids=["empty", "text", "half"])
+def test_a_file_that_is_not_what_its_name_says_stops_with_one_line_that_mends_it(publish, state, tmp_path, content):
+    path = publish(state)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2] if content == "half" else content)
+    before = path.read_bytes()
     with pytest.raises(HowtoError) as error:
         weights.provide(resnet(18), tmp_path / "home")
-    assert str(error.value) == f"{cached} is not a readable checkpoint; delete it: rm {cached}"
-    assert cached.read_bytes() == content  # it is the user's to delete
+    message = str(error.value)
+    found = hashlib.sha256(before).hexdigest()[:8]
+    assert message.startswith(f"{path} is damaged, or another file: its sha256 begins with {found}, its name says ")
+    assert message.endswith(f"; delete it: rm {path}")
+    assert path.read_bytes() == before  # it is the user's to delete
+
+
+class Malicious:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+def test_code_in_a_checkpoint_that_no_hash_vouches_for_does_not_run(publish, state, tmp_path):
+    path = publish({**state, "evil": Malicious(tmp_path / "ran")}, named=False)
+    with pytest.raises(HowtoError) as error:
+        weights.provide(resnet(18), tmp_path / "home")
+    assert str(error.value) == f"{path} is not a readable checkpoint; delete it: rm {path}"
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_published_checkpoint_may_hold_more_than_tensors(publish, state, tmp_path):
+    path = publish({"state_dict": state, "meta": types.SimpleNamespace(epoch=100)})
+    assert weights.provide(resnet(18), tmp_path / "home") == {path.name: "real"}
 
 
 @pytest.mark.parametrize("change", ["shape", "missing"])
-def test_another_models_file_in_the_users_cache_stops_with_one_line_that_mends_it(cached, tmp_path, change):
-    state = torch.load(cached)
+def test_another_models_file_in_the_users_cache_stops_with_one_line_that_mends_it(publish, state, tmp_path, change):
     del state["fc.weight"]
     if change == "shape":
         state["fc.weight"] = torch.zeros(10, 512)
-    torch.save(state, cached)
+    path = publish(state)
     with pytest.raises(HowtoError) as error:
         weights.provide(resnet(18), tmp_path / "home")
     message = str(error.value)
     assert re.search(r"fc\.weight is (missing|\(10, 512\)), expected \(1000, 512\)", message)
-    assert message.endswith(f"delete it: rm {cached}")
+    assert message.endswith(f"delete it: rm {path}")
     assert "\n" not in message
 
 
-def test_a_checkpoint_from_before_batches_were_counted_is_fine(cached, tmp_path):
-    state = {key: value for key, value in torch.load(cached).items() if not key.endswith("num_batches_tracked")}
-    torch.save(state, cached)
-    assert weights.provide(resnet(18), tmp_path / "home") == {"resnet18-f37072fd.pth": "real"}
+def test_a_checkpoint_from_before_batches_were_counted_is_fine(publish, state, tmp_path):
+    path = publish({key: value for key, value in state.items() if not key.endswith("num_batches_tracked")})
+    assert weights.provide(resnet(18), tmp_path / "home") == {path.name: "real"}
 
 
 def test_a_config_without_pretrained_weights_needs_none(tmp_path):
