@@ -28,6 +28,7 @@ extensions = [
     "howto.sphinx_ext",
     "howto.dress",
     "howto.machines",
+    "howto.policy",
 ]
 source_suffix = {".rst": "restructuredtext", ".md": "markdown"}
 exclude_patterns = ["_build"]

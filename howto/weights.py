@@ -165,7 +165,7 @@ def _calibrate(model) -> None:
 
 
 def _has_its_hash(path: Path) -> bool:
-    """Whether the sha256 that a file's name ends with, if it does, is its own; a wrong one stops before it is loaded."""
+    """Whether a file has the sha256 that its name ends with, if any; a wrong one stops here, before it is loaded."""
     named = re.search(r"-([0-9a-f]{8,64})\.pth$", path.name)
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
