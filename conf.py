@@ -60,6 +60,7 @@ notfound_context = {
 if base_url:
     html_baseurl = ogp_site_url = f"{base_url}/{stack.name}/"
     extensions.append("sphinxext.opengraph")
+    ogp_social_cards = {"font": "DejaVu Sans"}
 if repository_url:
     html_theme_options["source_edit_link"] = repository_url  # howto.dress completes it
     html_theme_options["top_of_page_buttons"] = ["edit"]

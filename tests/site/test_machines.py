@@ -103,6 +103,7 @@ def test_the_feed_has_the_changes_of_what_readers_copy(published):
 
 def test_a_page_says_where_it_is_what_it_looks_like_and_where_it_is_edited(published):
     text = (published / "how-to/plot_tiny.html").read_text("utf-8")
+    assert '<meta property="og:description" content="Two.' in text
     assert f'<link rel="canonical" href="{BASE}/mmdet2/how-to/plot_tiny.html">' in text
     card = re.search(rf'property="og:image" content="{BASE}/mmdet2/(_images/[^"]+\.png)"', text)
     assert (published / card[1]).is_file()
