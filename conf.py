@@ -45,6 +45,7 @@ html_static_path = ["docs/_static"]
 html_css_files = ["howto.css"]
 html_js_files = [("howto.js", {"defer": "defer"})]
 html_copy_source = False  # each page has a Markdown twin
+html_use_index = False  # it would be empty
 # That there is an announcement; docs/_templates/page.html words it.
 html_theme_options = {"announcement": stack.audience, "top_of_page_buttons": []}
 notfound_urls_prefix = f"{urlsplit(base_url).path}/{stack.name}/"
@@ -61,6 +62,7 @@ notfound_context = {
 if base_url:
     html_baseurl = ogp_site_url = f"{base_url}/{stack.name}/"
     extensions.append("sphinxext.opengraph")
+    ogp_social_cards = {"font": "DejaVu Sans"}
 if repository_url:
     html_theme_options["source_edit_link"] = repository_url  # howto.dress completes it
     html_theme_options["top_of_page_buttons"] = ["edit"]

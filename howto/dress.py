@@ -6,6 +6,7 @@ import html
 import itertools
 import json
 import re
+import shutil
 import zlib
 from pathlib import Path
 
@@ -73,9 +74,8 @@ def add_cost(app: Sphinx, doctree: nodes.document) -> None:
     if record := read_record(topic, app.env):
         said += f" · ran in {record['seconds']:.0f} s on {record['device']}, {record['executed'][:10]}"
     title = next(doctree.findall(nodes.title))
-    twin = nodes.reference("", "as Markdown", internal=True, refuri=f"plot_{topic}.md", classes=["howto-twin"])
-    cost = nodes.paragraph("", f"{said} · ", twin, classes=["howto-cost"])
-    title.parent.insert(title.parent.index(title) + 1, cost)
+    text = f'<p class="howto-cost">{said} · <a class="howto-twin" href="plot_{topic}.md">as Markdown</a></p>'
+    title.parent.insert(title.parent.index(title) + 1, nodes.raw("", text, format="html"))  # no words to search for
 
 
 def set_pictures(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: nodes.document | None) -> None:
@@ -110,9 +110,11 @@ def set_pictures(app: Sphinx, pagename: str, templatename: str, context: dict, d
 
 
 def drop_originals(app: Sphinx, error: Exception | None) -> None:
-    """Leave the PNG files out of the site, of which no page shows one."""
+    """Leave out of the site the pictures that no page shows: PNG files, and cards of a build that knew its address."""
     for path in Path(app.outdir, "_images").glob("*.webp"):
         path.with_suffix(".png").unlink(missing_ok=True)
+    if not app.config.html_baseurl:
+        shutil.rmtree(Path(app.outdir, "_images", "social_previews"), ignore_errors=True)
 
 
 def lighten(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: nodes.document | None) -> None:
@@ -158,11 +160,9 @@ def link_source(app: Sphinx, pagename: str, templatename: str, context: dict, do
 
 
 def _first_paragraph(doctree: nodes.document) -> str:
-    """The answer in short: the first paragraph that is neither a note nor ours."""
-    for node in doctree.findall(nodes.paragraph):
-        if isinstance(node.parent, nodes.section) and "howto-cost" not in node["classes"]:
-            return " ".join(node.astext().split())
-    return ""
+    """The answer in short."""
+    found = (node for node in doctree.findall(nodes.paragraph) if isinstance(node.parent, nodes.section))
+    return " ".join(next(found, nodes.paragraph()).astext().split())
 
 
 def _snippets(doctree: nodes.document) -> list[str]:

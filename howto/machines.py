@@ -69,6 +69,8 @@ def write_lists(app: Sphinx, error: Exception | None) -> None:
                 lines.append(f"- [{text.partition(chr(10))[0].lstrip('# ')}]({base}{name}.md): {_about(text)}")
     write_text(out / "llms.txt", "\n".join(lines) + "\n")
     write_text(out / "llms-full.txt", "\n---\n\n".join(twins.values()))
+    for name in ("sitemap.xml", "feed.xml"):  # of a build that knew the address
+        (out / name).unlink(missing_ok=True)
     if base:
         addresses = [base + app.builder.get_target_uri(name) for name in twins]
         urls = ("urlset", {"xmlns": "http://www.sitemaps.org/schemas/sitemap/0.9"}, [

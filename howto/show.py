@@ -80,6 +80,7 @@ def draw_levels(photograph, levels: Sequence, strides: Sequence[int]):
         axis.set_title(f"{level.shape[1]} channels,\nstride {stride}")
     for axis in axes:
         axis.set_axis_off()
+    figure.suptitle("A photograph and the mean activation of each level")  # what a page says of it in words
     return figure
 
 
@@ -106,5 +107,6 @@ def draw_stages(runs: dict[str, object], stages: Sequence[str]):
         axis.set_xlabel("epoch")
         axis.set_xticks(range(moved.shape[1]), [str(epoch) for epoch in run.epochs])
     axes[0][0].set_yticks(range(len(stages)), stages)
+    figure.suptitle("How far the weights of each stage moved in each epoch")
     figure.colorbar(image, ax=axes, label="change of the weights / weights")
     return figure

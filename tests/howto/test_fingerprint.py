@@ -70,7 +70,8 @@ EDITS = [
     ("howto/coco.py", ["howto"]),  # workspace.py imports it
     ("howto/run.py", ["howto"]),
     ("howto/mini_coco.json", ["howto"]),
-    ("howto/measure.py", []),  # this script has no use for it
+    ("howto/diagram.py", ["howto"]),
+    ("howto/dress.py", []),  # works on pages that have run
     ("howto/verify.py", []),
     ("howto/doctor.py", []),
     ("howto/build.py", []),

@@ -12,6 +12,7 @@ from howto import files, stacks
 FAMILY = stacks.current().family
 TOPICS = files.topics(FAMILY)
 BASE = "https://example.org/docs"
+NOT_WRITTEN = ("404", "search")  # pages that Sphinx makes by itself
 
 
 @pytest.mark.parametrize("topic", TOPICS)
@@ -27,9 +28,6 @@ def test_every_page_names_its_twin(site, pages):
     }
     assert named == {path for path in site.rglob("*.md") if "_static" not in path.parts}
     assert {path.with_suffix(".html") for path in named} == {path for path in pages if path.stem not in NOT_WRITTEN}
-
-
-NOT_WRITTEN = ("404", "genindex", "search")
 
 
 def test_a_twin_has_no_markup_left(site):
@@ -103,6 +101,7 @@ def test_the_feed_has_the_changes_of_what_readers_copy(published):
 
 def test_a_page_says_where_it_is_what_it_looks_like_and_where_it_is_edited(published):
     text = (published / "how-to/plot_tiny.html").read_text("utf-8")
+    assert '<meta property="og:description" content="Two.' in text
     assert f'<link rel="canonical" href="{BASE}/mmdet2/how-to/plot_tiny.html">' in text
     card = re.search(rf'property="og:image" content="{BASE}/mmdet2/(_images/[^"]+\.png)"', text)
     assert (published / card[1]).is_file()
