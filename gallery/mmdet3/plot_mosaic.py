@@ -80,11 +80,10 @@ checkout.check("loading", list(map(dict, train.dataset.pipeline)), loading)
 for step, size in enumerate(("img_scale", "border")):
     mine, theirs = train.pipeline[step], yolox.pipeline[step]
     checkout.check(mine.type, without(mine, size), without(theirs, size))
-checkout.check(
-    "flipping and packing",
-    train.pipeline[2:],
-    stock.train_dataloader.dataset.pipeline[3:],
-)
+
+# %%
+theirs = stock.train_dataloader.dataset.pipeline
+checkout.check("flipping and packing", train.pipeline[2:], theirs[3:])
 checkout.check("the model is the stock config's", cfg.model == stock.model, True)
 
 # %%

@@ -11,6 +11,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 
 from howto import files, stacks
+from howto.join import join
 from howto.machine import BROWSERS
 
 FAMILY, STACK = stacks.current().family, stacks.current().name
@@ -36,12 +37,17 @@ def browser():
 @pytest.fixture(scope="session")
 def server(site):
     """Address of a server on this machine whose root is the folder above the stacks' sites."""
+    yield from serve(site.parent)
+
+
+def serve(folder):
+    """Address of a server of a folder, for as long as the generator is held."""
 
     class Silent(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *arguments):
             pass
 
-    handler = functools.partial(Silent, directory=site.parent)
+    handler = functools.partial(Silent, directory=folder)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
         threading.Thread(target=running.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{running.server_port}"
@@ -165,9 +171,10 @@ def test_pictures_are_stepped_through_and_slid_by_the_keyboard(page):
         ("unfreeze", "unfreeze_backbone"),
         ("unfreeze backbone", "unfreeze_backbone"),
         ("mix_results", "mosaic"),
-        ("is not in the hook registry", "unfreeze_backbone"),
+        (f"is not in the {'' if FAMILY == 'mmdet2' else 'mmdet::'}hook registry", "unfreeze_backbone"),
         ("in_channels", "backbone_channels"),
         ("EfficientNet", "timm_backbone"),
+        ("frozen_stages", "unfreeze_backbone"),
         ("timm", "timm_backbone"),
         ("mosaic", "mosaic"),
     ],
@@ -268,10 +275,45 @@ def test_a_page_is_read_without_scripts(browser, server):
     assert page.locator("svg.howto-diagram").is_visible()
 
 
-def test_the_address_above_the_stacks_leads_to_the_site(page):
+def test_the_page_above_the_stacks_leads_to_a_site_and_remembers_which(page):
+    page.goto("/index.html")
+    page.locator(f"a[data-stack={STACK}]").click()
+    page.wait_for_url(f"**/{STACK}/index.html")
     page.goto("/index.html")
     page.wait_for_url(f"**/{STACK}/index.html")
-    assert page.locator("h1").count() == 1
+    page.goto("/index.html#choose")
+    page.get_by_role("heading", name="Which MMDetection do you have?").wait_for()
+    assert page.wrong == []
+
+
+@pytest.fixture
+def other_server(site, tmp_path):
+    """Address of a site joined from this stack's and a copy of it under the name of another."""
+    other = next(name for name in stacks.STACKS if name != STACK)
+    for name in (STACK, other):
+        shutil.copytree(site, tmp_path / name)
+    (tmp_path / other / "how-to/plot_timm_backbone.html").unlink()
+    join(tmp_path)
+    yield from serve(tmp_path)
+
+
+def test_every_page_leads_to_the_same_page_for_another_mmdetection(page, site, other_server):
+    for path in sorted(site.rglob("*.html")):
+        name = str(path.relative_to(site))
+        page.goto(f"{other_server}/{STACK}/{name}")
+        (target,) = page.locator(".howto-stack a").evaluate_all("links => links.map(link => link.href)")
+        same = "index.html" if name == "how-to/plot_timm_backbone.html" else name
+        other = next(other for other in stacks.STACKS if other != STACK)
+        assert target == f"{other_server}/{other}/{same}"
+
+
+def test_who_switches_is_led_there_the_next_time(page, other_server):
+    other = next(name for name in stacks.STACKS if name != STACK)
+    page.goto(f"{other_server}/{STACK}/how-to/plot_mosaic.html")
+    page.locator(".howto-stack a").click()
+    page.wait_for_url(f"{other_server}/{other}/how-to/plot_mosaic.html")
+    page.goto(f"{other_server}/index.html")
+    page.wait_for_url(f"{other_server}/{other}/index.html")
 
 
 def test_a_card_of_the_first_page_opens_its_how_to(page):

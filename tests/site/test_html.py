@@ -144,11 +144,31 @@ def test_the_first_page_has_a_card_with_a_picture_of_its_own_for_each_question(s
     assert {f"how-to/plot_{topic}.html" for topic in TOPICS} <= linked
 
 
-def test_the_address_above_the_stacks_leads_to_the_site(site):
+def test_the_page_above_the_stacks_asks_which_one_and_leads_to_each_that_is_built(site):
     page = BeautifulSoup((site.parent / "index.html").read_text("utf-8"), "html.parser")
-    assert page.select_one("meta[http-equiv=refresh]")["content"] == f"0; url={site.name}/index.html"
-    assert page.a["href"] == f"{site.name}/index.html"
-    assert page.title.get_text()
+    answers = {link["data-stack"]: link["href"] for link in page.select("a[data-stack]")}
+    built = {path.parent.name for path in site.parent.glob("*/index.html")}
+    assert answers == {name: f"{name}/index.html" for name in built}
+    assert page.h1.get_text() == "Which MMDetection do you have?"
+    assert "mmdet.__version__" in page.pre.get_text()
+
+
+def test_every_page_says_first_which_mmdetection_it_is_for(site, pages):
+    stack = stacks.current()
+    for path, page in pages.items():
+        label = page.select_one(".howto-stack")
+        assert label.strong.get_text() == stack.audience, path.relative_to(site)
+        assert stack.audience in page.title.get_text(), path.relative_to(site)
+
+
+def test_no_page_of_3_speaks_of_2_as_its_own(articles):
+    """What it says of 2.x is said of "MMDetection 2", as of something else."""
+    if FAMILY == "mmdet2":
+        other = re.compile(r"mmengine|mmpretrain", re.IGNORECASE)
+    else:
+        other = re.compile(r"2\.x|mmcv-full|mmcv\.runner|mmcls\.TIMM")
+    how_tos = {name: page.get_text() for name, page in articles.items() if name.startswith(("how-to/", "index"))}
+    assert {name: found for name, text in how_tos.items() if (found := other.findall(text))} == {}
 
 
 def downloads(site, pages, topic, suffix):

@@ -1,0 +1,10 @@
+"""Say which tests of the harness a stack runs: what a family does not change is tested once, on the default stack."""
+
+from pathlib import Path
+
+from howto import stacks
+
+HERE = Path(__file__).parent
+
+default = stacks.current().name == "mmdet2"
+collect_ignore = ["mmdet3"] if default else [path.name for path in HERE.glob("test_*.py")]

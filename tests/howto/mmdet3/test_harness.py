@@ -1,0 +1,140 @@
+"""What the harness does otherwise for MMDetection 3.x: overrides, stand-ins, what it puts back, versions."""
+
+import argparse
+import logging
+from pathlib import Path
+
+import mmdet
+import pytest
+import torch
+from mmdet.registry import HOOKS
+from mmengine.config import Config, DictAction
+from mmengine.hooks import CheckpointHook
+from mmengine.logging import MMLogger
+from mmengine.registry import DefaultScope
+from mmengine.runner.checkpoint import _load_checkpoint_with_prefix
+
+from howto import weights
+from howto.fit import FEWER_BOXES, LONG_SIDE, as_options, overrides
+from howto.isolation import isolated
+from howto.record import installed_versions
+from howto.stacks import current
+
+STOCK = Path(mmdet.__file__).parent / ".mim" / "configs"
+MOBILENET = "https://download.openmmlab.com/mmclassification/v0/mobilenet_v3/convert/mobilenet_v3_small-8427ecf0.pth"
+
+
+def stock(name):
+    return Config.fromfile(STOCK / name)
+
+
+@pytest.fixture(scope="module")
+def faster_rcnn():
+    return stock("faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py")
+
+
+def test_cuda_changes_the_number_of_epochs_alone(faster_rcnn):
+    changes = overrides(faster_rcnn, "cuda", 3)
+    assert changes == {"train_cfg.max_epochs": 3, "default_hooks.checkpoint.interval": 3}
+
+
+def test_a_two_stage_detector_samples_fewer_boxes_on_the_cpu(faster_rcnn):
+    changes = overrides(faster_rcnn, "cpu", 1)
+    assert {key: changes[key] for key in FEWER_BOXES} == FEWER_BOXES
+
+
+def scales(node):
+    """Every image scale below `node`, however it is nested."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if key in ("scale", "scales", "img_scale") and isinstance(value, (tuple, list)):
+                yield from value if isinstance(value[0], (tuple, list)) else [value]
+            else:
+                yield from scales(value)
+    elif isinstance(node, (list, tuple)):
+        for item in node:
+            yield from scales(item)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py",
+        "faster_rcnn/faster-rcnn_r50_fpn_ms-3x_coco.py",  # two scales to draw between, inside RepeatDataset
+        "detr/detr_r50_8xb2-150e_coco.py",  # lists of scales inside RandomChoice
+        "yolox/yolox_s_8xb8-300e_coco.py",  # inside MultiImageMixDataset
+    ],
+)
+def test_every_image_scale_shrinks_on_the_cpu(name):
+    cfg = stock(name)
+    loaders = ("train_dataloader", "val_dataloader", "test_dataloader")
+    before = [scale for loader in loaders for scale in scales(cfg[loader])]
+    cfg.merge_from_dict(overrides(cfg, "cpu", 1))
+    after = [scale for loader in loaders for scale in scales(cfg[loader])]
+    assert len(after) == len(before) > 0
+    assert [new for old, new in zip(before, after) if max(new) > max(old) / 1333 * LONG_SIDE + 1] == []
+
+
+def test_the_options_as_printed_change_a_config_as_the_overrides_do(faster_rcnn):
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--cfg-options", nargs="+", action=DictAction)  # as in tools/train.py
+    changes = overrides(faster_rcnn, "cpu", 2)
+    assert parser.parse_args(["--cfg-options", *as_options(changes)]).cfg_options == changes
+
+
+@pytest.mark.parametrize(
+    ("backbone", "name"),
+    [
+        (
+            dict(
+                type="mmpretrain.MobileNetV3", arch="small",
+                init_cfg=dict(type="Pretrained", checkpoint=MOBILENET, prefix="backbone."),
+            ),
+            "mobilenet_v3_small-8427ecf0.pth",
+        ),
+        (
+            dict(type="ResNet", depth=18, init_cfg=dict(type="Pretrained", checkpoint="torchvision://resnet18")),
+            "resnet18-f37072fd.pth",
+        ),
+    ],
+    ids=["mmpretrain", "torchvision"],
+)  # fmt: skip
+def test_a_stand_in_takes_the_place_of_a_checkpoint_out_of_reach(backbone, name, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(weights, "reachable", lambda host: False)
+    home = tmp_path / "home"
+    with isolated(tmp_path):
+        assert weights.provide(Config(dict(model=dict(backbone=backbone))), home) == {name: "stand-in"}
+        file, prefix = home / "hub/checkpoints" / name, backbone["init_cfg"].get("prefix")
+        state = _load_checkpoint_with_prefix(prefix, str(file)) if prefix else torch.load(file)
+        built = mmdet.registry.MODELS.build(backbone).state_dict()
+    assert built.keys() <= state.keys()
+    assert {key: value.shape for key, value in built.items()} == {key: state[key].shape for key in built}
+
+
+def test_what_mmengine_keeps_by_name_is_forgotten(tmp_path):
+    with isolated(tmp_path):
+        logger = MMLogger.get_instance("howto_mess", log_file=str(tmp_path / "log"))
+        DefaultScope.get_instance("howto_mess", scope_name="mmdet")
+    assert [handler for handler in logger.handlers if isinstance(handler, logging.FileHandler)] == []
+    assert not MMLogger.check_instance_created("howto_mess")
+    assert DefaultScope.get_current_instance() is None
+
+
+def test_the_registries_are_put_back(tmp_path):
+    hook = "from mmdet.registry import HOOKS\nfrom mmengine.hooks import Hook\n\n@HOOKS.register_module(force=True)\n"
+    for file, name in (("mine", "MineHook"), ("theirs", "CheckpointHook")):
+        (tmp_path / f"{file}.py").write_text(f"{hook}class {name}(Hook):\n    pass\n")
+    with isolated(tmp_path):
+        import mine
+        import theirs
+
+        assert [HOOKS.get("MineHook"), HOOKS.get("CheckpointHook")] == [mine.MineHook, theirs.CheckpointHook]
+    assert [HOOKS.get("MineHook"), HOOKS.get("CheckpointHook")] == [None, CheckpointHook]
+
+
+def test_every_package_that_the_stack_locks_has_its_version():
+    versions = installed_versions()
+    assert len(versions) == 7
+    assert versions.items() <= current().versions.items()

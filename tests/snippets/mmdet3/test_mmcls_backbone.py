@@ -1,0 +1,47 @@
+"""MobileNetV3 takes the place of ResNet whole, and its levels fit the neck at any image size."""
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from tests.snippets.mmdet3.levels import padded, shapes
+
+CONFIG = "retinanet_mobilenet-v3-small_fpn_1x_coco.py"
+STOCK = "retinanet/retinanet_r50_fpn_1x_coco.py"
+LEVELS = ((24, 8), (48, 16), (96, 32))  # channels and stride of each
+
+
+@pytest.fixture(scope="module")
+def model(checkout):
+    return checkout.build(checkout.config(CONFIG))
+
+
+def test_no_key_of_the_resnet_is_left(checkout):
+    backbone = dict(checkout.config(CONFIG).model.backbone)
+    assert set(backbone) == {"type", "arch", "out_indices", "init_cfg"}
+    assert backbone["init_cfg"].pop("checkpoint").endswith("/mobilenet_v3_small-8427ecf0.pth")
+    assert backbone["init_cfg"] == dict(type="Pretrained", prefix="backbone.")
+
+
+def test_the_stock_detector_is_changed_in_its_backbone_and_neck_alone(checkout):
+    own, stock = checkout.config(CONFIG).model, checkout.config(STOCK).model
+    assert {key for key in own | stock if own.get(key) != stock.get(key)} == {"backbone", "neck"}
+
+
+@pytest.mark.parametrize(
+    ("size", "batch"), [((250, 333), (256, 352)), ((31, 33), (32, 64)), ((800, 1333), (800, 1344))]
+)
+def test_the_levels_of_a_padded_image_have_the_shapes_that_the_neck_expects(model, size, batch):
+    expected = [(2, channels, batch[0] // stride, batch[1] // stride) for channels, stride in LEVELS]
+    assert shapes(model.backbone, padded(model, *size)) == expected
+
+
+def test_the_strides_of_the_necks_levels_are_those_of_the_anchors(checkout, model):
+    levels = shapes(model.extract_feat, torch.rand(1, 3, 256, 384, device=checkout.device))
+    strides = [(384 // width, 256 // height) for _, _, height, width in levels]
+    assert strides == model.bbox_head.prior_generator.strides
+
+
+def test_the_copied_file_trains_with_the_command_that_the_page_gives(checkout, work_dir):
+    assert (work_dir / "epoch_1.pth").exists()
+    assert Config.fromfile(str(work_dir / CONFIG)).model.backbone == checkout.config(CONFIG).model.backbone
