@@ -18,6 +18,7 @@ from sphinx.directives.code import LiteralInclude
 from sphinx.util.docutils import SphinxDirective
 
 from howto import downloads, files, limits, mutate, stacks
+from howto.drift import DriftTable
 from howto.fingerprint import changed, fingerprint
 from howto.isolation import fresh, put_back, quiet
 from howto.record import write_json
@@ -135,6 +136,7 @@ def setup(app: Sphinx) -> dict:
     app.add_directive("verified-panel", VerifiedPanel)
     app.add_directive("verified-table", VerifiedTable)
     app.add_directive("mutation-table", MutationTable)
+    app.add_directive("drift-table", DriftTable)
     app.connect("builder-inited", forget_stale, priority=100)
     app.connect("source-read", add_panel)
     app.connect("build-finished", note_failures, priority=100)

@@ -67,7 +67,7 @@ STACKS = {
             family="mmdet2",
             title="MMDetection 2.28 on mmcv-full 1.7",
             audience="MMDetection 2.x",
-            prints="2 and anything",
+            prints="2.28.2, or any other 2.x",
             compiled="mmcv-full",
         ),
         Stack(

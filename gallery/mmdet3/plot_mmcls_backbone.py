@@ -192,7 +192,8 @@ output = checkout.shell(
 )
 message = "ImportError: Failed to import custom modules from {'imports': ['mmcls.models'], 'allow_failed_imports': False}"
 found = [line for line in output.splitlines() if "custom modules" in line][-1]
-checkout.check("what it says", found.partition("}")[0] + "}", message)
+found = found.partition("}")[0] + "}"
+checkout.check("what importing mmcls.models says", found, message)
 
 # %%
 # Pitfall: the prefix of the class is left out

@@ -172,6 +172,16 @@ checkout.check(
 )
 
 # %%
+# Pitfall: imports from ``mmcv.runner``
+# -------------------------------------
+# The hooks' registry was there in MMDetection 2. Runners and hooks are MMEngine's now.
+old = "from mmdet.registry import HOOKS"
+variant = checkout.edit(f"{hook}.py", {old: "from mmcv.runner.hooks import HOOKS"})
+output = checkout.shell(f"python configs/unfreeze_backbone/{variant}", succeeds=False)
+message = "ModuleNotFoundError: No module named 'mmcv.runner'"
+checkout.check("what importing mmcv.runner says", output.splitlines()[-1], message)
+
+# %%
 # Pitfall: ``PYTHONPATH=.`` is left out
 # -------------------------------------
 output = checkout.shell(
