@@ -21,7 +21,7 @@ def build_all() -> int:
     if not installed:
         raise HowtoError("no stack is installed; run `tox -e wheels`, or `tox -e wheels-mmdet3`")
     failed = 0
-    # The first ones once more, where nothing is executed any more: their page about drift shows the later ones' records.
+    # The first ones once more, executing nothing: their page about drift shows the records of the later ones.
     for stack in [*installed, *installed[:-1]]:
         print(f"== {stack.name}: {stack.title}", flush=True)
         environment = {**os.environ, "HOWTO_STACK": stack.name}

@@ -178,10 +178,7 @@ checkout.check("convolutions equal to the checkpoint's", len(equal), 0)
 # %%
 # Pitfall: the import fails
 # -------------------------
-# MMClassification is not installed, or its name is misspelt. The config does not load,
-# and the name stands further up in the traceback, behind ``ModuleNotFoundError``. That
-# is what ``allow_failed_imports=False`` is for: with ``True`` the run goes on, to the
-# error of the next pitfall.
+# .. include:: ../../gallery/words/mmcls_import_fails.rst
 variant = checkout.edit(config, {"imports=['mmcls.models']": "imports=['mmcls.model']"})
 failure = checkout.fails(checkout.config, variant)
 checkout.check("last line of the traceback", failure.message, "ImportError")

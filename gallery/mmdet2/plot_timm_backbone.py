@@ -159,6 +159,14 @@ checkout.check(
 )
 
 # %%
+# Pitfall: the import fails
+# -------------------------
+# .. include:: ../../gallery/words/mmcls_import_fails.rst
+variant = checkout.edit(config, {"imports=['mmcls.models']": "imports=['mmcls.model']"})
+failure = checkout.fails(checkout.config, variant)
+checkout.check("last line of the traceback", failure.message, "ImportError")
+
+# %%
 # Pitfall: ``features_only`` is left out
 # --------------------------------------
 # timm then builds the whole classifier, which has no levels to pick.
