@@ -20,6 +20,7 @@ from howto import files, stacks
 from howto.drift import DriftTable
 from howto.fingerprint import changed, fingerprint, sources
 from howto.isolation import quiet
+from howto.migrate import Migration, Renamed
 from howto.record import write_json
 
 
@@ -129,6 +130,8 @@ def setup(app: Sphinx) -> dict:
     app.add_directive("verified-table", VerifiedTable)
     app.add_directive("mutation-table", MutationTable)
     app.add_directive("drift-table", DriftTable)
+    app.add_directive("migration", Migration)
+    app.add_directive("renamed", Renamed)
     app.connect("builder-inited", forget_stale, priority=100)
     app.connect("source-read", add_panel)
     app.connect("build-finished", note_failures, priority=100)

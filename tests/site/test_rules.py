@@ -22,7 +22,7 @@ SNIPPETS = [f"{topic}/{path.name}" for topic in TOPICS for path in files.snippet
 SCRIPTS = [files.script(FAMILY, topic) for topic in TOPICS]
 SCHEMA = ROOT / "docs/_static/verified.schema.json"
 
-NO_PYTHON = {"bash", "console", "json", "none", "pytb", "sh", "shell", "text"}  # languages a block may be in
+NO_PYTHON = {"bash", "console", "diff", "json", "none", "pytb", "sh", "shell", "text"}  # languages a block may be in
 LONGEST_CELL = 16  # lines
 STRAIGHT = str.maketrans("\u2018\u2019\u201c\u201d", "''\"\"")  # Sphinx sets quotes as a printer would
 

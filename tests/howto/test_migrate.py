@@ -1,0 +1,46 @@
+import subprocess
+import sys
+
+import pytest
+
+from howto import files, migrate
+from howto.errors import HowtoError
+from howto.stacks import ROOT, STACKS, named
+
+
+@pytest.mark.parametrize("topic", files.topics("mmdet2"))
+def test_a_difference_holds_both_files_whole(topic):
+    both = [files.snippet_files(family, topic) for family in ("mmdet2", "mmdet3")]
+    for before, after, (path, diff) in zip(*both, migrate.differences(topic, named("mmdet2"), named("mmdet3"))):
+        assert path == f"configs/{topic}/{after.name}"
+        lines = diff.splitlines()[2:]
+        texts = [[line[1:] for line in lines if line[0] in f" {mark}"] for mark in "-+"]
+        if diff:
+            assert texts == [file.read_text().splitlines() for file in (before, after)]
+        else:
+            assert before.read_text() == after.read_text()
+
+
+def test_stacks_of_one_family_have_the_same_files():
+    assert {diff for _, diff in migrate.differences("mosaic", STACKS["mmdet3"], STACKS["onedl"])} == {""}
+
+
+def test_an_unknown_topic_is_answered_with_those_there_are():
+    with pytest.raises(HowtoError, match=r"there is no how-to 'mosaics'; there are: .*mosaic"):
+        migrate.differences("mosaics", named("mmdet2"), named("mmdet3"))
+
+
+def test_every_renamed_key_is_in_the_snippets_of_its_side():
+    assert migrate.missing() == ""
+
+
+def test_a_renamed_key_that_no_snippet_has_is_named(monkeypatch):
+    monkeypatch.setattr(migrate, "RENAMED", [("mmcls", "mmnothing", "")])
+    assert migrate.missing() == "no snippet of mmdet3 has 'mmnothing'"
+
+
+def test_the_command_prints_the_difference():
+    command = [sys.executable, "-m", "howto", "diff", "timm_backbone", "mmdet2", "mmdet3"]
+    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert "-        type='mmcls.TIMMBackbone'," in printed
+    assert "+        type='mmpretrain.TIMMBackbone'," in printed
