@@ -20,9 +20,13 @@ def main() -> int:
         ("doctest", "run the examples in pages and docstrings"),
         ("verify", "execute the how-tos' checks without building pages"),
         ("new", "scaffold a how-to"),
+        ("diff", "print how the files of a how-to differ between two stacks"),
         ("mutate", "change the snippets one thing at a time and see whether the checks notice"),
     ):
         command = commands.add_parser(name, help=text)
+        if name == "diff":
+            command.add_argument("topic", metavar="TOPIC")
+            command.add_argument("stacks", nargs=2, metavar="STACK")
         if name == "install":
             command.add_argument("stack", nargs="?", default=None)
         if name == "new":
@@ -57,6 +61,10 @@ def run(arguments: argparse.Namespace) -> int:
         from howto.doctor import doctor
 
         return doctor(stack)
+    if arguments.command == "diff":
+        from howto.migrate import show
+
+        return show(arguments.topic, *arguments.stacks)
     if arguments.command == "site":
         from howto.join import build_all
 

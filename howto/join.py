@@ -7,6 +7,7 @@ from pathlib import Path
 
 from howto.errors import HowtoError
 from howto.files import BUILD, DOCS
+from howto.install import read_stamp
 from howto.record import write_json, write_text
 from howto.stacks import ROOT, STACKS
 
@@ -17,7 +18,7 @@ def build_all() -> int:
     Raises:
         HowtoError: No stack is installed.
     """
-    installed = [stack for stack in STACKS.values() if stack.python.exists()]
+    installed = [stack for stack in STACKS.values() if stack.python.exists() and read_stamp(stack)]
     if not installed:
         raise HowtoError("no stack is installed; run `tox -e wheels`, or `tox -e wheels-mmdet3`")
     failed = 0

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from docutils import nodes
 from docutils.parsers.rst import directives
+from jinja2 import Template
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.directives.code import LiteralInclude
@@ -21,6 +22,7 @@ from howto import downloads, files, limits, mutate, stacks
 from howto.drift import DriftTable
 from howto.fingerprint import changed, fingerprint
 from howto.isolation import fresh, put_back, quiet
+from howto.migrate import Migrations, Renamed
 from howto.record import write_json
 
 
@@ -137,6 +139,8 @@ def setup(app: Sphinx) -> dict:
     app.add_directive("verified-table", VerifiedTable)
     app.add_directive("mutation-table", MutationTable)
     app.add_directive("drift-table", DriftTable)
+    app.add_directive("migrations", Migrations)
+    app.add_directive("renamed", Renamed)
     app.connect("builder-inited", forget_stale, priority=100)
     app.connect("source-read", add_panel)
     app.connect("build-finished", note_failures, priority=100)
@@ -224,7 +228,7 @@ def add_panel(app: Sphinx, docname: str, source: list[str]) -> None:
     if docname.startswith(f"{files.GALLERY}/plot_"):
         source[0] += "\n\n.. verified-panel::\n"
     elif not docname.startswith(files.GALLERY):
-        source[0] = app.builder.templates.render_string(source[0], {"stack": stacks.current()})
+        source[0] = Template(source[0]).render(stack=stacks.current())
 
 
 def note_failures(app: Sphinx, error: Exception | None) -> None:

@@ -1,10 +1,14 @@
+import dataclasses
 import json
 
 import pytest
 from bs4 import BeautifulSoup
 
-from howto.join import join
-from howto.stacks import STACKS
+from howto import install
+from howto import join as joining
+from howto.errors import HowtoError
+from howto.join import build_all, join
+from howto.stacks import STACKS, Stack
 
 
 @pytest.fixture
@@ -48,3 +52,34 @@ def test_a_site_that_comes_later_joins(html):
     (html / "onedl" / "index.html").write_text("<p>")
     (html / "onedl" / "verified.json").write_text("{}")
     assert 'href="onedl/index.html"' in join(html).read_text("utf-8")
+
+
+@pytest.fixture
+def stacks(tmp_path, monkeypatch):
+    """A stack that is installed and builds, one that is installed and does not, one whose installation broke off."""
+
+    class Fake(Stack):
+        environment = property(lambda self: tmp_path / self.name)
+
+    found = {}
+    for name, code in (("builds", 0), ("fails", 1), ("half", 0)):
+        found[name] = Fake(**dataclasses.asdict(STACKS["mmdet2"]) | {"name": name})
+        found[name].python.parent.mkdir(parents=True)
+        found[name].python.write_text(f"#!/bin/sh\necho $HOWTO_STACK >> {tmp_path / 'built'}\nexit {code}\n")
+        found[name].python.chmod(0o755)
+    for name in ("builds", "fails"):
+        (found[name].environment / install.STAMP).write_text('{"root": "x"}')
+    monkeypatch.setattr(joining, "STACKS", found)
+    return found
+
+
+def test_the_stacks_that_are_installed_are_built_and_a_failure_is_told(stacks, tmp_path, capsys):
+    assert build_all() == 1
+    assert (tmp_path / "built").read_text().split() == ["builds", "fails"]
+    assert "not installed, so not built now: half" in capsys.readouterr().out
+
+
+def test_without_a_stack_there_is_nothing_to_build(stacks, monkeypatch):
+    monkeypatch.setattr(joining, "STACKS", {"half": stacks["half"]})
+    with pytest.raises(HowtoError, match="no stack is installed; run `tox -e wheels`"):
+        build_all()

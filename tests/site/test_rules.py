@@ -12,7 +12,7 @@ from myst_parser.config.main import MdParserConfig
 from myst_parser.parsers.mdit import create_md_parser
 from sphinx_gallery.py_source_parser import split_code_and_text_blocks
 
-from howto import files, stacks
+from howto import drift, files, stacks
 from howto.record import sha256
 from howto.stacks import ROOT
 
@@ -22,7 +22,7 @@ SNIPPETS = [f"{topic}/{path.name}" for topic in TOPICS for path in files.snippet
 SCRIPTS = [files.script(FAMILY, topic) for topic in TOPICS]
 SCHEMA = ROOT / "docs/_static/verified.schema.json"
 
-NO_PYTHON = {"bash", "console", "json", "none", "pytb", "sh", "shell", "text"}  # languages a block may be in
+NO_PYTHON = {"bash", "console", "diff", "json", "none", "pytb", "sh", "shell", "text"}  # languages a block may be in
 LONGEST_CELL = 16  # lines
 STRAIGHT = str.maketrans("\u2018\u2019\u201c\u201d", "''\"\"")  # Sphinx sets quotes as a printer would
 
@@ -144,6 +144,18 @@ def test_a_snippet_is_downloaded_byte_for_byte(pages, snippet):
     target = path.parent / unquote(link["href"])
     assert target.name == Path(snippet).name
     assert target.read_bytes() == (files.snippet_folder(FAMILY) / snippet).read_bytes()
+
+
+def test_every_cell_of_the_drift_table_shows_a_check_that_this_stacks_records_hold(site, pages, verified):
+    measured = {(record["topic"], c["name"], c["measured"]) for record in verified["records"] for c in record["checks"]}
+    found = [families[FAMILY] for families in drift.STATEMENTS.values()]
+    assert [each for each in found if (each.topic, each.check, each.measured) not in measured] == []
+    table = pages[site / "drift.html"].select_one("[role=main] table")
+    column = [cell.get_text() for cell in table.thead("th")].index(stacks.current().title)
+    for each, row in zip(found, table.tbody("tr"), strict=True):
+        cell = row("td")[column]
+        assert cell.get_text().translate(STRAIGHT).startswith(f"{each.verdict}; {each.check}: {each.measured[:4]}")
+        assert cell.a["href"] == f"how-to/plot_{each.topic}.html"
 
 
 LOADED = {
