@@ -55,6 +55,47 @@ message = "Epoch 1: unfroze conv1, norm1, layer1 of ResNet"
 checkout.check("what the hook logs", run.logged("unfroze"), [message])
 
 # %%
+# The optimizer has known the frozen weights from the start; SGD gives them their
+# momentum once they get gradients.
+weights = list(run.model.backbone.parameters())
+state = run.optimizer.state
+moving = [weight for weight in weights if "momentum_buffer" in state[weight]]
+checkout.check("parameters with momentum", len(moving), len(weights))
+
+# %%
+# Batch norms stay as the config wants them
+# -----------------------------------------
+# ``norm_eval=True`` is the stock setting: batch norms keep the checkpoint's statistics.
+# Unfreezing must not change that. Their weights do train.
+norms = [epoch.norms_training["layer1"] for epoch in run.epochs.values()]
+checkout.check("layer1's batch norms in training mode", norms, [False, False, False])
+
+
+# %%
+# ``norm_cfg`` may keep their weights from training, with ``requires_grad=False``. A
+# stage that is unfrozen then trains its convolutions alone.
+def first_layers(keys):
+    """``layer1``'s first convolution and batch norm after an epoch that trained it."""
+    changes = {"frozen_stages=1)": f"frozen_stages=1, {keys})"}
+    variant = checkout.edit(config, {**changes, "unfreeze_epoch=1": "unfreeze_epoch=0"})
+    trained = checkout.train(variant, evaluate=False)
+    block = trained.model.backbone.layer1[0]
+    weights = block.conv1.weight, block.bn1.weight
+    return [weight.requires_grad for weight in weights], trained.epochs[0]
+
+
+frozen_norms, _ = first_layers("norm_cfg=dict(requires_grad=False)")
+checkout.check("convolution and batch norm train", frozen_norms, [True, False])
+
+# %%
+# Without that key they train. ``norm_eval=False`` lets the batch norms use each batch's
+# own statistics, those of the unfrozen stages like the others, from the same epoch on.
+keys = "norm_eval=False, norm_cfg=dict(type='BN', _delete_=True)"
+free_norms, epoch = first_layers(keys)
+checkout.check("convolution and batch norm train", free_norms, [True, True])
+checkout.check("in training mode", epoch.norms_training["layer1"], True)
+
+# %%
 # The published hook unfreezes for one epoch
 # ------------------------------------------
 # It asks whether the epoch *is* ``unfreeze_epoch``, sets the stages to training one by
@@ -83,48 +124,10 @@ figure = draw_stages(
 )
 
 # %%
-# Batch norms stay as the config wants them
-# -----------------------------------------
-# ``norm_eval=True`` is the stock setting: batch norms keep the checkpoint's statistics.
-# Unfreezing must not change that. Their weights do train. The other hook puts those of
-# the stages it unfreezes into training mode.
-norms = [epoch.norms_training["layer1"] for epoch in run.epochs.values()]
-checkout.check("layer1's batch norms in training mode", norms, [False, False, False])
+# It also lets the batch norms of those stages use each batch's own statistics, against
+# ``norm_eval=True``.
 norms = [epoch.norms_training["layer1"] for epoch in published.epochs.values()]
-checkout.check("with the other hook", norms, [False, True, False])
-
-# %%
-# The optimizer has known the frozen weights from the start; SGD gives them their
-# momentum once they get gradients.
-weights = list(run.model.backbone.parameters())
-state = run.optimizer.state
-moving = [weight for weight in weights if "momentum_buffer" in state[weight]]
-checkout.check("parameters with momentum", len(moving), len(weights))
-
-
-# %%
-# ``norm_cfg`` may keep their weights from training, with ``requires_grad=False``. A
-# stage that is unfrozen then trains its convolutions alone.
-def first_layers(keys):
-    """``layer1``'s first convolution and batch norm after an epoch that trained it."""
-    changes = {"frozen_stages=1)": f"frozen_stages=1, {keys})"}
-    variant = checkout.edit(config, {**changes, "unfreeze_epoch=1": "unfreeze_epoch=0"})
-    trained = checkout.train(variant, evaluate=False)
-    block = trained.model.backbone.layer1[0]
-    weights = block.conv1.weight, block.bn1.weight
-    return [weight.requires_grad for weight in weights], trained.epochs[0]
-
-
-frozen_norms, _ = first_layers("norm_cfg=dict(requires_grad=False)")
-checkout.check("convolution and batch norm train", frozen_norms, [True, False])
-
-# %%
-# Without that key they train. ``norm_eval=False`` lets the batch norms use each batch's
-# own statistics, those of the unfrozen stages like the others, from the same epoch on.
-keys = "norm_eval=False, norm_cfg=dict(type='BN', _delete_=True)"
-free_norms, epoch = first_layers(keys)
-checkout.check("convolution and batch norm train", free_norms, [True, True])
-checkout.check("in training mode", epoch.norms_training["layer1"], True)
+checkout.check("its batch norms in training mode", norms, [False, True, False])
 
 # %%
 # A resumed run is unfrozen too
