@@ -1,6 +1,7 @@
 """Train one config in two processes that average their gradients, and measure how far their weights drift apart."""
 
 import json
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -43,6 +44,7 @@ def _process(rank: int, meet: str, configs: list[str]) -> None:
         if dist.get_rank() == 0:
             config.with_suffix(".json").write_text(json.dumps(apart))
 
+    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2")  # where MMEngine looks for them
     dist.init_process_group("gloo", init_method=meet, rank=rank, world_size=2)
     for config in map(Path, configs):
         with isolated(Path.cwd()):  # both variants of the hook have one name
