@@ -3,6 +3,7 @@
 import dataclasses
 import html
 
+from howto.family import api
 from howto.measure import levels
 
 NEW, FROZEN = "#0072b2", "#d55e00"  # Okabe and Ito's blue and vermilion
@@ -116,15 +117,15 @@ def draw_pipelines(cfg, stock) -> Diagram:
         cfg: A config whose train dataset is a ``MultiImageMixDataset``.
         stock: The config that it is based on.
     """
-    usual = [step.type for step in stock.data.train.pipeline]
-    train = cfg.data.train
+    train, usual_train = (next(iter(api().datasets(one).values())) for one in (cfg, stock))
+    usual = [step.type for step in usual_train.pipeline]
 
     def column(title: str, new: bool, steps: list) -> list[Box]:
         return [Box(title, _mark(new)), *(Box(step.type, _mark(step.type not in usual)) for step in steps)]
 
-    wrapped, own = train.dataset.type, train.type != stock.data.train.type
+    wrapped, own = train.dataset.type, train.type != usual_train.type
     columns = [
-        column(wrapped, wrapped != stock.data.train.type, train.dataset.pipeline),
+        column(wrapped, wrapped != usual_train.type, train.dataset.pipeline),
         column(train.type, own, train.pipeline),
         [Box(cfg.model.type, _mark(cfg.model != stock.model))],
     ]

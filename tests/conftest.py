@@ -94,7 +94,7 @@ def whole_project(tmp_path_factory) -> Project:
     """A copy of this project with its own how-tos, nothing built. Not to be changed: ask for `project`."""
     root = tmp_path_factory.mktemp("whole") / "project"
     shutil.copytree(stacks.ROOT, root, ignore=NOT_COPIED)
-    stack = root / ".tox" / "stack-mmdet2"
+    stack = root / ".tox" / f"stack-{stacks.current().name}"
     stack.parent.mkdir()
     stack.symlink_to(sys.prefix)
     return Project(root)

@@ -70,8 +70,7 @@ checkout.check(
 
 
 # %%
-# The same image with other random numbers: step through five draws, and slide from the
-# canvas to what RandomAffine makes of it.
+# .. include:: ../../gallery/words/mosaic_draws.rst
 from howto.pairs import Pairs
 
 with checkout.inside():

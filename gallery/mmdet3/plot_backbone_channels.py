@@ -97,8 +97,8 @@ checkout.check(
 )
 
 # %%
-# The neck takes them
-# -------------------
+# They go into ``in_channels``
+# ----------------------------
 # MMDetection's own config for RetinaNet on a ResNet-18 has the channels that the script
 # printed. It trains with them.
 import math
@@ -110,6 +110,15 @@ checkout.check(
     list(checkout.config(stock).model.neck.in_channels),
     channels,
 )
+
+# %%
+from howto.diagram import draw_detector
+
+cfg = checkout.config(stock)
+r50 = checkout.config("retinanet/retinanet_r50_fpn_1x_coco.py")
+draw_detector(checkout.build(cfg), cfg, r50)
+
+# %%
 run = checkout.train(stock, epochs=1)
 checkout.check("every loss is finite", all(map(math.isfinite, run.losses)), True)
 checkout.check("evaluations", run.evaluations, 1)

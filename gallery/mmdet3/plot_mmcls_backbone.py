@@ -43,6 +43,12 @@ checkout.check(
 )
 
 # %%
+from howto.diagram import draw_detector
+
+stock = checkout.config("retinanet/retinanet_r50_fpn_1x_coco.py")
+draw_detector(model, cfg, stock)
+
+# %%
 # The channels belong to the levels
 # ---------------------------------
 # .. include:: ../../gallery/words/mmcls_backbone_levels.rst
@@ -119,7 +125,6 @@ checkout.check("the script saved a checkpoint", saved.exists(), True)
 # %%
 # The learning rate is ``schedule_1x.py``'s. MMDetection's own RetinaNet takes half of it;
 # the how-to for timm shows the line that sets it.
-stock = checkout.config("retinanet/retinanet_r50_fpn_1x_coco.py")
 checkout.check("learning rate here", cfg.optim_wrapper.optimizer.lr, 0.02)
 checkout.check("in MMDetection's own RetinaNet", stock.optim_wrapper.optimizer.lr, 0.01)
 

@@ -17,20 +17,27 @@ MMDetection is edited.
 #    $ python tools/train.py configs/mosaic/faster-rcnn_r50_fpn_mosaic_1x_coco.py
 
 # %%
-# Four images become one
-# ----------------------
+# What happens to an image
+# ------------------------
 # A ``Workspace`` is an MMDetection checkout with a small COCO in it; the file above
-# lies in it unchanged.
-#
-# .. include:: ../../gallery/words/mosaic_four.rst
-import matplotlib.pyplot as plt
+# lies in it unchanged. The detector stays as it is.
 from howto import Workspace
-from howto.mosaic import first_seed, mixed, sources
-from howto.show import draw_boxes
+from howto.diagram import draw_pipelines
 
 checkout = Workspace("mosaic")
 config = "faster-rcnn_r50_fpn_mosaic_1x_coco.py"
 cfg = checkout.config(config)
+stock = checkout.config("faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py")
+draw_pipelines(cfg, stock)
+
+# %%
+# Four images become one
+# ----------------------
+# .. include:: ../../gallery/words/mosaic_four.rst
+import matplotlib.pyplot as plt
+from howto.mosaic import first_seed, mixed, sources
+from howto.show import draw_boxes
+
 dataset = checkout.dataset(cfg)
 
 with checkout.inside():
@@ -62,6 +69,15 @@ checkout.check(
     "image after RandomAffine: height, width", affine["img"].shape[:2], (800, 1332)
 )
 
+# %%
+# .. include:: ../../gallery/words/mosaic_draws.rst
+from howto.pairs import Pairs
+
+with checkout.inside():
+    draws = {f"seed {n}": mixed(dataset, index=0, seed=n) for n in range(5)}
+pictures = {name: [step["img"] for step in steps] for name, steps in draws.items()}
+Pairs(pictures, names=("after Mosaic", "after RandomAffine"))
+
 
 # %%
 # The rest is MMDetection's own
@@ -74,7 +90,6 @@ def without(step, *keys):
 
 train = cfg.train_dataloader.dataset
 yolox = checkout.config("yolox/yolox_s_8xb8-300e_coco.py").train_dataloader.dataset
-stock = checkout.config("faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py")
 loading = [without(step, "backend_args") for step in yolox.dataset.pipeline]
 checkout.check("loading", list(map(dict, train.dataset.pipeline)), loading)
 for step, size in enumerate(("img_scale", "border")):

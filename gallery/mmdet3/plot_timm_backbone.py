@@ -44,6 +44,12 @@ checkout.check(
 )
 
 # %%
+from howto.diagram import draw_detector
+
+stock = checkout.config("retinanet/retinanet_r50_fpn_1x_coco.py")
+draw_detector(model, cfg, stock)
+
+# %%
 # The channels belong to the levels
 # ---------------------------------
 # timm numbers the levels from 0, at stride 2; ``out_indices=(1, 2, 3, 4)`` are those at

@@ -30,6 +30,16 @@ from howto import Workspace
 
 checkout = Workspace("unfreeze_backbone")
 config = "faster-rcnn_r50_fpn_unfreeze_1x_coco.py"
+cfg = checkout.config(config)
+stock = checkout.config("faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py")
+
+# %%
+from howto.diagram import draw_detector
+
+model = checkout.build(cfg)
+draw_detector(model, cfg, stock, frozen="does not train before unfreeze_epoch")
+
+# %%
 run = checkout.train(config, epochs=3)
 checkout.check("the stem trains", run.trains("stem"), [False, True, True])
 checkout.check("layer1 trains", run.trains("layer1"), [False, True, True])

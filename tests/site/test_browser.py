@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
 
 from howto import files, stacks
 from howto.join import join
@@ -141,8 +142,9 @@ def test_a_command_is_copied_without_its_prompt(page):
     page.evaluate("navigator.clipboard.writeText('')")
     page.locator(".howto-run").get_by_role("button", name="Copy").click()
     page.get_by_role("button", name="Copied").wait_for()
-    config = "configs/timm_backbone/retinanet_timm_efficientnet_b1_fpn_1x_coco.py"
-    commands = ["pip install timm mmcls", f"python tools/train.py {config}"]
+    (config,) = files.snippet_files(FAMILY, "timm_backbone")
+    package = "mmcls" if FAMILY == "mmdet2" else "mmpretrain"
+    commands = [f"pip install timm {package}", f"python tools/train.py configs/timm_backbone/{config.name}"]
     assert page.evaluate("navigator.clipboard.readText()").split("\n") == commands
 
 
@@ -194,7 +196,7 @@ def test_a_key_opens_the_search(page, keys, width):
     page.keyboard.type("mix_results")
     field = page.locator("input.sidebar-search")
     assert field.input_value() == "mix_results"
-    page.wait_for_function("document.querySelector('input.sidebar-search').getBoundingClientRect().left >= 0")
+    expect(field).to_be_in_viewport()
     page.keyboard.press("Enter")
     page.wait_for_url("**/search.html?q=mix_results*")
 
