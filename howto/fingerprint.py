@@ -11,7 +11,7 @@ import modulefinder
 import os
 from pathlib import Path
 
-from howto import device, weights
+from howto import device, files, weights
 from howto.errors import HowtoError
 from howto.files import fingerprint_file, records, script, snippet_files, words
 from howto.stacks import ROOT, Stack
@@ -41,6 +41,14 @@ def fingerprint(stack: Stack, topic: str) -> dict[str, str]:
 def sources(stack: Stack, topic: str) -> str:
     """sha256 of a how-to's script and snippets: what a report of its mutations holds for."""
     return _hash([script(stack.family, topic), *snippet_files(stack.family, topic)])
+
+
+def mutations(stack: Stack) -> list[dict[str, str]]:
+    """The report of the mutations, without what was found on snippets or scripts that have changed since."""
+    path = files.mutations(stack)
+    found = json.loads(path.read_text()) if path.exists() else []
+    now = {topic: sources(stack, topic) for topic in files.topics(stack.family)}
+    return [item for item in found if item["of"] == now.get(item["topic"])]
 
 
 def changed(stack: Stack, topic: str) -> list[str]:

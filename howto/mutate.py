@@ -5,7 +5,6 @@ import contextlib
 import doctest
 import importlib
 import io
-import json
 import multiprocessing
 import os
 import re
@@ -51,7 +50,7 @@ def mutate(stack: Stack, names: list[str]) -> int:
     topics = [files.check_topic(stack.family, name) for name in names] or files.topics(stack.family)
     found = [mutation for topic in topics for mutation in mutations(stack.family, topic)]
     report = files.mutations(stack)
-    kept = [item for item in read(stack) if item["topic"] not in topics]
+    kept = [item for item in fingerprint.mutations(stack) if item["topic"] not in topics]
     with quiet():
         import mmdet.apis  # noqa: F401  before forking, so that each child finds torch and mmdet imported
         import torch
@@ -78,14 +77,6 @@ def mutate(stack: Stack, names: list[str]) -> int:
     found = ", ".join(f"{counts[result]} {result}" for result in ("killed", "survived", "equivalent"))
     print(f"{len(results)} mutations: {found}; {time.monotonic() - started:.0f} s")
     return int(counts["survived"] > 0 or counts["equivalent"] > 0.05 * len(results))
-
-
-def read(stack: Stack) -> list[dict[str, str]]:
-    """The report, without what was found on snippets or scripts that have changed since."""
-    path = files.mutations(stack)
-    found = json.loads(path.read_text()) if path.exists() else []
-    now = {topic: fingerprint.sources(stack, topic) for topic in files.topics(stack.family)}
-    return [item for item in found if item["of"] == now.get(item["topic"])]
 
 
 def _as_it_is(job: tuple[str, str]) -> str:

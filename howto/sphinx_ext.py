@@ -18,9 +18,9 @@ from sphinx.application import Sphinx
 from sphinx.directives.code import LiteralInclude
 from sphinx.util.docutils import SphinxDirective
 
-from howto import downloads, files, limits, mutate, stacks
+from howto import downloads, files, limits, stacks
 from howto.drift import DriftTable
-from howto.fingerprint import changed, fingerprint
+from howto.fingerprint import changed, fingerprint, mutations
 from howto.isolation import fresh, put_back, quiet
 from howto.migrate import Migrations, Renamed
 from howto.record import write_json
@@ -110,7 +110,7 @@ class MutationTable(SphinxDirective):
             for path in (files.script(stack.family, topic), *files.snippet_files(stack.family, topic)):
                 self.env.note_dependency(str(path))
         self.env.note_dependency(str(files.mutations(stack)))
-        found = mutate.read(stack)
+        found = mutations(stack)
         if not found:
             return [nodes.paragraph("", "The mutations were not run on these snippets; tox -e mutate runs them.")]
         results = ("killed", "survived", "equivalent")

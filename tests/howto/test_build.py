@@ -62,7 +62,7 @@ def test_a_build_with_nothing_to_do_executes_nothing_wherever_it_lies_and_import
     assert "1 snippets on 1 pages, 0 executed now" in done.stdout
     imported = set(re.findall(r"^import time:.*\| +([\w.]+)$", done.stderr, re.MULTILINE))
     assert "sphinx" in imported
-    assert imported & {"torch", "torchvision", "mmcv", "mmdet", "mmcls", "timm"} == set()
+    assert imported & {"torch", "torchvision", "mmcv", "mmdet", "mmcls", "timm", "howto.workspace"} == set()
 
 
 @pytest.fixture(scope="module")
