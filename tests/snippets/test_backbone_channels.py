@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from howto import stacks
 from howto.files import snippet_folder
 
-SCRIPT = snippet_folder("mmdet3") / "backbone_channels/get_channels.py"
+SCRIPT = snippet_folder(stacks.current().family) / "backbone_channels/get_channels.py"
 SHAPES = ["(1, 64, 8, 8)", "(1, 128, 4, 4)", "(1, 256, 2, 2)", "(1, 512, 1, 1)"]
 
 
