@@ -168,6 +168,16 @@ without = checkout.train(variant, **keys)
 checkout.check("layer1 trains", without.trains("layer1"), [False, False])
 
 # %%
+# Pitfall: ``PYTHONPATH=.`` is left out
+# -------------------------------------
+output = checkout.shell(
+    f"python tools/train.py configs/unfreeze_backbone/{config} {{fit}}", succeeds=False
+)
+message = "ModuleNotFoundError: No module named 'configs'"
+checkout.check("what is missing", message in output.splitlines(), True)
+print(message)
+
+# %%
 # Pitfall: the hook is not imported
 # ---------------------------------
 # A file that nobody imports registers nothing. ``custom_imports`` is what imports it.
@@ -190,16 +200,6 @@ variant = checkout.edit(f"{hook}.py", {old: "from mmcv.runner.hooks import HOOKS
 output = checkout.shell(f"python configs/unfreeze_backbone/{variant}", succeeds=False)
 message = "ModuleNotFoundError: No module named 'mmcv.runner'"
 checkout.check("what importing mmcv.runner says", output.splitlines()[-1], message)
-
-# %%
-# Pitfall: ``PYTHONPATH=.`` is left out
-# -------------------------------------
-output = checkout.shell(
-    f"python tools/train.py configs/unfreeze_backbone/{config} {{fit}}", succeeds=False
-)
-message = "ModuleNotFoundError: No module named 'configs'"
-checkout.check("what is missing", message in output.splitlines(), True)
-print(message)
 
 # %%
 # Pitfall: the backbone is no ResNet

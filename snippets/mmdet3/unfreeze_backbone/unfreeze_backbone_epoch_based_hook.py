@@ -18,7 +18,11 @@ class UnfreezeBackboneEpochBasedHook(Hook):
 
     Example:
         >>> from mmdet.models import ResNet
-        >>> hook = UnfreezeBackboneEpochBasedHook(unfreeze_epoch=1)
+        >>> hook = UnfreezeBackboneEpochBasedHook()
+        >>> hook.unfreeze_epoch
+        1
+        >>> hook.frozen_modules(ResNet(depth=18, frozen_stages=0))
+        ['conv1', 'norm1']
         >>> hook.frozen_modules(ResNet(depth=18, frozen_stages=2))
         ['conv1', 'norm1', 'layer1', 'layer2']
     """
@@ -77,13 +81,12 @@ class UnfreezeBackboneEpochBasedHook(Hook):
             names = stem + names
         return names
 
-    @classmethod
-    def frozen_params(cls, backbone):
+    def frozen_params(self, backbone):
         """Parameters that nothing but `frozen_stages` keeps from training."""
         # norm_cfg=dict(requires_grad=False) froze the norm layers on its own.
         train_norm = backbone.norm_cfg.get('requires_grad', True)
         return [
-            param for name in cls.frozen_modules(backbone)
+            param for name in self.frozen_modules(backbone)
             for module in getattr(backbone, name).modules()
             if train_norm or not is_norm(module)
             for param in module.parameters(recurse=False)
