@@ -1,7 +1,8 @@
-"""The command line: python -m howto install | doctor | build | doctest | verify | new."""
+"""The command line; `python -m howto --help` lists the commands."""
 
 import argparse
 import errno
+import pathlib
 import sys
 
 from howto import stacks
@@ -16,11 +17,13 @@ def main() -> int:
         ("install", "make the environment of a stack from its lock"),
         ("doctor", "say what this machine has and what mends what it lacks"),
         ("build", "build the site, executing what changed"),
+        ("merge", "take over the pages that HOWTO_SHARD had other machines execute"),
         ("site", "build the site of every stack that is installed, and join them"),
         ("doctest", "run the examples in pages and docstrings"),
         ("verify", "execute the how-tos' checks without building pages"),
         ("new", "scaffold a how-to"),
         ("diff", "print how the files of a how-to differ between two stacks"),
+        ("latest", "check a copy of this project on the newest releases; takes the options of uv pip compile"),
         ("mutate", "change the snippets one thing at a time and see whether the checks notice"),
     ):
         command = commands.add_parser(name, help=text)
@@ -29,6 +32,10 @@ def main() -> int:
             command.add_argument("stacks", nargs=2, metavar="STACK")
         if name == "install":
             command.add_argument("stack", nargs="?", default=None)
+        if name == "latest":
+            command.add_argument("options", nargs="*", metavar="-- OPTION")
+        if name == "merge":
+            command.add_argument("bundles", nargs="+", metavar="BUNDLE", type=pathlib.Path)
         if name == "new":
             command.add_argument("topic", metavar="TOPIC", help="its name, words with _ between them")
         if name in ("verify", "mutate"):
@@ -73,6 +80,14 @@ def run(arguments: argparse.Namespace) -> int:
         from howto.verify import verify
 
         return verify(stack, arguments.topics)
+    if arguments.command == "latest":
+        from howto.latest import latest
+
+        return latest(stack, arguments.options)
+    if arguments.command == "merge":
+        from howto.shards import merge
+
+        return merge(arguments.bundles)
     if arguments.command == "new":
         from howto.new import new
 

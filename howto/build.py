@@ -12,7 +12,7 @@ import time
 import traceback
 from pathlib import Path
 
-from howto import doctor, files, fingerprint, join
+from howto import doctor, files, fingerprint, join, shards
 from howto.errors import HowtoError
 from howto.files import BUILD, DOCS
 from howto.stacks import ROOT, Stack
@@ -22,19 +22,22 @@ from howto.wheelhouse import locked
 def build(stack: Stack) -> int:
     """Build the site into ``docs/_build/html/<stack>``, executing the pages that are not fresh.
 
+    With ``HOWTO_SHARD`` only the pages of that shard are executed, and bundled for ``python -m howto merge``.
+
     Raises:
         HowtoError: If the machine lacks something, or the site could not be built; the last good one stays.
     """
     started = time.monotonic()
     with locked(BUILD / "build.lock", "another build in this checkout"):
         files.take_gallery(stack)
-        stale = [topic for topic in files.topics(stack.family) if fingerprint.changed(stack, topic)]
-        for topic in set(files.topics(stack.family)) - set(stale):
+        mine = shards.mine(stack)
+        stale = [topic for topic in mine if fingerprint.changed(stack, topic)]
+        for topic in set(mine) - set(stale):
             _require_young(stack, topic)
         doctor.require(stack, executes=bool(stale))
         if stale:  # else pictures and downloads that no page shows any more would stay on the site
             shutil.rmtree(BUILD / "work" / stack.name, ignore_errors=True)
-        code = _sphinx(stack, "html", BUILD / "work" / stack.name)
+        code = _sphinx(stack, "dummy" if shards.part() else "html", BUILD / "work" / stack.name)
         if code:
             full = shutil.disk_usage(BUILD).free < 2**20
             shutil.rmtree(BUILD / "doctrees" / f"{stack.name}-html", ignore_errors=True)  # or warnings come only once
@@ -42,6 +45,9 @@ def build(stack: Stack) -> int:
             found = json.loads(failures.read_text()) if failures.exists() else []
             found += [f"no space left on the disk of {BUILD}; free some"] if full else []
             raise HowtoError("\n  ".join(["the site was not built, the last good one stays; see above", *found]))
+        if shards.part():
+            print(f"{', '.join(mine) or 'no page'} in {os.path.relpath(shards.pack(stack, mine))}")
+            return 0
         site = _publish(BUILD / "work" / stack.name, BUILD / "html" / stack.name)
     _summary(stack, stale, site, time.monotonic() - started)
     return 0
@@ -80,7 +86,8 @@ def _sphinx(stack: Stack, builder: str, out: Path) -> int:
 
     doctrees = BUILD / "doctrees" / f"{stack.name}-{builder}"
     options = ["-n", "-W", "--keep-going", "-b", builder, "-d", doctrees, "-c", ROOT]
-    options += ["-q"] if builder == "html" else ["-D", "plot_gallery=0"]  # what is not for the site executes no page
+    # What is not for the site executes no page.
+    options += ["-D", "plot_gallery=0"] if builder == "doctest" else ["-q"]
     interrupted = []
 
     def interrupt(number, frame):
@@ -91,12 +98,14 @@ def _sphinx(stack: Stack, builder: str, out: Path) -> int:
     try:
         code = main([str(option) for option in (*options, DOCS, out)])
     except SystemExit as error:  # sphinx-gallery lets it pass
-        gallery = ROOT / "gallery" / stack.family
-        at = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).parent == gallery]
+        gallery = re.escape(str(ROOT / "gallery" / stack.family))
+        text = "".join(traceback.format_exception(error))  # with the traceback of the process that executed the page
+        at = re.findall(rf'File "{gallery}/(\w+\.py)", line (\d+)', text)
         if not at:
             raise
-        place = f"{Path(at[-1].filename).name}:{at[-1].lineno}"
-        raise HowtoError(f"{place} ended the build by sys.exit({error.code!r}); raise an exception instead") from error
+        raise HowtoError(
+            f"{':'.join(at[-1])} ended the build by sys.exit({error.code!r}); raise an exception instead"
+        ) from error
     finally:
         around_page.page.close()  # Ctrl-C leaves a page open
         signal.signal(signal.SIGINT, before)

@@ -183,5 +183,5 @@ def _to_webp(app: Sphinx, name: str) -> tuple[int, int]:
     with Image.open(source) as image:
         if not target.exists() or target.stat().st_mtime < source.stat().st_mtime:
             target.parent.mkdir(exist_ok=True)
-            image.save(target, quality=80)
+            image.save(target, quality=75, method=6)
         return image.size

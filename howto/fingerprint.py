@@ -34,7 +34,7 @@ def fingerprint(stack: Stack, topic: str) -> dict[str, str]:
         "packages": _packages(stack),
         "device": device.kind(),
         "data": os.environ.get("HOWTO_COCO", ""),
-        "weights": _weights(stack, topic),
+        "weights": weights_kind(stack, topic),
     }
 
 
@@ -82,13 +82,14 @@ def _modules(stack: Stack, path: Path) -> list[Path]:
     return sorted([*found, ROOT / "howto" / "mini_coco.json"])
 
 
-def _weights(stack: Stack, topic: str) -> str:
+def weights_kind(stack: Stack, topic: str) -> str:
+    """The hosts of checkpoints that answer, and the checkpoints of a page that the user has."""
     with concurrent.futures.ThreadPoolExecutor(len(weights.HOSTS)) as pool:
         answers = pool.map(weights.reachable, weights.HOSTS)
         found = [host for host, answered in zip(weights.HOSTS, answers) if answered]
     record = records(stack) / f"{topic}.json"
     used = json.loads(record.read_text())["weights"] if record.exists() else {}
-    return ",".join(found + sorted(name for name in used if (weights.user_cache() / name).exists()))
+    return ",".join(found + sorted(name for name in used if weights.cached(name)))
 
 
 @functools.cache

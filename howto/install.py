@@ -111,22 +111,22 @@ def _sync(stack: Stack, anew: bool) -> None:
     size = "a few GB to download, the first time"
     print(f"installing the {len(stack.versions)} locked packages of {stack.name} ({size}) …", flush=True)
     in_place = "--clear" if anew else "--allow-existing"
-    _uv("venv", in_place, "--no-project", "--python", sys.executable, str(stack.environment))
+    uv("venv", in_place, "--no-project", "--python", sys.executable, str(stack.environment))
     sources = [f"{name}=={stack.versions[name]}" for name in stack.sources]
     lines = stack.lock.read_text("utf-8").splitlines()
     with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as ready_made:
         ready_made.write("\n".join(line for line in lines if line not in (stack.requirement, *sources)))
         ready_made.flush()
-        _uv("pip", "sync", "--no-build", "--python", str(stack.python), ready_made.name)
+        uv("pip", "sync", "--no-build", "--python", str(stack.python), ready_made.name)
     # howto itself, so that a downloaded script can import it, from wherever it lies.
     alone = ["--python", str(stack.python), "--no-deps", "--no-build-isolation"]
-    _uv("pip", "install", *alone, *sources, "--editable", str(ROOT))
+    uv("pip", "install", *alone, *sources, "--editable", str(ROOT))
 
 
 def _add(stack: Stack, wheels: Path) -> None:
     """Install the compiled package, and see whether it loads."""
     found = ["--no-index", "--find-links", str(wheels), "--reinstall-package", stack.compiled]
-    _uv("pip", "install", "--python", str(stack.python), "--no-deps", *found, stack.requirement)
+    uv("pip", "install", "--python", str(stack.python), "--no-deps", *found, stack.requirement)
     loads = subprocess.run([stack.python, "-c", "import mmcv._ext"], capture_output=True, text=True)
     if loads.returncode:
         reason = loads.stderr.strip().rpartition("\n")[2]
@@ -147,7 +147,7 @@ def _ask(stack: Stack) -> tuple[str, str]:
     return cuda_ops(answer, release[1] if release else "")
 
 
-def _uv(*arguments: str) -> None:
+def uv(*arguments: str) -> None:
     """Run uv: the one installed beside this Python, as in a tox environment, or else the one on the path."""
     beside = importlib.util.find_spec("uv")
     uv = [sys.executable, "-m", "uv"] if beside else [shutil.which("uv")]

@@ -116,8 +116,8 @@ def _registries() -> set:
 
 
 def _comes_from(module: str, root: Path) -> bool:
-    found = sys.modules.get(module)
-    places = [getattr(found, "__file__", None), *list(getattr(found, "__path__", []) or [])]
+    found = getattr(sys.modules.get(module), "__dict__", {})  # torch.classes has an attribute of any name
+    places = [found.get("__file__"), *(found.get("__path__") or [])]
     return any(place and Path(place).is_relative_to(root) for place in places)
 
 

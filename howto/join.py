@@ -20,7 +20,7 @@ def build_all() -> int:
     """
     installed = [stack for stack in STACKS.values() if stack.python.exists() and read_stamp(stack)]
     if not installed:
-        raise HowtoError("no stack is installed; run `tox -e wheels`, or `tox -e wheels-mmdet3`")
+        raise HowtoError("no stack is installed; run `tox -e wheels`, `tox -e wheels-mmdet3` or `tox -e wheels-onedl`")
     failed = 0
     # The first ones once more, executing nothing: their page about drift shows the records of the later ones.
     for stack in [*installed, *installed[:-1]]:

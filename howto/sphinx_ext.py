@@ -4,6 +4,7 @@ import contextlib
 import functools
 import json
 import os
+import shutil
 import sys
 import threading
 import time
@@ -18,9 +19,9 @@ from sphinx.application import Sphinx
 from sphinx.directives.code import LiteralInclude
 from sphinx.util.docutils import SphinxDirective
 
-from howto import downloads, files, limits, stacks
+from howto import downloads, files, limits, shards, stacks, workers
 from howto.drift import DriftTable
-from howto.fingerprint import changed, fingerprint, mutations
+from howto.fingerprint import changed, fingerprint, mutations, weights_kind
 from howto.isolation import fresh, put_back, quiet
 from howto.migrate import Migrations, Renamed
 from howto.record import write_json
@@ -142,6 +143,7 @@ def setup(app: Sphinx) -> dict:
     app.add_directive("migrations", Migrations)
     app.add_directive("renamed", Renamed)
     app.connect("builder-inited", forget_stale, priority=100)
+    app.connect("builder-inited", collect_problems, priority=900)
     app.connect("source-read", add_panel)
     app.connect("build-finished", note_failures, priority=100)
     app.connect("build-finished", publish_records)
@@ -152,6 +154,7 @@ def around_page(gallery_conf: dict, script: str, when: str) -> None:
     """sphinx-gallery's ``reset_modules``: a page gets a fresh state and limits, and may leave nothing behind."""
     topic, source = Path(script).stem.removeprefix("plot_"), Path(gallery_conf["src_dir"])
     if when == "before":
+        workers.settle()
         with quiet():
             import matplotlib
             import mmdet.apis  # noqa: F401
@@ -169,8 +172,7 @@ def around_page(gallery_conf: dict, script: str, when: str) -> None:
         page = source / files.GALLERY / f"plot_{topic}.rst"
         problems = around_page.leftovers() + limits.cut(page)
         if problems:
-            path = str(files.script(stacks.current().family, topic))
-            gallery_conf["failing_examples"].setdefault(path, "\n".join(f"the page {text}" for text in problems))
+            write_json(_problems() / f"{topic}.json", problems)
             _mark(source, topic).unlink(missing_ok=True)
         downloads.finish_notebook(stacks.current().family, page.with_suffix(".ipynb"))
         keep_passed(source, topic)
@@ -197,17 +199,33 @@ FIGURES = {
 
 def forget_stale(app: Sphinx) -> None:
     """Drop sphinx-gallery's mark of a page that ran, where the page would come out otherwise today."""
-    stack = stacks.current()
+    stack, conf = stacks.current(), app.config.sphinx_gallery_conf
     os.environ["HOWTO_RECORDS"] = str(files.records(stacks.current()))
+    shutil.rmtree(_problems(), ignore_errors=True)
+    mine = shards.mine(stack)
+    conf["filename_pattern"] = "|".join(rf"/plot_{topic}\.py$" for topic in mine)
+    stale = []
     for topic in files.topics(stack.family):
         parts = changed(stack, topic)
+        stale += [topic] if parts and topic in mine else []
         if parts:  # another builder writes such a page without its output, so it has to run for the site even if it
             _mark(Path(app.srcdir), topic).unlink(missing_ok=True)  # is put back as it was
             files.fingerprint_file(topic).unlink(missing_ok=True)
-        if parts and app.builder.name == "html":
+        if parts and conf["plot_gallery"]:
             (files.records(stack) / f"{topic}.json").unlink(missing_ok=True)
             # Taken before the page runs: what is edited while it runs makes it stale.
             write_json(_pending(topic), fingerprint(stack, topic))
+    if conf["plot_gallery"] and len(stale) > 1:
+        workers.begin()
+        conf["parallel"] = workers.number(len(stale))
+
+
+def collect_problems(app: Sphinx) -> None:
+    """Make a failure of what a page left behind; it may have run in another process."""
+    failing = app.config.sphinx_gallery_conf["failing_examples"]
+    for path in sorted(_problems().glob("*.json")):
+        text = "\n".join(f"the page {problem}" for problem in json.loads(path.read_text()))
+        failing.setdefault(str(files.script(stacks.current().family, path.stem)), text)
 
 
 def keep_passed(srcdir: Path, topic: str) -> None:
@@ -218,7 +236,7 @@ def keep_passed(srcdir: Path, topic: str) -> None:
         now = time.strftime("%Y-%m-%d %H:%M", time.gmtime())
         write_json(path, {**record, "status": "passed", "executed": now})
         # Only the checkpoints that a page needs are known after it ran.
-        weights = fingerprint(stacks.current(), topic)["weights"]
+        weights = weights_kind(stacks.current(), topic)
         write_json(files.fingerprint_file(topic), {**json.loads(_pending(topic).read_text()), "weights": weights})
         _pending(topic).unlink()
 
@@ -282,6 +300,10 @@ def _cell(content: str | list[str] | nodes.Node) -> list[nodes.Node]:
 def _mark(srcdir: Path, topic: str) -> Path:
     """sphinx-gallery writes this file when a script has run without an error."""
     return srcdir / files.GALLERY / f"plot_{topic}.py.md5"
+
+
+def _problems() -> Path:
+    return files.records(stacks.current()).with_suffix(".problems")
 
 
 def _pending(topic: str) -> Path:

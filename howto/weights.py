@@ -9,6 +9,7 @@ import re
 import socket
 import ssl
 import threading
+import unittest.mock
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -17,43 +18,74 @@ from howto.errors import HowtoError
 from howto.family import api
 from howto.isolation import quiet
 
-HOSTS = ("download.pytorch.org", "download.openmmlab.com", "github.com")
+HOSTS = ("download.pytorch.org", "download.openmmlab.com", "github.com", "huggingface.co")
 PATIENCE = 5  # seconds that a host may take to answer before the build goes on without it
+HUB_FILE = "model.safetensors"  # what timm 1.x loads from a repository of the Hugging Face hub
 
 
 def provide(cfg, home: Path) -> dict[str, str]:
-    """Put every checkpoint that building and initialising `cfg` downloads into a ``TORCH_HOME`` at `home`.
+    """Put every checkpoint that building and initialising `cfg` downloads under `home`, for :func:`looking_in`.
 
-    A checkpoint of the user's own torch cache is linked; else it is downloaded into that cache; else, where its host
-    cannot be reached, a stand-in with the same file name, keys, shapes and prefix is made once per machine.
+    A checkpoint of the user's own torch or Hugging Face cache is linked; else it is downloaded into that cache; else,
+    where its host cannot be reached, a stand-in with the same name, keys, shapes and prefix is made once per machine.
 
     Args:
         cfg: A ``Config`` with a ``model``.
-        home: Folder that the caller sets ``TORCH_HOME`` to.
+        home: Folder to link them in, as torch's cache and as that of the Hugging Face hub.
 
     Returns:
-        For each checkpoint's file name ``real`` or ``stand-in``.
+        For each checkpoint's file name, or repository on the hub, ``real`` or ``stand-in``.
 
     Raises:
         HowtoError: If a cached file is not the one whose hash its name ends with, or holds other keys or shapes than
             the model that it belongs to.
     """
     kinds = {}
-    for url, build in _wanted(cfg.model):
-        name = Path(urlsplit(url).path).name
-        real = user_cache() / name
-        if not real.exists() and reachable(urlsplit(url).hostname):
-            _download(url, real)
-        known = real.exists() and _has_its_hash(real)
+    for address, build in _wanted(cfg.model):
+        url = urlsplit(address)
+        name = Path(url.path).name if url.hostname else address
+        real = cached(name)
+        if not real and reachable(url.hostname or "huggingface.co"):
+            _download(address, user_cache() / name)
+            real = cached(name)
+        known = bool(real) and _has_its_hash(real)
         with quiet():
-            source = real if real.exists() else _stand_in(name, build)
-            kinds[name] = "real" if real.exists() else "stand-in"
+            source = real or _stand_in(name, build)
+            kinds[name] = "real" if real else "stand-in"
             _verify(source, build, known)
-        link = home / "hub" / "checkpoints" / name
+        link = place(home, name)
         link.parent.mkdir(parents=True, exist_ok=True)
         link.unlink(missing_ok=True)
         link.symlink_to(source)
+        if not url.hostname:
+            main = link.parents[2] / "refs" / "main"  # the hub's branch, and the commit that it is at
+            main.parent.mkdir(exist_ok=True)
+            main.write_text(link.parent.name)
     return kinds
+
+
+def place(home: Path, name: str) -> Path:
+    """Where :func:`provide` links the checkpoint of that name: as torch keeps it, or as the hub's client does."""
+    if "/" not in name:
+        return home / "hub" / "checkpoints" / name
+    return home / "huggingface" / f"models--{name.replace('/', '--')}" / "snapshots" / ("0" * 40) / HUB_FILE
+
+
+def environment(home: Path) -> dict[str, str]:
+    """The variables with which a new process finds what :func:`provide` put under `home`, and asks no host for it."""
+    return {"TORCH_HOME": str(home), "HF_HUB_CACHE": str(home / "huggingface"), "HF_HUB_OFFLINE": "1"}
+
+
+@contextlib.contextmanager
+def looking_in(home: Path) -> Iterator[None]:
+    """Have this process, too, find what :func:`provide` put under `home`."""
+    from huggingface_hub import constants  # it reads its variables once, when it is imported
+
+    with (
+        unittest.mock.patch.dict(os.environ, environment(home)),
+        unittest.mock.patch.multiple(constants, HF_HUB_CACHE=str(home / "huggingface"), HF_HUB_OFFLINE=True),
+    ):
+        yield
 
 
 @functools.cache
@@ -90,8 +122,18 @@ def user_cache() -> Path:
     return Path(os.environ.get("TORCH_HOME") or Path(base, "torch")) / "hub" / "checkpoints"
 
 
+def cached(name: str) -> Path | None:
+    """The user's own file of that name, or of that repository on the Hugging Face hub, if there is one."""
+    if "/" not in name:
+        return user_cache() / name if (user_cache() / name).exists() else None
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(name, HUB_FILE)
+    return Path(found) if isinstance(found, str) else None
+
+
 def _wanted(node: object) -> Iterator[tuple[str, Callable]]:
-    """Each (URL, function that builds the model whose state dict lies there) that a model config names."""
+    """Each checkpoint's URL, or repository on the hub, and what builds its model, that a model config names."""
     if isinstance(node, (list, tuple)):
         for item in node:
             yield from _wanted(item)
@@ -108,7 +150,9 @@ def _wanted(node: object) -> Iterator[tuple[str, Callable]]:
         import timm
 
         name = node["model_name"]
-        yield timm.models.get_pretrained_cfg_value(name, "url"), functools.partial(timm.create_model, name)
+        address = timm.models.get_pretrained_cfg_value(name, "hf_hub_id")  # timm prefers it, too
+        address = address or timm.models.get_pretrained_cfg_value(name, "url")
+        yield address, functools.partial(timm.create_model, name)
     for value in node.values():
         yield from _wanted(value)
 
@@ -123,10 +167,12 @@ def _classifier(url: str):
     """The classifier whose checkpoint `url` is: the metafiles name the config of each."""
     import yaml
 
+    name = Path(urlsplit(url).path).name
     package, build = api().classifiers()
     for metafile in sorted(package.glob("configs/*/metafile.yml")):  # model-index.yml leaves some out
         for model in yaml.safe_load(metafile.read_text("utf-8")).get("Models") or ():
-            if model.get("Weights") == url:
+            # onedl's metafiles name another host, and the same files.
+            if str(model.get("Weights")).rpartition("/")[2] == name:
                 return build(package / model["Config"])
     raise HowtoError(f"{url} is in no metafile, so no stand-in can be made; download it into {user_cache()}")
 
@@ -134,8 +180,8 @@ def _classifier(url: str):
 def _stand_in(name: str, build: Callable) -> Path:
     import torch
 
-    path = cache_folder() / name
-    if path.exists() and _loads(path):
+    path = cache_folder() / (f"{name.replace('/', '--')}.safetensors" if "/" in name else name)
+    if path.exists() and load(path):
         return path
     torch.manual_seed(0)
     model = build()
@@ -143,7 +189,12 @@ def _stand_in(name: str, build: Callable) -> Path:
     state = model.state_dict()
     path.parent.mkdir(parents=True, exist_ok=True)
     half = path.with_suffix(f".{os.getpid()}.half")
-    torch.save({"state_dict": state} if any(key.startswith("backbone.") for key in state) else state, half)
+    if path.suffix == ".safetensors":
+        import safetensors.torch
+
+        safetensors.torch.save_file(state, half)
+    else:
+        torch.save({"state_dict": state} if any(key.startswith("backbone.") for key in state) else state, half)
     half.replace(path)
     return path
 
@@ -166,24 +217,33 @@ def _calibrate(model) -> None:
 
 def _has_its_hash(path: Path) -> bool:
     """Whether a file has the sha256 that its name ends with, if any; a wrong one stops here, before it is loaded."""
-    named = re.search(r"-([0-9a-f]{8,64})\.pth$", path.name)
+    if path.name == HUB_FILE:
+        path = path.resolve()  # the hub's cache names a large file by its sha256, and links to it
+    named = re.search(r"(?:-([0-9a-f]{8,64})\.pth|([0-9a-f]{64}))$", path.name)
+    digits = named and (named[1] or named[2])
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if named and not digest.startswith(named[1]):
+    if named and not digest.startswith(digits):
         raise HowtoError(
-            f"{path} is damaged, or another file: its sha256 begins with {digest[: len(named[1])]}, its name says "
-            f"{named[1]}; delete it: rm {path}"
+            f"{path} is damaged, or another file: its sha256 begins with {digest[: len(digits)]}, its name says "
+            f"{digits}; delete it: rm {path}"
         )
     return bool(named)
 
 
-def _loads(path: Path, known: bool = False):
+def load(path: Path, known: bool = False) -> dict | None:
     """The checkpoint's state dict, or None if the file cannot be read.
 
     No code in it is run, unless it is `known` to be the published one and torch does not load it otherwise.
     """
     import torch
 
+    if path.suffix == ".safetensors":  # a link in the hub's cache, or a stand-in
+        import safetensors.torch
+
+        with contextlib.suppress(Exception):
+            return safetensors.torch.load_file(path)
+        return None
     for weights_only in (True, False) if known else (True,):
         with contextlib.suppress(Exception):  # torch.load raises whatever the broken bytes lead it to
             content = torch.load(path, map_location="cpu", weights_only=weights_only)
@@ -192,7 +252,7 @@ def _loads(path: Path, known: bool = False):
 
 
 def _verify(path: Path, build: Callable, known: bool) -> None:
-    state = _loads(path, known)
+    state = load(path, known)
     if state is None:
         raise HowtoError(f"{path} is not a readable checkpoint; delete it: rm {path}")
     expected = {key: tuple(value.shape) for key, value in build().state_dict().items()}
@@ -208,7 +268,19 @@ def _verify(path: Path, build: Callable, known: bool) -> None:
 
 
 def _download(url: str, path: Path) -> None:
-    """Download through torch.hub, which writes beside the file and checks the hash that its name ends with."""
+    """Download through torch.hub, which writes beside the file and checks the hash that its name ends with.
+
+    What has no scheme is a repository of the Hugging Face hub; its client puts the file into its own cache.
+    """
+    if not urlsplit(url).scheme:
+        import huggingface_hub
+
+        try:
+            huggingface_hub.hf_hub_download(url, HUB_FILE, etag_timeout=PATIENCE)
+        except (OSError, ValueError, RuntimeError) as error:
+            again = f"hf download {url} {HUB_FILE}"
+            raise HowtoError(f"downloading {url} from the hub failed: {error}; run again, or: {again}") from error
+        return
     import torch
 
     path.parent.mkdir(parents=True, exist_ok=True)

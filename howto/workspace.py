@@ -129,11 +129,9 @@ class Workspace:
             return api().backbone(keys)
 
     def checkpoint(self, name: str) -> dict:
-        """The state dict in the checkpoint file that a config's weights were loaded from, by file name."""
-        import torch
-
-        content = torch.load(self.root / ".torch" / "hub" / "checkpoints" / name, map_location="cpu")
-        return content.get("state_dict", content)
+        """The state dict of the one checkpoint that was loaded for a config and whose file name has `name` in it."""
+        (found,) = [each for each in self.record.weights if name in each]
+        return weights.load(weights.place(self.root / ".torch", found), known=True)
 
     def annotations(self, split: str) -> dict:
         """The content of this checkout's ``instances_<split>2017.json``."""
@@ -269,7 +267,7 @@ class Workspace:
             coco.make_mini_coco(data)
 
     def _run(self, words: list[str], variables: dict[str, str], succeeds: bool = True) -> str:
-        own = {"TORCH_HOME": str(self.root / ".torch"), "PYTHONWARNINGS": "ignore"}
+        own = weights.environment(self.root / ".torch") | {"PYTHONWARNINGS": "ignore"}
         if self.device == "cpu":
             own |= {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
         done = subprocess.run(
@@ -283,7 +281,7 @@ class Workspace:
 
     @contextlib.contextmanager
     def _inside(self, cfg=None) -> Iterator[None]:
-        """Work in this checkout; with `cfg`, its weights lie in ``TORCH_HOME`` and its imports are made again."""
+        """Work in this checkout; with `cfg`, its weights are found and its imports are made again."""
         with quiet():
             import mmdet.apis  # noqa: F401  here, so that what the import prints is dropped once for all
             import torch
@@ -294,10 +292,10 @@ class Workspace:
             logging.getLogger(
                 name
             ).propagate = False  # they have handlers of their own; the caller's would write it twice
-        with isolated(self.root), self._naming_snippets():
+        with isolated(self.root), self._naming_snippets(), contextlib.ExitStack() as stack:
             if cfg is not None:
                 self._provide(cfg)
-                os.environ["TORCH_HOME"] = str(self.root / ".torch")
+                stack.enter_context(weights.looking_in(self.root / ".torch"))
                 if cfg.get("custom_imports"):
                     api().import_modules(cfg.custom_imports)
             yield

@@ -50,7 +50,7 @@ class Project:
 
     def start(self, *arguments: str, python: tuple[str, ...] = (), **environment: str) -> subprocess.Popen:
         """Start ``python -m howto`` in this copy."""
-        mine = {"PYTHONPATH": str(self.root), "OMP_NUM_THREADS": "1", **environment}
+        mine = {"PYTHONPATH": str(self.root), "OMP_NUM_THREADS": "1", "HOWTO_WORKERS": "1", **environment}
         return subprocess.Popen(
             [sys.executable, *python, "-m", "howto", *arguments], cwd=self.root, env={**os.environ, **mine}, text=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,

@@ -81,7 +81,7 @@ figure = draw_levels(photograph, levels, strides)
 # -------------------------------
 # timm loads its own checkpoint while the backbone is built, and ``init_weights`` leaves
 # it alone.
-checkpoint = checkout.checkpoint("efficientnet_b1-533bc792.pth")
+checkpoint = checkout.checkpoint("efficientnet_b1")
 loaded = backbone.timm_model.state_dict()
 checkout.check(
     "tensors that the checkpoint lacks", sorted(set(loaded) - set(checkpoint)), []

@@ -20,7 +20,8 @@ the neck the channels of the levels you pick. Here RetinaNet gets an EfficientNe
 # What the config becomes
 # -----------------------
 # ``mmpretrain.TIMMBackbone`` is MMPreTrain's wrapper: ``mmpretrain`` names where the class
-# is registered, and every other key goes on to ``timm.create_model``.
+# is registered, and every other key goes on to ``timm.create_model``. Beside
+# onedl-mmdetection its package is called ``onedl-mmpretrain``.
 from howto import Workspace
 
 checkout = Workspace("timm_backbone")
@@ -81,7 +82,7 @@ figure = draw_levels(photograph, levels, strides)
 # -------------------------------
 # timm loads its own checkpoint while the backbone is built, and ``init_weights`` leaves
 # it alone.
-checkpoint = checkout.checkpoint("efficientnet_b1-533bc792.pth")
+checkpoint = checkout.checkpoint("efficientnet_b1")
 loaded = backbone.timm_model.state_dict()
 checkout.check(
     "tensors that the checkpoint lacks", sorted(set(loaded) - set(checkpoint)), []

@@ -6,5 +6,7 @@ from howto import stacks
 
 HERE = Path(__file__).parent
 
-default = stacks.current().name == "mmdet2"
+stack = stacks.current().name
+default = stack == "mmdet2"
 collect_ignore = ["mmdet3"] if default else [path.name for path in HERE.glob("test_*.py")]
+collect_ignore += [] if stack == "onedl" else ["mmdet3/test_hub.py"]  # older timm loads from addresses

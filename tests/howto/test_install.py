@@ -40,7 +40,7 @@ def uv(monkeypatch):
         calls.append(arguments)
         raise HowtoError("uv was called")
 
-    monkeypatch.setattr(install, "_uv", record)
+    monkeypatch.setattr(install, "uv", record)
     return calls
 
 
@@ -115,7 +115,7 @@ def test_a_missing_uv_is_named(monkeypatch):
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(HowtoError, match="uv is not installed; run `python -m pip install uv`"):
-        install._uv("venv")
+        install.uv("venv")
 
 
 def test_without_a_gpu_the_ops_are_for_the_cpu():

@@ -1,0 +1,71 @@
+"""Spread pages over processes, each with a core of its own, or a GPU."""
+
+import ctypes
+import fcntl
+import functools
+import os
+import signal
+import sys
+from pathlib import Path
+
+from howto import device
+from howto.errors import HowtoError
+from howto.files import BUILD
+
+MEMORY = 4.0  # GiB that a page takes at most, with what it imports; the largest of ours has 3.3
+
+
+def number(pages: int) -> int:
+    """How many processes execute so many pages: ``HOWTO_WORKERS``, else one per GPU, or per core that has memory.
+
+    Raises:
+        HowtoError: ``HOWTO_WORKERS`` is no number above 0.
+    """
+    wanted = os.environ.get("HOWTO_WORKERS")
+    if wanted:
+        if not wanted.isdecimal() or int(wanted) == 0:
+            raise HowtoError(f"HOWTO_WORKERS={wanted} is no number of processes; set it to 1 or more, or unset it")
+        return min(pages, int(wanted))
+    if device.kind() == "cuda":
+        return max(1, min(pages, len(_gpus())))
+    import psutil
+
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    return max(1, min(pages, cores, int(psutil.virtual_memory().available / 2**30 / MEMORY)))
+
+
+def begin() -> None:
+    """Called by the build: the processes that it starts find out by this that they are its workers."""
+    os.environ["HOWTO_BUILD_PROCESS"] = str(os.getpid())
+
+
+@functools.cache  # a process does it once
+def settle() -> None:
+    """Have a worker end when the build is killed, and take a GPU that no other worker has."""
+    if os.environ.get("HOWTO_BUILD_PROCESS", str(os.getpid())) == str(os.getpid()):
+        return
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: else it would write into the next build's pages
+    if device.kind() == "cuda" and _gpus():
+        os.environ["CUDA_VISIBLE_DEVICES"] = _free(_gpus())
+
+
+def _gpus() -> list[str]:
+    """The GPUs that this build may use, as ``CUDA_VISIBLE_DEVICES`` names them, found without importing torch."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return [name.strip() for name in named.split(",") if name.strip()]
+    return [str(number) for number, _ in enumerate(sorted(Path("/proc/driver/nvidia/gpus").glob("*")))]
+
+
+def _free(gpus: list[str]) -> str:
+    """A GPU whose lock this process gets, and keeps until it ends; any, if there are more workers than GPUs."""
+    for gpu in gpus:
+        lock = os.open(BUILD / f"gpu-{gpu}.lock", os.O_CREAT | os.O_RDWR)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+        else:
+            return gpu
+    return gpus[os.getpid() % len(gpus)]
