@@ -40,6 +40,8 @@ def main() -> int:
             command.add_argument("topic", metavar="TOPIC", help="its name, words with _ between them")
         if name in ("verify", "mutate"):
             command.add_argument("topics", nargs="*", metavar="TOPIC", help="name of a how-to; all of them if none")
+        if name == "mutate":
+            command.add_argument("--all", action="store_true", help="change every place of a line, not the first alone")
     arguments = parser.parse_args()
     try:
         return run(arguments)
@@ -96,7 +98,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.command == "mutate":
         from howto.mutate import mutate
 
-        return mutate(stack, arguments.topics)
+        return mutate(stack, arguments.topics, arguments.all)
     from howto import build
 
     return build.build(stack) if arguments.command == "build" else build.doctest(stack)

@@ -42,15 +42,22 @@ class Mutation:
     source: str
 
 
-def mutations(family: str, topic: str) -> Iterator[Mutation]:
-    """Every single edit of every snippet of a how-to that leaves valid Python."""
+def mutations(family: str, topic: str, every: bool = False) -> Iterator[Mutation]:
+    """Single edits of every snippet of a how-to that leave valid Python.
+
+    Args:
+        family: The snippets' family.
+        topic: Name of the how-to.
+        every: Whether an operator changes every place of a line, one after the other, or the first alone.
+    """
     for path in files.snippet_files(family, topic):
         source, seen = path.read_text(), {path.read_text()}
         for edit, changed in _config_edits(source) if is_config(source) else _code_edits(source):
             with contextlib.suppress(SyntaxError):
                 compile(changed, path.name, "exec")
-                if changed not in seen:
-                    seen.add(changed)
+                place = changed if every else edit.partition(":")[0]
+                if changed != source and place not in seen:
+                    seen.add(place)
                     yield Mutation(topic, path.name, edit, changed)
 
 

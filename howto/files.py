@@ -73,11 +73,13 @@ def take_gallery(stack: Stack) -> Path:
 
 def _forget_removed(stack: Stack) -> None:
     """Delete what how-tos left that there are no more; sphinx-gallery would go on showing them."""
-    here = topics(stack.family)
+    here = set(topics(stack.family))
     made = [*(DOCS / GALLERY).glob("plot_*"), *(DOCS / GALLERY).glob("images/**/sphx_glr_plot_*")]
     for path in [*made, *records(stack).glob("*.json")]:
-        name = path.name.removeprefix("sphx_glr_").removeprefix("plot_")
-        if not any(re.fullmatch(rf"{topic}(_\d+(_\d+_\d+x)?|_thumb)?\..*", name) for topic in here):
+        name = path.name.partition(".")[0]
+        if name.startswith("sphx_glr_"):  # a picture
+            name = re.sub(r"_(\d+(_\d_\d\dx)?|thumb)$", "", name.removeprefix("sphx_glr_"))
+        if name.removeprefix("plot_") not in here:
             path.unlink()
             shutil.rmtree(BUILD / "work" / stack.name, ignore_errors=True)
 
@@ -90,6 +92,11 @@ def fingerprint_file(topic: str) -> Path:
 def records(stack: Stack) -> Path:
     """The folder that the pages of `stack` write their records into."""
     return BUILD / "records" / stack.name
+
+
+def benchmarks() -> Path:
+    """What ``tox -e bench`` measured."""
+    return BUILD / "bench.json"
 
 
 def mutations(stack: Stack) -> Path:

@@ -1,5 +1,6 @@
 """Tell whether a page would come out the same, without importing what it runs."""
 
+import ast
 import concurrent.futures
 import functools
 import hashlib
@@ -7,7 +8,6 @@ import importlib
 import importlib.metadata
 import importlib.util
 import json
-import modulefinder
 import os
 from pathlib import Path
 
@@ -71,15 +71,31 @@ def _hash(files: list[Path]) -> str:
 
 def _modules(stack: Stack, path: Path) -> list[Path]:
     """The modules of ``howto`` that running `path` imports, those inside functions too, and the data beside them."""
-    finder = modulefinder.ModuleFinder(path=[str(ROOT)])
+    package = ROOT / "howto"
+    found = {package / "__init__.py", package / "workspace.py", package / f"{stack.family}.py"}  # imported by name
+    todo = [path, *found]
+    while todo:
+        new = _imported(todo.pop()) - found
+        found |= new
+        todo += new
+    return sorted([*found, package / "mini_coco.json"])
+
+
+@functools.cache
+def _imported(path: Path) -> set[Path]:
+    """The modules of ``howto`` that the code in `path` names in its imports."""
     try:
-        finder.run_script(str(path))
+        tree = ast.parse(path.read_bytes(), str(path))
     except SyntaxError as error:
         raise HowtoError(f"{error.filename}:{error.lineno}: syntax error: {error.msg}; mend that line") from error
-    for name in ("workspace", stack.family):  # these are imported by name
-        finder.import_hook(f"howto.{name}")
-    found = [Path(module.__file__) for name, module in finder.modules.items() if name.split(".")[0] == "howto"]
-    return sorted([*found, ROOT / "howto" / "mini_coco.json"])
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    files = {ROOT / f"{name.replace('.', '/')}.py" for name in names if name.startswith("howto.")}
+    return {file for file in files if file.exists()}
 
 
 def weights_kind(stack: Stack, topic: str) -> str:

@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import doctest
+import errno
 import importlib
 import io
 import multiprocessing
@@ -13,6 +14,7 @@ import sys
 import tempfile
 import textwrap
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from howto import coco, doctor, files, fingerprint
@@ -34,8 +36,13 @@ EQUIVALENT = {  # what no check can notice, as a pattern of the edit, and why
 }
 
 
-def mutate(stack: Stack, names: list[str]) -> int:
-    """Try every mutation of the how-tos `names`, or of all; print the survivors and add to the report.
+def mutate(stack: Stack, names: list[str], every: bool = False) -> int:
+    """Try the mutations of the how-tos `names`, or of all; print the survivors and add to the report.
+
+    Args:
+        stack: The stack to run the checks on.
+        names: Names of how-tos.
+        every: Whether to try all edits that an operator makes in a line, or the first of them.
 
     Returns:
         0 if the checks noticed every mutation that can matter, else 1.
@@ -48,7 +55,7 @@ def mutate(stack: Stack, names: list[str]) -> int:
 
     doctor.require(stack)
     topics = [files.check_topic(stack.family, name) for name in names] or files.topics(stack.family)
-    found = [mutation for topic in topics for mutation in mutations(stack.family, topic)]
+    found = [mutation for topic in topics for mutation in mutations(stack.family, topic, every)]
     report = files.mutations(stack)
     kept = [item for item in fingerprint.mutations(stack) if item["topic"] not in topics]
     with quiet():
@@ -63,10 +70,11 @@ def mutate(stack: Stack, names: list[str]) -> int:
     console, started = Console(stderr=True), time.monotonic()
     results = []
     with multiprocessing.get_context("fork").Pool(len(os.sched_getaffinity(0)), maxtasksperchild=1) as pool:
-        for topic, problem in zip(topics, pool.imap(_as_it_is, [(stack.family, topic) for topic in topics])):
+        unchanged = pool.imap(_as_it_is, [(stack.family, topic) for topic in topics])
+        tried = pool.imap(_try, [(stack.family, mutation) for mutation in found])  # by whom nothing else keeps busy
+        for topic, problem in zip(topics, unchanged):
             if problem:
                 raise HowtoError(f"{topic} does not pass as it is, see python -m howto verify {topic}: {problem}")
-        tried = pool.imap(_try, [(stack.family, mutation) for mutation in found])
         for mutation, (result, why) in track(zip(found, tried), "mutations", len(found), console=console):
             results.append({"topic": mutation.topic, "file": mutation.file, "edit": mutation.edit, "result": result})
             results[-1] |= {"why": why, "of": fingerprint.sources(stack, mutation.topic)}
@@ -81,14 +89,15 @@ def mutate(stack: Stack, names: list[str]) -> int:
 
 def _as_it_is(job: tuple[str, str]) -> str:
     """What the checks say to a how-to that nobody has changed; if that is not nothing, they notice no mutation."""
-    family, topic = job
-    return _problem(family, topic)
+    with _own_folder():
+        return _problem(*job)
 
 
 def _try(job: tuple[str, Mutation]) -> tuple[str, str]:
     """In a process of its own: ``killed``, ``equivalent`` or ``survived``, and why."""
     family, mutation = job
-    with tempfile.TemporaryDirectory() as folder:
+    sys.unraisablehook = lambda _: None  # mmcv closes a temporary file of a broken config after its folder is gone
+    with _own_folder() as folder:
         shutil.copytree(files.snippet_folder(family), Path(folder, family))
         Path(folder, family, mutation.topic, mutation.file).write_text(mutation.source)
         before = _content(family, mutation)
@@ -96,13 +105,26 @@ def _try(job: tuple[str, Mutation]) -> tuple[str, str]:
         if before and before == _content(family, mutation):
             return "equivalent", "the config comes to the same"
         problem = _problem(family, mutation.topic)
+    if os.strerror(errno.ENOSPC) in problem:
+        raise HowtoError(f"no space left on the disk of {tempfile.gettempdir()}, so nothing can be said; free some")
     if problem:
-        problem = re.sub(rf"{tempfile.gettempdir()}/howto-[^/\s]+/?", "", problem.replace(sys.executable, "python"))
+        problem = re.sub(rf"{tempfile.gettempdir()}/(howto-[^/\s]+/?)+", "", problem.replace(sys.executable, "python"))
         return "killed", textwrap.shorten(problem, 200)
     for pattern, why in EQUIVALENT.items():
         if re.search(pattern, mutation.edit):
             return "equivalent", why
     return "survived", ""
+
+
+@contextlib.contextmanager
+def _own_folder() -> Iterator[str]:
+    """A folder for all that is written, and deleted with it: a process of a pool ends without cleaning up."""
+    with tempfile.TemporaryDirectory(prefix="howto-mutation-") as folder:
+        before, tempfile.tempdir = tempfile.tempdir, folder
+        try:
+            yield folder
+        finally:
+            tempfile.tempdir = before
 
 
 def _content(family: str, mutation: Mutation) -> str:

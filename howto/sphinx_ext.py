@@ -20,6 +20,7 @@ from sphinx.directives.code import LiteralInclude
 from sphinx.util.docutils import SphinxDirective
 
 from howto import downloads, files, limits, shards, stacks, workers
+from howto.bench import BenchTables
 from howto.drift import DriftTable
 from howto.fingerprint import changed, fingerprint, mutations, weights_kind
 from howto.isolation import fresh, put_back, quiet
@@ -140,6 +141,7 @@ def setup(app: Sphinx) -> dict:
     app.add_directive("verified-table", VerifiedTable)
     app.add_directive("mutation-table", MutationTable)
     app.add_directive("drift-table", DriftTable)
+    app.add_directive("bench-tables", BenchTables)
     app.add_directive("migrations", Migrations)
     app.add_directive("renamed", Renamed)
     app.connect("builder-inited", forget_stale, priority=100)

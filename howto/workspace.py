@@ -288,10 +288,8 @@ class Workspace:
         if self.device == "cpu":
             # Images this small gain 20 % from a second thread, and lose a factor of 7 if its core is not free.
             torch.set_num_threads(1)
-        for name in api().LIBRARIES:
-            logging.getLogger(
-                name
-            ).propagate = False  # they have handlers of their own; the caller's would write it twice
+        for name in (*api().LIBRARIES, "timm"):  # they have handlers of their own; the caller's would write it twice
+            logging.getLogger(name).propagate = False
         with isolated(self.root), self._naming_snippets(), contextlib.ExitStack() as stack:
             if cfg is not None:
                 self._provide(cfg)

@@ -2,11 +2,13 @@ import ast
 import dataclasses
 import json
 import re
+import tempfile
 
 import pytest
 
-from howto import files
+from howto import Workspace, files, mutate
 from howto.edits import Mutation, mutations
+from howto.errors import HowtoError
 from howto.mutate import _try
 from tests.howto.test_build import append
 
@@ -14,7 +16,7 @@ FAMILY = "mmdet2"
 
 
 def found(topic: str) -> list[Mutation]:
-    return list(mutations(FAMILY, topic))
+    return list(mutations(FAMILY, topic, every=True))
 
 
 @pytest.fixture
@@ -63,6 +65,25 @@ def test_a_mutation_that_the_checks_notice_says_what_they_said(snippets_put_back
     result, why = _try((FAMILY, mutation))
     assert result == "killed"
     assert "exit" in why
+
+
+def test_nothing_that_a_mutation_wrote_is_left(snippets_put_back, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    kept = []  # as a process of a pool, which ends before anything is collected
+
+    def execute(script):
+        kept.append(Workspace(script.stem.removeprefix("plot_")))
+        return "noticed"
+
+    monkeypatch.setattr(mutate, "execute", execute)
+    assert _try((FAMILY, found("backbone_channels")[0])) == ("killed", "noticed")
+    assert (len(kept), list(tmp_path.iterdir())) == (1, [])
+
+
+def test_a_full_disk_is_no_check_that_noticed(snippets_put_back, monkeypatch):
+    monkeypatch.setattr(mutate, "execute", lambda script: "OSError: [Errno 28] No space left on device")
+    with pytest.raises(HowtoError, match=r"no space left on the disk of .*; free some"):
+        _try((FAMILY, found("backbone_channels")[0]))
 
 
 def test_a_snippet_that_is_as_it_was_passes(snippets_put_back):

@@ -1,0 +1,58 @@
+"""Show what ``tox -e bench`` measured."""
+
+import json
+import statistics
+
+from docutils import nodes
+from sphinx.util.docutils import SphinxDirective
+
+from howto import files
+
+OWN = "this project"
+KINDS = {
+    "light": "{} light pages, each of which builds a ResNet",
+    "real": "The {} how-tos of this site",
+    "cheap": "{} pages that add 1 and 1",
+}
+WIDTH = 160  # pixels of the longest bar
+
+
+class BenchTables(SphinxDirective):
+    """``.. bench-tables::``: for each kind of pages and each case, the time of each tool beside this project's."""
+
+    def run(self) -> list[nodes.Node]:
+        """The tables, or that nothing was measured."""
+        from howto.sphinx_ext import table  # which registers this directive
+
+        path = files.benchmarks()
+        self.env.note_dependency(str(path))
+        if not path.exists():
+            return [nodes.paragraph("", "It was not measured where this site was built; tox -e bench measures it.")]
+        shown = []
+        for found in json.loads(path.read_text()):
+            title = KINDS[found["kind"]].format(found["pages"])
+            section = nodes.section("", nodes.title("", title), ids=[nodes.make_id(title)])
+            section += nodes.paragraph("", f"Medians of {found['rounds']} rounds, on {found['machine']}.")
+            for case, tools in found["cases"].items():
+                head = (case.capitalize(), "", "× this project", "Seconds", "MiB", "Stale pages")
+                section += table(head, self.rows(tools))
+            shown.append(section)
+        return shown
+
+    def rows(self, tools: dict[str, dict]) -> list[tuple]:
+        """A row for each tool: its bar, its ratio, its median and spread, its memory, the stale pages it shows."""
+        middles = {name: statistics.median(item["seconds"]) for name, item in tools.items()}
+        rows = []
+        for name, item in tools.items():
+            ratio = middles[name] / middles[OWN]
+            width = max(1, round(WIDTH * middles[name] / max(middles.values())))
+            color = "#0072b2" if name.startswith(OWN) else "#8a8a8a"
+            bar = (
+                f'<svg class="howto-bar" width="{WIDTH}" height="10" role="img" aria-label="{ratio:.2f} times">'
+                f'<rect width="{width}" height="10" rx="2" fill="{color}"/></svg>'
+            )
+            seconds = f"{middles[name]:.1f} ({min(item['seconds']):.1f} to {max(item['seconds']):.1f})"
+            stale = "" if item["stale"] is None else str(item["stale"])
+            cells = (f"{ratio:.2f}", seconds, str(max(item["mib"])), stale)
+            rows.append((name, nodes.raw("", bar, format="html"), *cells))
+        return rows

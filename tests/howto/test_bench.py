@@ -1,0 +1,50 @@
+import json
+import subprocess
+import sys
+
+import pytest
+from bs4 import BeautifulSoup
+
+TOOLS = ("This", "SphinxGallery", "Loop", "Limit")
+
+
+@pytest.fixture(scope="module")
+def measured(tiny_project, tmp_path_factory):
+    """A project in which four tools were compared on two pages, and what was printed."""
+    project = tiny_project.copy(tmp_path_factory.mktemp("bench") / "project")
+    bench = [sys.executable, "benchmarks/bench.py", "--pages", "cheap", "--number", "2", "--rounds", "2"]
+    done = subprocess.run([*bench, "--tools", *TOOLS], cwd=project.root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return project, done.stdout
+
+
+def test_every_tool_is_measured_as_often_as_there_are_rounds(measured):
+    project, said = measured
+    (found,) = json.loads((project.root / "docs/_build/bench.json").read_text())
+    assert (found["kind"], found["pages"], found["rounds"]) == ("cheap", 2, 2)
+    clean = found["cases"]["clean build"]
+    assert list(clean) == ["a shell loop", "sphinx-gallery", "the code alone", "this project"]
+    assert {len(item["seconds"]) for item in clean.values()} == {2}
+    assert all(second > 0 for item in clean.values() for second in item["seconds"])
+    assert set(found["cases"]["nothing changed"]) == {"this project", "sphinx-gallery"}
+    assert "round 2 of 2: sphinx-gallery" in said
+
+
+def test_a_page_shows_the_figures_with_their_ratio(measured):
+    project, _ = measured
+    done = project.howto("build")
+    assert done.returncode == 0, done.stderr
+    page = BeautifulSoup((project.site / "benchmarks.html").read_text(), "html.parser")
+    (found,) = json.loads((project.root / "docs/_build/bench.json").read_text())
+    assert page.find(string="2 pages that add 1 and 1")
+    for table, tools in zip(page.select("table"), found["cases"].values(), strict=True):
+        rows = [[cell.get_text(strip=True) for cell in row.select("td")] for row in table.select("tbody tr")]
+        assert [row[0] for row in rows] == list(tools)
+        ratios = {row[0]: float(row[2]) for row in rows}
+        assert ratios["this project"] == 1
+        widths = {row.td.get_text(strip=True): int(row.rect["width"]) for row in table.select("tbody tr")}
+        assert sorted(ratios, key=ratios.get) == sorted(widths, key=widths.get)
+
+
+def test_a_site_where_nothing_was_measured_says_so(tiny_project):
+    assert "not measured where this site was built" in (tiny_project.site / "benchmarks.html").read_text()
