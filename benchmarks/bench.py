@@ -34,7 +34,7 @@ from howto import files, record, stacks  # noqa: E402
 LEFT_OUT = shutil.ignore_patterns(".git", ".tox", ".*_cache", "__pycache__", "*.egg-info", "_build", "how-to")
 FAMILY = stacks.current().family
 LIGHT = '''"""
-How many channels has a ResNet? ({topic})
+Channels of a ResNet ({topic})
 =========================================
 
 Few words.
