@@ -33,17 +33,17 @@ def mine(stack: Stack) -> list[str]:
     """The how-tos that this machine executes: all, or those of its shard.
 
     The costly ones are dealt out first, each to the shard that has least. A cost is the time that the page took when it
-    last ran here, and 1 if it never did; so shards agree if all of them start from the same pages, or from none.
+    last ran here; so shards agree if all of them start from the same pages, or from none.
     """
     topics = files.topics(stack.family)
     if part() is None:
         return topics
     index, of = part()
     shards, loads = [[] for _ in range(of)], [0.0] * of
-    for cost, topic in sorted(((_cost(topic), topic) for topic in topics), key=lambda item: (-item[0], item[1])):
+    for seconds, topic in sorted(((cost(topic), topic) for topic in topics), key=lambda item: (-item[0], item[1])):
         least = loads.index(min(loads))
         shards[least].append(topic)
-        loads[least] += cost
+        loads[least] += seconds
     return sorted(shards[index - 1])
 
 
@@ -84,10 +84,10 @@ def merge(bundles: list[Path]) -> int:
     return 0
 
 
-def _cost(topic: str) -> float:
-    """Seconds that a page took when it last ran; sphinx-gallery keeps them beside the page."""
+def cost(topic: str) -> float:
+    """Seconds that a page took when it last ran, as sphinx-gallery keeps beside it; 30 if it never did."""
     path = DOCS / files.GALLERY / f"plot_{topic}.cost.json"
-    return float(json.loads(path.read_text())["time"]) if path.exists() else 1.0
+    return float(json.loads(path.read_text())["time"]) if path.exists() else 30.0
 
 
 def _made(stack: Stack, topic: str) -> list[Path]:

@@ -217,9 +217,10 @@ def forget_stale(app: Sphinx) -> None:
             (files.records(stack) / f"{topic}.json").unlink(missing_ok=True)
             # Taken before the page runs: what is edited while it runs makes it stale.
             write_json(_pending(topic), fingerprint(stack, topic))
-    if conf["plot_gallery"] and len(stale) > 1:
+    if conf["plot_gallery"] and len(stale) > 1 and not workers.quick(sum(map(shards.cost, stale))):
         workers.begin()
-        conf["parallel"] = workers.number(len(stale))
+        number = workers.number(len(stale))
+        conf["parallel"] = number if number > 1 else False
 
 
 def collect_problems(app: Sphinx) -> None:

@@ -12,6 +12,7 @@ from howto import device
 from howto.errors import HowtoError
 from howto.files import BUILD
 
+QUICK = 15.0  # seconds; two processes that import at once take twice as long for it on two cores
 MEMORY = 4.0  # GiB that a page takes at most, with what it imports; the largest of ours has 3.3
 
 
@@ -32,6 +33,11 @@ def number(pages: int) -> int:
 
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     return max(1, min(pages, cores, int(psutil.virtual_memory().available / 2**30 / MEMORY)))
+
+
+def quick(seconds: float) -> bool:
+    """Whether pages that took so long last are done before a second process has imported torch and mmdet."""
+    return seconds < QUICK and not os.environ.get("HOWTO_WORKERS")
 
 
 def begin() -> None:

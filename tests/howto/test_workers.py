@@ -103,6 +103,13 @@ def test_no_more_workers_than_pages_than_wanted_or_than_gpus(monkeypatch):
     assert [workers.number(pages) for pages in (1, 9)] == [1, 2]
 
 
+def test_a_second_worker_is_started_only_where_it_pays(monkeypatch):
+    monkeypatch.delenv("HOWTO_WORKERS", raising=False)
+    assert [workers.quick(seconds) for seconds in (3, 60)] == [True, False]
+    monkeypatch.setenv("HOWTO_WORKERS", "2")
+    assert not workers.quick(3)
+
+
 def test_each_worker_takes_a_gpu_that_no_other_has(tmp_path):
     code = """
 import os, sys
