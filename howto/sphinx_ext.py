@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import gc
 import json
 import os
 import shutil
@@ -161,6 +162,7 @@ def around_page(gallery_conf: dict, script: str, when: str) -> None:
             import matplotlib
             import mmdet.apis  # noqa: F401
 
+        _keep_what_is_imported()
         around_page.page = contextlib.ExitStack()
         around_page.page.enter_context(_ticking(topic, sys.__stderr__))
         around_page.page.enter_context(put_back())
@@ -181,6 +183,13 @@ def around_page(gallery_conf: dict, script: str, when: str) -> None:
 
 
 around_page.page = contextlib.ExitStack()
+
+
+@functools.cache  # a process does it once
+def _keep_what_is_imported() -> None:
+    """Spare the garbage collector torch and mmdet: three times a page it would go through all their objects."""
+    gc.freeze()
+
 
 FIGURES = {
     "figure.dpi": 110,
