@@ -5,6 +5,7 @@ build a ResNet (``--pages light``), or ones that add 1 and 1 (``--pages cheap``)
 same cells. The tools take turns, round by round; what is reported is medians, their spread, and ratios.
 """
 
+import abc
 import argparse
 import dataclasses
 import importlib.util
@@ -102,7 +103,7 @@ class Run:
     mib: int
 
 
-class Peer:
+class Peer(abc.ABC):
     """A tool that builds pages in a folder of its own, from the same scripts and snippets.
 
     Attributes:
@@ -128,20 +129,23 @@ class Peer:
         }
         self.set_up()
 
+    @abc.abstractmethod
     def set_up(self) -> None:
         """Write the sources, once."""
 
+    @abc.abstractmethod
     def write(self, topic: str, script: str) -> None:
         """Write the source of one page."""
 
+    @abc.abstractmethod
     def command(self) -> list[str]:
         """What builds the pages."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def html(self, topic: str) -> Path:
         """The page of a topic."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def forget(self) -> None:
         """Drop all that was built."""
 

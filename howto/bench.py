@@ -34,7 +34,6 @@ class BenchTables(SphinxDirective):
 
         path = files.benchmarks()
         self.env.note_dependency(str(path))
-        self.env.note_dependency(__file__)
         if not path.exists():
             return [nodes.paragraph("", "It was not measured where this site was built; tox -e bench measures it.")]
         shown = []

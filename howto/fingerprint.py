@@ -43,6 +43,11 @@ def sources(stack: Stack, topic: str) -> str:
     return _hash([script(stack.family, topic), *snippet_files(stack.family, topic)])
 
 
+def package_sources() -> int:
+    """A number that changes with any module of ``howto``."""
+    return int(_hash(sorted((ROOT / "howto").glob("*.py")))[:12], 16)
+
+
 def mutations(stack: Stack) -> list[dict[str, str]]:
     """The report of the mutations, without what was found on snippets or scripts that have changed since."""
     path = files.mutations(stack)

@@ -104,8 +104,8 @@ def _unpack(stack: Stack, bundle: Path) -> list[str]:
     try:
         with tarfile.open(bundle) as content:
             names = content.getnames()
-            strange = [name for name in names if not name.startswith((f"{files.GALLERY}/", record))]
-            if strange or not names:
+            strange = [name for name in names if ".." in name or not name.startswith((f"{files.GALLERY}/", record))]
+            if strange:
                 raise HowtoError(f"{bundle} is no bundle of {stack.name}; HOWTO_STACK names the stack")
             with tempfile.TemporaryDirectory(dir=BUILD) as folder:  # nothing is put in place from a broken one
                 content.extractall(folder, filter="data")

@@ -23,7 +23,7 @@ from sphinx.util.docutils import SphinxDirective
 from howto import downloads, files, limits, shards, stacks, workers
 from howto.bench import BenchTables
 from howto.drift import DriftTable
-from howto.fingerprint import changed, fingerprint, mutations, weights_kind
+from howto.fingerprint import changed, fingerprint, mutations, package_sources, weights_kind
 from howto.isolation import fresh, put_back, quiet
 from howto.migrate import Migrations, Renamed
 from howto.record import write_json
@@ -150,7 +150,8 @@ def setup(app: Sphinx) -> dict:
     app.connect("source-read", add_panel)
     app.connect("build-finished", note_failures, priority=100)
     app.connect("build-finished", publish_records)
-    return {"parallel_read_safe": True, "version": "1"}
+    # Pages are read again, not executed, when a directive would write them otherwise.
+    return {"parallel_read_safe": True, "version": "1", "env_version": package_sources()}
 
 
 def around_page(gallery_conf: dict, script: str, when: str) -> None:
@@ -214,7 +215,7 @@ def forget_stale(app: Sphinx) -> None:
     os.environ["HOWTO_RECORDS"] = str(files.records(stacks.current()))
     shutil.rmtree(_problems(), ignore_errors=True)
     mine = shards.mine(stack)
-    conf["filename_pattern"] = "|".join(rf"/plot_{topic}\.py$" for topic in mine)
+    conf["filename_pattern"] = "|".join(rf"/plot_{topic}\.py$" for topic in mine) or "(?!)"  # an empty one fits any
     stale = []
     for topic in files.topics(stack.family):
         parts = changed(stack, topic)
@@ -227,8 +228,8 @@ def forget_stale(app: Sphinx) -> None:
             # Taken before the page runs: what is edited while it runs makes it stale.
             write_json(_pending(topic), fingerprint(stack, topic))
     if conf["plot_gallery"] and len(stale) > 1 and not workers.quick(sum(map(shards.cost, stale))):
-        workers.begin()
         number = workers.number(len(stale))
+        workers.begin(number)
         conf["parallel"] = number if number > 1 else False
 
 

@@ -40,9 +40,12 @@ def quick(seconds: float) -> bool:
     return seconds < QUICK and not os.environ.get("HOWTO_WORKERS")
 
 
-def begin() -> None:
-    """Called by the build: the processes that it starts find out by this that they are its workers."""
+def begin(number: int) -> None:
+    """Tell the processes that the build starts that they are its workers, and how much memory is the share of each."""
+    import psutil
+
     os.environ["HOWTO_BUILD_PROCESS"] = str(os.getpid())
+    os.environ.setdefault("HOWTO_MEMORY", str(psutil.virtual_memory().available / 2**30 / number))
 
 
 @functools.cache  # a process does it once

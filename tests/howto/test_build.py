@@ -257,6 +257,12 @@ def test_what_a_page_depends_on_executes_it_and_nothing_else_does(tiny):
     assert executed(tiny.howto("build")) == ["other", "tiny"]
 
 
+def test_a_directive_that_writes_otherwise_executes_nothing_and_its_page_is_written_anew(tiny):
+    tiny.edit("howto/bench.py", "It was not measured", "Nobody measured it")
+    assert executed(tiny.howto("build")) == []
+    assert "Nobody measured it" in (tiny.site / "benchmarks.html").read_text()
+
+
 @pytest.mark.parametrize("cache", ["docs/_build", "docs/how-to", "docs/_build/records"])
 def test_a_cache_that_was_deleted_is_made_anew(tiny, cache):
     before = content(tiny.site)

@@ -89,15 +89,23 @@ def test_a_bundle_of_other_snippets_is_refused_and_said_why(sharded, empty, tmp_
     assert executed(project.howto("build")) == [topic]
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty", "missing", "foreign"])
+def test_a_shard_without_a_page_executes_nothing_and_its_bundle_is_taken(empty, tmp_path):
+    machine = empty.copy(tmp_path / "machine")
+    done = machine.howto("build", HOWTO_SHARD="9/9")
+    assert (done.returncode, executed(done)) == (0, []), done.stderr
+    done = machine.howto("merge", str(machine.root / "docs/_build/bundles/mmdet2-9-of-9.tar.gz"))
+    assert (done.returncode, done.stdout.startswith("0 pages from 1 bundles; no bundle has five, four")) == (0, True)
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "missing", "foreign", "sly"])
 def test_a_bundle_that_is_none_is_named_and_nothing_is_put_in_place(sharded, empty, tmp_path, damage):
     project = empty.copy(tmp_path / "project")
     broken = tmp_path / "broken.tar.gz"
     data = sharded[1][0].read_bytes()
-    if damage == "foreign":
+    if damage in ("foreign", "sly"):
         (tmp_path / "conf.py").write_text("raise SystemExit")
         with tarfile.open(broken, "w:gz") as archive:
-            archive.add(tmp_path / "conf.py", "../conf.py")
+            archive.add(tmp_path / "conf.py", "../conf.py" if damage == "foreign" else "how-to/../index.md")
     elif damage != "missing":
         broken.write_bytes(data[: len(data) // 2] if damage == "cut" else b"")
     done = project.howto("merge", str(broken))

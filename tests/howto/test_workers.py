@@ -110,6 +110,17 @@ def test_a_second_worker_is_started_only_where_it_pays(monkeypatch):
     assert not workers.quick(3)
 
 
+def test_workers_share_the_memory_that_is_free(monkeypatch):
+    monkeypatch.setenv("HOWTO_BUILD_PROCESS", "")
+    monkeypatch.setenv("HOWTO_MEMORY", "")
+    monkeypatch.delenv("HOWTO_MEMORY")
+    workers.begin(2)
+    assert float(os.environ["HOWTO_MEMORY"]) == pytest.approx(psutil.virtual_memory().available / 2**31, rel=0.2)
+    monkeypatch.setenv("HOWTO_MEMORY", "3")
+    workers.begin(2)
+    assert os.environ["HOWTO_MEMORY"] == "3"
+
+
 def test_each_worker_takes_a_gpu_that_no_other_has(tmp_path):
     code = """
 import os, sys
