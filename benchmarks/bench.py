@@ -32,7 +32,6 @@ sys.path.insert(0, str(ROOT))
 
 from howto import files, record, stacks  # noqa: E402
 
-LEFT_OUT = shutil.ignore_patterns(".git", ".tox", ".*_cache", "__pycache__", "*.egg-info", "_build", "how-to")
 FAMILY = stacks.current().family
 LIGHT = '''"""
 Channels of a ResNet ({topic})
@@ -191,7 +190,7 @@ class This(Peer):
 
     def set_up(self) -> None:
         self.project = self.place / "project"
-        shutil.copytree(ROOT, self.project, ignore=LEFT_OUT)
+        shutil.copytree(ROOT, self.project, ignore=files.NO_SOURCES)
         for folder in ("snippets", "gallery"):
             kept = ("words", "GALLERY_HEADER.rst")
             for path in [*self.project.joinpath(folder, FAMILY).iterdir()]:

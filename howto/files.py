@@ -10,6 +10,8 @@ from howto.stacks import ROOT, Stack
 
 DOCS = ROOT / "docs"
 BUILD = DOCS / "_build"
+# What a copy of this project can do without.
+NO_SOURCES = shutil.ignore_patterns(".git", ".tox", ".*_cache", "__pycache__", "*.egg-info", "_build", "how-to")
 GALLERY = "how-to"  # below docs/: where sphinx-gallery puts the pages of the stack that is being built
 
 

@@ -6,13 +6,13 @@ import shutil
 import subprocess
 import sys
 
+from howto import files
 from howto.errors import HowtoError
 from howto.files import BUILD
 from howto.install import uv
 from howto.stacks import ROOT, Stack
 
 BOUND = ("torch", "torchvision")  # the compiled ops are bound to them
-LEFT_OUT = shutil.ignore_patterns(".git", ".tox", ".*_cache", "__pycache__", "*.egg-info", "_build", "how-to")
 
 
 def latest(stack: Stack, lock_options: list[str]) -> int:
@@ -34,7 +34,7 @@ def latest(stack: Stack, lock_options: list[str]) -> int:
     for old in place.glob("*"):
         if old.name != ".tox":
             shutil.rmtree(old) if old.is_dir() and not old.is_symlink() else old.unlink()
-    shutil.copytree(ROOT, place, ignore=LEFT_OUT, symlinks=True, dirs_exist_ok=True)
+    shutil.copytree(ROOT, place, ignore=files.NO_SOURCES, symlinks=True, dirs_exist_ok=True)
     wanted, lock = place / "requirements" / f"{stack.name}.in", place / "requirements" / stack.lock.name
     wanted.write_text(loosened(wanted.read_text("utf-8")), "utf-8")
     uv("pip", "compile", *lock_options, "--upgrade", str(wanted), "-o", str(lock))

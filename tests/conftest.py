@@ -10,9 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from howto import stacks
-
-NOT_COPIED = shutil.ignore_patterns(".git", ".tox", ".*_cache", "__pycache__", "*.egg-info", "_build", "how-to")
+from howto import files, stacks
 
 ONE = "print(1 + 1)\n"
 PAGE = '''"""
@@ -93,7 +91,7 @@ def site() -> Path:
 def whole_project(tmp_path_factory) -> Project:
     """A copy of this project with its own how-tos, nothing built. Not to be changed: ask for `project`."""
     root = tmp_path_factory.mktemp("whole") / "project"
-    shutil.copytree(stacks.ROOT, root, ignore=NOT_COPIED)
+    shutil.copytree(stacks.ROOT, root, ignore=files.NO_SOURCES)
     stack = root / ".tox" / f"stack-{stacks.current().name}"
     stack.parent.mkdir()
     stack.symlink_to(sys.prefix)
