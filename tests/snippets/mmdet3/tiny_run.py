@@ -5,6 +5,7 @@ As a program, which ``torch.distributed.run`` starts twice, it trains under Dist
 
 import dataclasses
 import json
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -256,3 +257,5 @@ def differs(value) -> bool:
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]))
+    # With torch 2.11.0, 2 of 40 starts aborted here: threads of gloo release tensors while the interpreter ends.
+    os._exit(0)
