@@ -60,8 +60,8 @@ def _shrink(node: object, key: str) -> dict[str, object]:
     return changes
 
 
-def _shrunk(size: object) -> object:
-    """A size, or several to choose from, in the same proportion smaller."""
-    if isinstance(size, (tuple, list)):
+def _shrunk(size: tuple | list) -> tuple | list:
+    """A size, or several to choose from, in the same proportion smaller; one that is small already stays."""
+    if isinstance(size[0], (tuple, list)):
         return type(size)(map(_shrunk, size))
-    return round(size * LONG_SIDE / 1333)
+    return size if max(map(abs, size)) <= LONG_SIDE else type(size)(round(each * LONG_SIDE / 1333) for each in size)

@@ -65,6 +65,14 @@ def test_every_image_scale_shrinks_on_the_cpu(name):
     assert [new for old, new in zip(before, after, strict=True) if max(new) > max(old) / 1333 * LONG_SIDE + 1] == []
 
 
+def test_what_fits_already_stays_as_it_is(faster_rcnn):
+    cfg = Config(faster_rcnn._cfg_dict.to_dict())
+    cfg.merge_from_dict(overrides(cfg, "cpu", 1))
+    before = cfg.pretty_text
+    cfg.merge_from_dict(overrides(cfg, "cpu", 1))
+    assert cfg.pretty_text == before
+
+
 def test_height_and_width_keep_their_ratio(faster_rcnn):
     width, height = overrides(faster_rcnn, "cpu", 1)["data.train.pipeline.2.img_scale"]
     assert (width, height) == (LONG_SIDE, round(800 / 1333 * LONG_SIDE))
