@@ -119,8 +119,9 @@ def drop_originals(app: Sphinx, error: Exception | None) -> None:
 
 def lighten(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: nodes.document | None) -> None:
     """Leave out style sheets, scripts and markup that no page needs."""
+    needless = NOT_NEEDED if 'class="tab-set' in context.get("body", "") else {*NOT_NEEDED, "tabs.css", "tabs.js"}
     for kind in ("css_files", "script_files"):
-        context[kind] = [file for file in context[kind] if Path(str(file.filename)).name not in NOT_NEEDED]
+        context[kind] = [file for file in context[kind] if Path(str(file.filename)).name not in needless]
     if pagename != "search":  # whose own scripts are not deferred
         context["script_files"] = [
             type(file)(file.filename, **{**file.attributes, "defer": "defer"}) for file in context["script_files"]

@@ -63,7 +63,7 @@ def mutations(family: str, topic: str, every: bool = False) -> Iterator[Mutation
 
 def is_config(source: str) -> bool:
     """Whether a snippet is a config, not a hook or a script."""
-    return "_base_ = " in source
+    return "_base_ = " in source or "read_base()" in source
 
 
 def _code_edits(source: str) -> Iterator[tuple[str, str]]:

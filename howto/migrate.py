@@ -1,6 +1,7 @@
 """Set the snippets of two stacks side by side, line by line."""
 
 import difflib
+from pathlib import Path
 
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
@@ -31,13 +32,18 @@ def differences(topic: str, one: Stack, other: Stack) -> list[tuple[str, str]]:
     Raises:
         HowtoError: The families of the stacks have no such how-to.
     """
-    pairs = [files.snippet_files(stack.family, files.check_topic(stack.family, topic)) for stack in (one, other)]
+    pairs = [compared(stack.family, files.check_topic(stack.family, topic)) for stack in (one, other)]
     found = []
     for before, after in zip(*pairs, strict=True):
         lines = [path.read_text("utf-8").splitlines() for path in (before, after)]
         diff = list(difflib.unified_diff(*lines, before.name, after.name, "", "", n=1000, lineterm=""))
         found.append((f"configs/{topic}/{after.name}", "\n".join(diff[:2] + diff[3:])))
     return found
+
+
+def compared(family: str, topic: str) -> list[Path]:
+    """The files of a how-to but for its pure-Python configs, which 2.x cannot have."""
+    return [path for path in files.snippet_files(family, topic) if "read_base()" not in path.read_text("utf-8")]
 
 
 def show(topic: str, one: str, other: str) -> int:

@@ -9,9 +9,15 @@ RetinaNet gets a MobileNetV3 small in place of its ResNet-50.
 """
 
 # %%
-# .. snippet:: mmcls_backbone/retinanet_mobilenet-v3-small_fpn_1x_coco.py
+# .. tab:: With _base_
 #
-# Put it at that place in your checkout and train it:
+#    .. snippet:: mmcls_backbone/retinanet_mobilenet-v3-small_fpn_1x_coco.py
+#
+# .. tab:: Pure Python
+#
+#    .. snippet:: mmcls_backbone/retinanet_mobilenet_v3_small_fpn_1x_coco.py
+#
+# Put one of them at that place in your checkout, and train it by its name:
 #
 # .. code-block:: console
 #
@@ -182,6 +188,48 @@ variant = checkout.edit(config, {line: ""})
 checkout.shell(f"python tools/train.py configs/mmcls_backbone/{variant} {{fit}}")
 saved = checkout.root / "work_dirs" / variant.removesuffix(".py") / "epoch_1.pth"
 checkout.check("the script saved a checkpoint", saved.exists(), True)
+
+# %%
+# The same in pure Python
+# -----------------------
+# .. include:: ../../gallery/words/pure_python.rst
+pure = "retinanet_mobilenet_v3_small_fpn_1x_coco.py"
+other = checkout.config(pure)
+one, same = cfg.to_dict(), other.to_dict()
+checkout.check("its model's neck", same["model"]["neck"] == one["model"]["neck"], True)
+checkout.check(
+    "keys that differ",
+    sorted(key for key in one if one[key] != same.get(key)),
+    ["custom_imports", "model"],
+)
+
+# %%
+again = checkout.build(other)
+checkout.check("class of its backbone", type(again.backbone), type(backbone))
+equal = [
+    key
+    for key, value in again.backbone.state_dict().items()
+    if torch.equal(value.cpu(), expected[key])
+]
+checkout.check("tensors equal to the checkpoint's", len(equal), len(loaded))
+
+# %%
+output = checkout.shell(f"python tools/train.py configs/mmcls_backbone/{pure} {{fit}}")
+saved = checkout.root / "work_dirs" / pure.removesuffix(".py") / "epoch_1.pth"
+checkout.check("the script saved a checkpoint", saved.exists(), True)
+
+# %%
+# .. include:: ../../gallery/words/pure_python_update.rst
+variant = checkout.edit(
+    pure,
+    {
+        "model.backbone = dict(": "model.update(backbone=dict(_delete_=True,",
+        "prefix='backbone.'))": "prefix='backbone.')))",
+    },
+)
+failure = checkout.fails(checkout.build, checkout.config(variant))
+reason = "got an unexpected keyword argument 'depth'"
+checkout.check("what it says", reason in failure.message, True)
 
 # %%
 # Pitfall: the names of MMDetection 2

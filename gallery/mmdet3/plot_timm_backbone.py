@@ -7,9 +7,15 @@ the neck the channels of the levels you pick. Here RetinaNet gets an EfficientNe
 """
 
 # %%
-# .. snippet:: timm_backbone/retinanet_timm-efficientnet-b1_fpn_1x_coco.py
+# .. tab:: With _base_
 #
-# Put it at that place in your checkout and train it:
+#    .. snippet:: timm_backbone/retinanet_timm-efficientnet-b1_fpn_1x_coco.py
+#
+# .. tab:: Pure Python
+#
+#    .. snippet:: timm_backbone/retinanet_timm_efficientnet_b1_fpn_1x_coco.py
+#
+# Put one of them at that place in your checkout, and train it by its name:
 #
 # .. code-block:: console
 #
@@ -124,6 +130,35 @@ checkout.check("what it tells", sorted(found.keys()), ["bboxes", "labels", "scor
 # imported MMPreTrain.
 output = checkout.shell(f"python tools/train.py configs/timm_backbone/{config} {{fit}}")
 saved = checkout.root / "work_dirs" / config.removesuffix(".py") / "epoch_1.pth"
+checkout.check("the script saved a checkpoint", saved.exists(), True)
+
+# %%
+# The same in pure Python
+# -----------------------
+# .. include:: ../../gallery/words/pure_python.rst
+pure = "retinanet_timm_efficientnet_b1_fpn_1x_coco.py"
+other = checkout.config(pure)
+one, same = cfg.to_dict(), other.to_dict()
+checkout.check("its model's neck", same["model"]["neck"] == one["model"]["neck"], True)
+checkout.check(
+    "keys that differ",
+    sorted(key for key in one if one[key] != same.get(key)),
+    ["custom_imports", "model"],
+)
+
+# %%
+again = checkout.build(other).backbone.timm_model
+checkout.check("class of what it wraps", type(again), type(backbone.timm_model))
+equal = [
+    key
+    for key, value in again.state_dict().items()
+    if torch.equal(value.cpu(), checkpoint[key])
+]
+checkout.check("tensors equal to the checkpoint's", len(equal), len(loaded))
+
+# %%
+output = checkout.shell(f"python tools/train.py configs/timm_backbone/{pure} {{fit}}")
+saved = checkout.root / "work_dirs" / pure.removesuffix(".py") / "epoch_1.pth"
 checkout.check("the script saved a checkpoint", saved.exists(), True)
 
 # %%

@@ -10,8 +10,9 @@ from howto.stacks import ROOT, STACKS, named
 
 @pytest.mark.parametrize("topic", files.topics("mmdet2"))
 def test_a_difference_holds_both_files_whole(topic):
-    both = [files.snippet_files(family, topic) for family in ("mmdet2", "mmdet3")]
-    for before, after, (path, diff) in zip(*both, migrate.differences(topic, named("mmdet2"), named("mmdet3"))):
+    both = [migrate.compared(family, topic) for family in ("mmdet2", "mmdet3")]
+    found = migrate.differences(topic, named("mmdet2"), named("mmdet3"))
+    for before, after, (path, diff) in zip(*both, found, strict=True):
         assert path == f"configs/{topic}/{after.name}"
         lines = diff.splitlines()[2:]
         texts = [[line[1:] for line in lines if line[0] in f" {mark}"] for mark in "-+"]

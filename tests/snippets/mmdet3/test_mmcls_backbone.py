@@ -7,24 +7,27 @@ from mmengine.config import Config
 from tests.snippets.mmdet3.levels import padded, shapes
 
 CONFIG = "retinanet_mobilenet-v3-small_fpn_1x_coco.py"
+PURE = "retinanet_mobilenet_v3_small_fpn_1x_coco.py"
 STOCK = "retinanet/retinanet_r50_fpn_1x_coco.py"
 LEVELS = ((24, 8), (48, 16), (96, 32))  # channels and stride of each
 
 
-@pytest.fixture(scope="module")
-def model(checkout):
-    return checkout.build(checkout.config(CONFIG))
+@pytest.fixture(scope="module", params=[CONFIG, PURE])
+def model(checkout, request):
+    return checkout.build(checkout.config(request.param))
 
 
-def test_no_key_of_the_resnet_is_left(checkout):
-    backbone = dict(checkout.config(CONFIG).model.backbone)
+@pytest.mark.parametrize("config", [CONFIG, PURE])
+def test_no_key_of_the_resnet_is_left(checkout, config):
+    backbone = dict(checkout.config(config).model.backbone)
     assert set(backbone) == {"type", "arch", "out_indices", "init_cfg"}
     assert backbone["init_cfg"].pop("checkpoint").endswith("/mobilenet_v3_small-8427ecf0.pth")
     assert backbone["init_cfg"] == dict(type="Pretrained", prefix="backbone.")
 
 
-def test_the_stock_detector_is_changed_in_its_backbone_and_neck_alone(checkout):
-    own, stock = checkout.config(CONFIG).model, checkout.config(STOCK).model
+@pytest.mark.parametrize("config", [CONFIG, PURE])
+def test_the_stock_detector_is_changed_in_its_backbone_and_neck_alone(checkout, config):
+    own, stock = checkout.config(config).model, checkout.config(STOCK).model
     assert {key for key in own | stock if own.get(key) != stock.get(key)} == {"backbone", "neck"}
 
 
@@ -45,3 +48,11 @@ def test_the_strides_of_the_necks_levels_are_those_of_the_anchors(checkout, mode
 def test_the_copied_file_trains_with_the_command_that_the_page_gives(checkout, work_dir):
     assert (work_dir / "epoch_1.pth").exists()
     assert Config.fromfile(str(work_dir / CONFIG)).model.backbone == checkout.config(CONFIG).model.backbone
+
+
+def test_both_forms_train_with_the_same_keys(checkout):
+    forms = [checkout.config(name).to_dict() for name in (CONFIG, PURE)]
+    types = [form["model"]["backbone"].pop("type") for form in forms]
+    assert types == ["mmpretrain.MobileNetV3", "mmpretrain.models.MobileNetV3"]
+    del forms[0]["custom_imports"]
+    assert forms[0] == forms[1]

@@ -6,19 +6,22 @@ import torch
 from tests.snippets.mmdet3.levels import padded, shapes
 
 CONFIG = "retinanet_timm-efficientnet-b1_fpn_1x_coco.py"
+PURE = "retinanet_timm_efficientnet_b1_fpn_1x_coco.py"
 STOCK = "retinanet/retinanet_r50_fpn_1x_coco.py"
 LEVELS = ((24, 4), (40, 8), (112, 16), (320, 32))  # channels and stride of each
 
 
-@pytest.fixture(scope="module")
-def model(checkout):
-    return checkout.build(checkout.config(CONFIG))
+@pytest.fixture(scope="module", params=[CONFIG, PURE])
+def model(checkout, request):
+    return checkout.build(checkout.config(request.param))
 
 
-def test_the_stock_config_is_changed_in_its_backbone_and_the_necks_channels_alone(checkout):
-    own, stock = (checkout.config(name).to_dict() for name in (CONFIG, STOCK))
+@pytest.mark.parametrize("config", [CONFIG, PURE])
+def test_the_stock_config_is_changed_in_its_backbone_and_the_necks_channels_alone(checkout, config):
+    own, stock = (checkout.config(name).to_dict() for name in (config, STOCK))
     assert set(own["model"]["backbone"]) == {"type", "model_name", "features_only", "pretrained", "out_indices"}
-    del own["custom_imports"], stock["tta_model"], stock["tta_pipeline"], stock["img_scales"]
+    assert (own.pop("custom_imports", None) is None) == (config == PURE)
+    del stock["tta_model"], stock["tta_pipeline"], stock["img_scales"]
     for cfg in (own, stock):
         del cfg["model"]["backbone"], cfg["model"]["neck"]["in_channels"]
     assert own == stock
