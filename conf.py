@@ -24,6 +24,7 @@ extensions = [
     "myst_parser",
     "sphinx.ext.doctest",
     "sphinx_gallery.gen_gallery",
+    "sphinx_inline_tabs",
     "notfound.extension",
     "howto.sphinx_ext",
     "howto.dress",
@@ -73,6 +74,7 @@ sphinx_gallery_conf = {
     "examples_dirs": [str(ROOT / "gallery" / stack.family)],
     "gallery_dirs": [files.GALLERY],
     "backreferences_dir": f"_build/backreferences/{stack.name}",
+    "default_thumb_file": str(ROOT / "docs/_static/not-executed.svg"),
     "download_all_examples": False,
     "image_srcset": ["2x"],
     "first_notebook_cell": (

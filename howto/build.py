@@ -135,9 +135,13 @@ def _summary(stack: Stack, executed: list[str], index: Path, seconds: float) -> 
     records = [json.loads(path.read_text()) for path in sorted(files.records(stack).glob("*.json"))]
     snippets = sum(len(record["snippets"]) for record in records)
     devices = ", ".join(sorted({record["device"] for record in records}))
+    left = {topic: files.lacking(stack.family, topic) for topic in files.topics(stack.family)}
     ran = sum(len(record["snippets"]) for record in records if record["topic"] in executed)
     print(
         f"The site is at {index.relative_to(Path.cwd()) if index.is_relative_to(Path.cwd()) else index}\n"
-        f"{snippets} snippets on {len(records)} pages, {ran} executed now, on {devices}; {seconds:.0f} s",
+        f"{snippets} snippets on {len(records)} pages, {ran} executed now, on {devices}; {seconds:.0f} s"
+        + "".join(
+            f"\nnot executed: {topic}, which needs the package {package}" for topic, package in left.items() if package
+        ),
         file=sys.stdout,
     )

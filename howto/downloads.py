@@ -16,7 +16,10 @@ def topic_zip(family: str, topic: str) -> bytes:
 
 
 def finish_notebook(family: str, notebook: Path) -> None:
-    """Put the snippets, and the words that families share, into a notebook's prose, and zip script and notebook."""
+    """Put the snippets, and the words that families share, into a notebook's prose, and zip script and notebook.
+
+    A notebook has no tabs: what is in one comes under its name.
+    """
     if not notebook.exists():
         return
     folder, content = files.snippet_folder(family), json.loads(notebook.read_text())
@@ -30,6 +33,8 @@ def finish_notebook(family: str, notebook: Path) -> None:
     for cell in content["cells"]:
         if cell["cell_type"] == "markdown":
             prose = re.sub(r"\.\. include:: (\S+)\n?", words, "".join(cell["source"]))
+            prose = re.sub(r"^\.\. tab:: (.+)\n\n   (?=\.\. snippet)", r"**\1**\n\n", prose, flags=re.MULTILINE)
+            prose = re.sub(r"^\.\. needs:: (\S+)$", r"It needs the package \1.", prose, flags=re.MULTILINE)
             cell["source"] = [re.sub(r"\.\. snippet:: (\S+)(?:\n\n(?:   .*\n?)+)?", code, prose)]
     write_json(notebook, content)
     both = [notebook.with_suffix(".py"), notebook]

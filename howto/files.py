@@ -1,5 +1,6 @@
 """Say where the files of a how-to lie."""
 
+import importlib.util
 import os
 import re
 import shutil
@@ -50,6 +51,30 @@ def check_topic(family: str, topic: str) -> str:
     if topic not in topics(family):
         raise HowtoError(f"there is no how-to {topic!r}; there are: {', '.join(topics(family))}")
     return topic
+
+
+def lacking(family: str, topic: str) -> str:
+    """The package that a how-to needs, by ``.. needs:: detectron2``, and that is not installed; else nothing."""
+    path = script(family, topic)
+    names = re.findall(r"^\.\. needs:: (\w+)$", path.read_text("utf-8"), re.MULTILINE) if path.exists() else []
+    return next((name for name in names if not importlib.util.find_spec(name)), "")
+
+
+def runnable(family: str) -> list[str]:
+    """The how-tos that can be executed with what is installed."""
+    return [topic for topic in topics(family) if not lacking(family, topic)]
+
+
+def chosen(family: str, names: list[str]) -> list[str]:
+    """The how-tos `names`, or all that can be executed if none is named.
+
+    Raises:
+        HowtoError: There is no such how-to, or it needs a package that is not installed.
+    """
+    for topic in names:
+        if package := lacking(family, check_topic(family, topic)):
+            raise HowtoError(f"{topic} needs {package}, which is not installed; its page says how to install it")
+    return names or runnable(family)
 
 
 def take_gallery(stack: Stack) -> Path:

@@ -28,6 +28,8 @@ def schedule(cfg, device: str, epochs: int) -> dict[str, object]:
         for split in ("train", "val", "test"):
             changes[f"{split}_dataloader.num_workers"] = 0
             changes[f"{split}_dataloader.persistent_workers"] = False  # True needs workers that could persist
+        if cfg.model.type == "Detectron2Wrapper":
+            changes["model.detector.device"] = "cpu"
     return changes
 
 
@@ -137,7 +139,11 @@ def registry() -> type:
 
 
 def forget() -> None:
-    """Loggers, the default scope and more are kept by name for good, with handlers on files that are gone."""
+    """Loggers, the default scope and more are kept by name for good, with handlers on files that are gone.
+
+    And ``Detectron2Wrapper`` keeps the keys of one config for the next.
+    """
+    from mmdet.models.detectors import d2_wrapper
     from mmengine.logging import MMLogger
     from mmengine.utils import ManagerMixin
 
@@ -147,6 +153,9 @@ def forget() -> None:
                 instance.removeHandler(handler)
                 handler.close()
         kind._instance_dict.clear()
+    for kept in d2_wrapper._to_cfgnode_list.__defaults__:
+        if isinstance(kept, list):
+            kept.clear()
 
 
 def _kinds(of: type) -> Iterator[type]:

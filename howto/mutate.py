@@ -54,7 +54,7 @@ def mutate(stack: Stack, names: list[str], every: bool = False) -> int:
     from rich.progress import track
 
     doctor.require(stack)
-    topics = [files.check_topic(stack.family, name) for name in names] or files.topics(stack.family)
+    topics = files.chosen(stack.family, names)
     found = [mutation for topic in topics for mutation in mutations(stack.family, topic, every)]
     report = files.mutations(stack)
     kept = [item for item in fingerprint.mutations(stack) if item["topic"] not in topics]

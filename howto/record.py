@@ -14,6 +14,7 @@ PACKAGES = (
     *("mmcv-full", "mmdet", "mmcls"),
     *("mmcv", "mmengine", "mmpretrain"),
     *("onedl-mmcv", "onedl-mmengine", "onedl-mmdetection", "onedl-mmpretrain"),
+    "detectron2",
 )
 
 

@@ -30,12 +30,12 @@ def part() -> tuple[int, int] | None:
 
 
 def mine(stack: Stack) -> list[str]:
-    """The how-tos that this machine executes: all, or those of its shard.
+    """The how-tos that this machine executes: all that it can, or those of its shard.
 
     The costly ones are dealt out first, each to the shard that has least. A cost is the time that the page took when it
     last ran here; so shards agree if all of them start from the same pages, or from none.
     """
-    topics = files.topics(stack.family)
+    topics = files.runnable(stack.family)
     if part() is None:
         return topics
     index, of = part()
@@ -78,7 +78,7 @@ def merge(bundles: list[Path]) -> int:
     if stale:
         listed = "\n  ".join(f"{topic}, of {found[topic]}: {', '.join(parts)}" for topic, parts in stale.items())
         raise HowtoError(f"these were executed from something else, so the next build executes them:\n  {listed}")
-    missing = sorted(set(files.topics(stack.family)) - set(found))
+    missing = sorted(set(files.runnable(stack.family)) - set(found))
     left = f"; no bundle has {', '.join(missing)}" if missing else ""
     print(f"{len(found)} pages from {len(bundles)} bundles{left}; `tox -e docs` builds the site")
     return 0

@@ -59,6 +59,19 @@ class Snippet(LiteralInclude):
         return [shown, nodes.caption("", "It prints"), output]
 
 
+class Needs(SphinxDirective):
+    """``.. needs:: PACKAGE``: the how-to is executed only where that package is installed; elsewhere it says so."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        if read_record(self.env.docname.rpartition("plot_")[2], self.env):
+            return []
+        said = nodes.paragraph("", "", nodes.literal("", self.arguments[0]))
+        said += nodes.Text(" was not installed where this page was built. What the code prints was not seen.")
+        return [nodes.admonition("", nodes.title("", "Not executed in this build"), said, classes=["warning"])]
+
+
 class VerifiedPanel(SphinxDirective):
     """``.. verified-panel::``: what this page's record says."""
 
@@ -66,7 +79,7 @@ class VerifiedPanel(SphinxDirective):
         topic = self.env.docname.rpartition("plot_")[2]
         record = read_record(topic, self.env)
         if record is None:
-            return [nodes.paragraph("", "This page was not executed in this build.")]
+            return [nodes.paragraph("", f"This page was {_not_executed(topic)}.")]
         weights = ", ".join(f"{kind} weights ({name})" for name, kind in record["weights"].items()) or "none loaded"
         facts = [
             ("Executed on", f"{record['device']}, {record['seconds']:.0f} s, up to {record['peak_memory_mib']} MiB"),
@@ -93,7 +106,7 @@ class VerifiedTable(SphinxDirective):
             target = dict(refdomain="std", reftype="doc", reftarget=f"/{files.GALLERY}/plot_{topic}", refexplicit=True)
             link = addnodes.pending_xref("", nodes.inline("", topic), refdoc=self.env.docname, refwarn=True, **target)
             if record is None:
-                rows.append((link, "not executed in this build", "", "", "", ""))
+                rows.append((link, _not_executed(topic), "", "", "", ""))
                 continue
             seconds, memory = seconds + record["seconds"], max(memory, record["peak_memory_mib"])
             kinds = ", ".join(sorted(set(record["weights"].values()))) or "none"
@@ -102,6 +115,11 @@ class VerifiedTable(SphinxDirective):
         total = f"All pages together: {seconds:.0f} s, at most {memory} MiB."
         head = ("How-to", "Checks", "Device", "Weights", "Time, memory", "Executed (UTC)")
         return [table(head, rows), nodes.paragraph("", total)]
+
+
+def _not_executed(topic: str) -> str:
+    package = files.lacking(stacks.current().family, topic)
+    return "not executed in this build" + (f": {package} is not installed" if package else "")
 
 
 class MutationTable(SphinxDirective):
@@ -138,6 +156,7 @@ class MutationTable(SphinxDirective):
 def setup(app: Sphinx) -> dict:
     """Register the directives and the steps around sphinx-gallery's own, which runs at builder-inited, priority 500."""
     app.add_directive("snippet", Snippet)
+    app.add_directive("needs", Needs)
     app.add_directive("verified-panel", VerifiedPanel)
     app.add_directive("verified-table", VerifiedTable)
     app.add_directive("mutation-table", MutationTable)
@@ -147,6 +166,7 @@ def setup(app: Sphinx) -> dict:
     app.add_directive("renamed", Renamed)
     app.connect("builder-inited", forget_stale, priority=100)
     app.connect("builder-inited", collect_problems, priority=900)
+    app.connect("builder-inited", finish_what_did_not_run, priority=900)
     app.connect("source-read", add_panel)
     app.connect("build-finished", note_failures, priority=100)
     app.connect("build-finished", publish_records)
@@ -241,6 +261,13 @@ def collect_problems(app: Sphinx) -> None:
         failing.setdefault(str(files.script(stacks.current().family, path.stem)), text)
 
 
+def finish_what_did_not_run(app: Sphinx) -> None:
+    """Complete the notebooks of how-tos that lack a package, which sphinx-gallery writes in every build."""
+    family = stacks.current().family
+    for topic in set(files.topics(family)) - set(files.runnable(family)):
+        downloads.finish_notebook(family, Path(app.srcdir, files.GALLERY, f"plot_{topic}.ipynb"))
+
+
 def keep_passed(srcdir: Path, topic: str) -> None:
     """Close the record of a page that has just run and passed, and store what it depended on when it began."""
     path = files.records(stacks.current()) / f"{topic}.json"
@@ -279,10 +306,16 @@ def publish_records(app: Sphinx, error: Exception | None) -> None:
     """Write ``verified.json`` beside the pages."""
     if error is None and app.builder.name == "html":
         stack = stacks.current()
-        found = [read_record(topic, app.env) for topic in files.topics(stack.family)]
+        found = [read_record(topic, app.env) or unexecuted(stack, topic) for topic in files.topics(stack.family)]
         write_json(
             Path(app.outdir, "verified.json"), {"stack": stack.name, "records": [item for item in found if item]}
         )
+
+
+def unexecuted(stack: stacks.Stack, topic: str) -> dict | None:
+    """What ``verified.json`` says of a how-to that needs what is not installed; nothing of others."""
+    package = files.lacking(stack.family, topic)
+    return {"topic": topic, "stack": stack.name, "status": "not executed", "needs": package} if package else None
 
 
 def read_record(topic: str, env) -> dict | None:

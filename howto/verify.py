@@ -24,13 +24,13 @@ def verify(stack: Stack, names: list[str]) -> int:
         0 if every check passed, else 1.
 
     Raises:
-        HowtoError: If there is no such how-to, or the machine lacks something.
+        HowtoError: If there is no such how-to, or the machine lacks something for it.
     """
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
     from rich.table import Table
 
-    topics = [files.check_topic(stack.family, name) for name in names] or files.topics(stack.family)
+    topics = files.chosen(stack.family, names)
     doctor.require(stack)
     os.environ["MPLBACKEND"] = "agg"
     table = Table("how-to", "checks", "seconds", "result", title=f"{stack.name}: {stack.title}", title_justify="left")
@@ -52,7 +52,12 @@ def verify(stack: Stack, names: list[str]) -> int:
             count = sum(check["passed"] for check in checks)
             table.add_row(topic, str(count), f"{time.perf_counter() - started:.0f}", problem or "passed")
     Console(width=None if console.is_terminal else 140, markup=False).print(table)
-    print(f"{len(topics)} topics, {'all' if passed == len(topics) else passed} passed")
+    left = [] if names else set(files.topics(stack.family)) - set(topics)
+    said = [f"{topic}, which needs the package {files.lacking(stack.family, topic)}" for topic in sorted(left)]
+    print(
+        f"{len(topics)} topics, {'all' if passed == len(topics) else passed} passed"
+        + (f"; not executed: {', '.join(said)}" if said else "")
+    )
     return int(passed < len(topics))
 
 

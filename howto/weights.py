@@ -4,6 +4,7 @@ import contextlib
 import functools
 import hashlib
 import os
+import pickle
 import queue
 import re
 import socket
@@ -18,7 +19,7 @@ from howto.errors import HowtoError
 from howto.family import api
 from howto.isolation import quiet
 
-HOSTS = ("download.pytorch.org", "download.openmmlab.com", "github.com", "huggingface.co")
+HOSTS = ("download.pytorch.org", "download.openmmlab.com", "github.com", "huggingface.co", "dl.fbaipublicfiles.com")
 PATIENCE = 5  # seconds that a host may take to answer before the build goes on without it
 HUB_FILE = "model.safetensors"  # what timm 1.x loads from a repository of the Hugging Face hub
 
@@ -44,9 +45,10 @@ def provide(cfg, home: Path) -> dict[str, str]:
     for address, build in _wanted(cfg.model):
         url = urlsplit(address)
         name = Path(url.path).name if url.hostname else address
+        name = url.path[1:] if name.endswith(".pkl") else name
         real = cached(name)
         if not real and reachable(url.hostname or "huggingface.co"):
-            _download(address, user_cache() / name)
+            _download(address, detectron2_cache() / name if name.endswith(".pkl") else user_cache() / name)
             real = cached(name)
         known = bool(real) and _has_its_hash(real)
         with quiet():
@@ -65,7 +67,9 @@ def provide(cfg, home: Path) -> dict[str, str]:
 
 
 def place(home: Path, name: str) -> Path:
-    """Where :func:`provide` links the checkpoint of that name: as torch keeps it, or as the hub's client does."""
+    """Where :func:`provide` links the checkpoint of that name: as torch, the hub's client or Detectron2 keeps it."""
+    if name.endswith(".pkl"):
+        return home / "iopath" / name
     if "/" not in name:
         return home / "hub" / "checkpoints" / name
     return home / "huggingface" / f"models--{name.replace('/', '--')}" / "snapshots" / ("0" * 40) / HUB_FILE
@@ -73,7 +77,8 @@ def place(home: Path, name: str) -> Path:
 
 def environment(home: Path) -> dict[str, str]:
     """The variables with which a new process finds what :func:`provide` put under `home`, and asks no host for it."""
-    return {"TORCH_HOME": str(home), "HF_HUB_CACHE": str(home / "huggingface"), "HF_HUB_OFFLINE": "1"}
+    hub = {"HF_HUB_CACHE": str(home / "huggingface"), "HF_HUB_OFFLINE": "1"}
+    return {"TORCH_HOME": str(home), "FVCORE_CACHE": str(home / "iopath"), **hub}
 
 
 @contextlib.contextmanager
@@ -122,8 +127,15 @@ def user_cache() -> Path:
     return Path(os.environ.get("TORCH_HOME") or Path(base, "torch")) / "hub" / "checkpoints"
 
 
+def detectron2_cache() -> Path:
+    """Where Detectron2 keeps the checkpoints that it downloads for this user."""
+    return Path(os.environ.get("FVCORE_CACHE") or "~/.torch/iopath_cache").expanduser()
+
+
 def cached(name: str) -> Path | None:
     """The user's own file of that name, or of that repository on the Hugging Face hub, if there is one."""
+    if name.endswith(".pkl"):
+        return detectron2_cache() / name if (detectron2_cache() / name).exists() else None
     if "/" not in name:
         return user_cache() / name if (user_cache() / name).exists() else None
     from huggingface_hub import try_to_load_from_cache
@@ -139,20 +151,25 @@ def _wanted(node: object) -> Iterator[tuple[str, Callable]]:
             yield from _wanted(item)
     if not isinstance(node, dict):
         return
-    if node.get("type") == "Pretrained":
+    kind = node.get("type")
+    kind = getattr(kind, "__name__", str(kind))  # a pure-Python config has the class itself
+    if kind == "Pretrained":
         checkpoint = node["checkpoint"]
         if checkpoint.startswith("torchvision://"):
             name = checkpoint.removeprefix("torchvision://")
             yield api().torchvision_urls()[name], functools.partial(_torchvision_model, name)
         elif checkpoint.startswith("https://download.openmmlab.com/mmclassification/"):
             yield checkpoint, functools.partial(_classifier, checkpoint)
-    if str(node.get("type")).endswith("TIMMBackbone") and node.get("pretrained"):
+    if kind.endswith("TIMMBackbone") and node.get("pretrained"):
         import timm
 
         name = node["model_name"]
         address = timm.models.get_pretrained_cfg_value(name, "hf_hub_id")  # timm prefers it, too
         address = address or timm.models.get_pretrained_cfg_value(name, "url")
         yield address, functools.partial(timm.create_model, name)
+    if str(node.get("weights")).startswith("detectron2://"):
+        address = node["weights"].replace("detectron2://", "https://dl.fbaipublicfiles.com/detectron2/")
+        yield address, functools.partial(_detectron2_resnet, node["resnets"]["depth"])
     for value in node.values():
         yield from _wanted(value)
 
@@ -161,6 +178,20 @@ def _torchvision_model(name: str):
     import torchvision
 
     return torchvision.models.get_model(name)
+
+
+def _detectron2_resnet(depth: int):
+    """Detectron2's ResNet, with batch norms that can be calibrated."""
+    from detectron2.config import get_cfg
+    from detectron2.layers import ShapeSpec
+    from detectron2.modeling.backbone import build_resnet_backbone
+
+    cfg = get_cfg()
+    cfg.MODEL.RESNETS.merge_from_list(["DEPTH", depth, "NORM", "BN", "OUT_FEATURES", ["res5"]])
+    resnet = build_resnet_backbone(cfg, ShapeSpec(channels=3))
+    # The published weights take pixels less their mean; nothing divides by a deviation.
+    resnet.register_forward_pre_hook(lambda _, images: (images[0] * 58,))
+    return resnet
 
 
 def _classifier(url: str):
@@ -180,7 +211,8 @@ def _classifier(url: str):
 def _stand_in(name: str, build: Callable) -> Path:
     import torch
 
-    path = cache_folder() / (f"{name.replace('/', '--')}.safetensors" if "/" in name else name)
+    hub = "/" in name and not name.endswith(".pkl")
+    path = cache_folder() / (name.replace("/", "--") + (".safetensors" if hub else ""))
     if path.exists() and load(path):
         return path
     torch.manual_seed(0)
@@ -193,6 +225,9 @@ def _stand_in(name: str, build: Callable) -> Path:
         import safetensors.torch
 
         safetensors.torch.save_file(state, half)
+    elif path.suffix == ".pkl":
+        arrays = {key: value.numpy() for key, value in state.items()}
+        half.write_bytes(pickle.dumps({"model": arrays, "__author__": "stand-in", "matching_heuristics": True}))
     else:
         torch.save({"state_dict": state} if any(key.startswith("backbone.") for key in state) else state, half)
     half.replace(path)
@@ -244,10 +279,24 @@ def load(path: Path, known: bool = False) -> dict | None:
         with contextlib.suppress(Exception):
             return safetensors.torch.load_file(path)
         return None
+    if path.suffix == ".pkl":
+        return _detectron2_checkpoint(path)
     for weights_only in (True, False) if known else (True,):
         with contextlib.suppress(Exception):  # torch.load raises whatever the broken bytes lead it to
             content = torch.load(path, map_location="cpu", weights_only=weights_only)
             return content.get("state_dict", content)
+    return None
+
+
+def _detectron2_checkpoint(path: Path) -> dict | None:
+    """What Detectron2 makes of one of its checkpoints, by its own names. It unpickles the file, which may run code."""
+    import torch
+    from detectron2.checkpoint import DetectionCheckpointer, c2_model_loading
+
+    with contextlib.suppress(Exception):
+        content = DetectionCheckpointer(torch.nn.Module())._load_file(str(path))
+        state = {key: torch.as_tensor(value) for key, value in content["model"].items()}
+        return c2_model_loading.convert_c2_detectron_names(state)[0] if content["__author__"] == "Caffe2" else state
     return None
 
 
@@ -258,8 +307,8 @@ def _verify(path: Path, build: Callable, known: bool) -> None:
     expected = {key: tuple(value.shape) for key, value in build().state_dict().items()}
     found = {key: tuple(value.shape) for key, value in state.items()}
     for key, shape in expected.items():
-        if key.endswith("num_batches_tracked"):
-            continue  # checkpoints older than torch 0.4.1 lack it
+        if key.endswith("num_batches_tracked") or (path.suffix == ".pkl" and "running_" in key):
+            continue  # checkpoints older than torch 0.4.1 lack it; Caffe2's have merged the statistics into the weights
         if found.get(key) != shape:
             raise HowtoError(
                 f"{path} is another model's checkpoint: {key} is {found.get(key, 'missing')}, expected {shape}; "

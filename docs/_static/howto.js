@@ -86,9 +86,9 @@ if (others.length) {
   label.append("\u2003This page for: ");
   others.forEach(({ name, audience, pages }, place) => {
     const link = document.createElement("a");
-    const page = pages.includes(label.dataset.page) ? label.dataset.page : "index";
-    link.href = `${label.dataset.root}${name}/${page}.html`;
-    link.textContent = audience;
+    const there = pages.includes(label.dataset.page);
+    link.href = `${label.dataset.root}${name}/${there ? label.dataset.page : "index"}.html`;
+    link.textContent = there ? audience : `${audience} (has none, to its first page)`;
     link.addEventListener("click", () => {
       try { localStorage.setItem("howto-stack", name); } catch { /* then the first page asks again */ }
     });

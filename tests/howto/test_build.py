@@ -290,6 +290,58 @@ def test_an_age_that_is_none_is_named(tiny):
     assert "HOWTO_MAX_AGE=old is no age" in tiny.howto("build", HOWTO_MAX_AGE="old").stderr
 
 
+@pytest.fixture(scope="module")
+def lacking(tiny_project, tmp_path_factory):
+    """A project with a page that needs a package which is not installed, and its build."""
+    project = tiny_project.copy(tmp_path_factory.mktemp("lacking") / "project")
+    project.add("needy")
+    project.edit("gallery/mmdet2/plot_needy.py", "Two.\n", "Two.\n\n.. needs:: rare_package\n")
+    return project, project.howto("build")
+
+
+def test_a_how_to_whose_package_is_not_installed_is_on_the_site_and_was_not_executed(lacking):
+    project, done = lacking
+    assert (done.returncode, executed(done)) == (0, []), done.stderr
+    assert "not executed: needy, which needs the package rare_package" in done.stdout
+    page = (project.site / "how-to/plot_needy.html").read_text()
+    assert "Not executed in this build" in page
+    assert "✓" not in page
+    needy, tiny = json.loads((project.site / "verified.json").read_text())["records"]
+    assert needy == {"topic": "needy", "stack": "mmdet2", "status": "not executed", "needs": "rare_package"}
+    assert tiny["status"] == "passed"
+
+
+def test_nothing_is_executed_again_for_a_page_that_cannot_be(lacking):
+    done = lacking[0].howto("build")
+    assert (done.returncode, executed(done)) == (0, []), done.stderr
+
+
+def test_verify_leaves_out_what_cannot_be_executed_and_says_so(lacking):
+    done = lacking[0].howto("verify")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == (
+        "1 topics, all passed; not executed: needy, which needs the package rare_package"
+    )
+
+
+@pytest.mark.parametrize("command", ["verify", "mutate"])
+def test_what_cannot_be_executed_is_refused_by_name(lacking, command):
+    done = lacking[0].howto(command, "needy")
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"howto {command}: needy needs rare_package, which is not installed; its page says how to install it\n"
+    )
+
+
+def test_it_is_executed_once_its_package_is_installed(lacking, tmp_path):
+    project = lacking[0].copy(tmp_path / "project")
+    (project.root / "rare_package.py").write_text("")
+    done = project.howto("build")
+    assert (done.returncode, executed(done)) == (0, ["needy"]), done.stderr
+    assert "Not executed" not in (project.site / "how-to/plot_needy.html").read_text()
+    assert pages(project) == ["needy", "tiny"]
+
+
 def without_times(files):
     """What a build wrote, without when it ran, how long it took and how much memory."""
     times = rb"\d{4}-\d\d-\d\d \d\d:\d\d|[\d.]+ (s|seconds)\b|\d+ MiB|\"(seconds|peak_memory_mib)\": [\d.]+"

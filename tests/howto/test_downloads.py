@@ -42,6 +42,28 @@ def test_a_notebook_shows_the_snippet_itself(notebook):
     assert "".join(cell["source"]) == shown
 
 
+@pytest.mark.parametrize(
+    ("prose", "shown"),
+    [
+        ("A.\n\n.. needs:: detectron2\n\nB.", "A.\n\nIt needs the package detectron2.\n\nB."),
+        (
+            ".. tab:: One\n\n   .. snippet:: {0}\n\n.. tab:: Two\n\n   .. snippet:: {0}\n",
+            "**One**\n\n{1}\n\n**Two**\n\n{1}\n",
+        ),
+    ],
+)
+def test_a_notebook_says_in_words_what_only_a_page_can_show(tmp_path, prose, shown):
+    snippet = files.snippet_files(FAMILY, "mosaic")[0]
+    name = f"mosaic/{snippet.name}"
+    path = tmp_path / "plot_mosaic.ipynb"
+    path.write_text(json.dumps({"cells": [{"cell_type": "markdown", "source": [prose.format(name)]}]}))
+    path.with_suffix(".py").write_text("x = 1\n")
+    finish_notebook(FAMILY, path)
+    (cell,) = json.loads(path.read_text())["cells"]
+    code = f"`configs/{name}`\n\n```python\n{snippet.read_text()}```\n"
+    assert "".join(cell["source"]) == shown.format(name, code)
+
+
 def test_the_zip_of_a_page_holds_the_notebook_that_is_downloaded(notebook):
     with zipfile.ZipFile(notebook.with_suffix(".zip")) as archive:
         assert archive.namelist() == ["plot_mosaic.py", "plot_mosaic.ipynb"]

@@ -114,6 +114,8 @@ def test_the_copy_button_copies_the_file_byte_for_byte(page, topic, path):
     page.goto(f"/{STACK}/how-to/plot_{topic}.html")
     page.evaluate("navigator.clipboard.writeText('')")
     snippet = page.locator(".howto-snippet").filter(has_text=f"configs/{topic}/{path.name}")
+    if not snippet.is_visible():
+        page.locator(".tab-label", has_text="Pure Python").click()
     snippet.get_by_role("button", name="Copy").click()
     snippet.get_by_role("button", name="Copied").wait_for()
     assert page.evaluate("navigator.clipboard.readText()").encode() == path.read_bytes()
@@ -137,12 +139,34 @@ def test_the_copy_button_is_reached_and_pressed_by_the_keyboard(page):
     assert page.evaluate("navigator.clipboard.readText()").encode() == path.read_bytes()
 
 
+@pytest.mark.skipif(FAMILY == "mmdet2", reason="MMDetection 2.x has no pure-Python configs")
+@pytest.mark.parametrize("topic", ["mmcls_backbone", "timm_backbone"])
+def test_the_tabs_are_changed_by_the_keyboard(page, topic):
+    page.goto(f"/{STACK}/how-to/plot_{topic}.html")
+    shown = page.locator(".howto-snippet:visible code, .howto-snippet:visible pre")
+    assert shown.first.inner_text().startswith("_base_ = [")
+    page.locator(".tab-input").first.focus()
+    page.keyboard.press("ArrowRight")
+    assert shown.first.inner_text().startswith("from mmengine.config import read_base")
+    assert (
+        page.locator(".tab-input:focus-visible + label").evaluate("label => getComputedStyle(label).outlineStyle")
+        == "solid"
+    )
+
+
+def test_every_snippet_is_on_the_paper(page):
+    page.emulate_media(media="print")
+    for topic in files.topics(FAMILY):
+        page.goto(f"/{STACK}/how-to/plot_{topic}.html")
+        assert page.locator(".howto-snippet").count() == page.locator(".howto-snippet:visible").count() > 0
+
+
 def test_a_command_is_copied_without_its_prompt(page):
     page.goto(f"/{STACK}/how-to/plot_timm_backbone.html")
     page.evaluate("navigator.clipboard.writeText('')")
     page.locator(".howto-run").get_by_role("button", name="Copy").click()
     page.get_by_role("button", name="Copied").wait_for()
-    (config,) = files.snippet_files(FAMILY, "timm_backbone")
+    config = next(path for path in files.snippet_files(FAMILY, "timm_backbone") if "_base_ = " in path.read_text())
     package = "mmcls" if FAMILY == "mmdet2" else "mmpretrain"
     commands = [f"pip install timm {package}", f"python tools/train.py configs/timm_backbone/{config.name}"]
     assert page.evaluate("navigator.clipboard.readText()").split("\n") == commands
@@ -307,6 +331,8 @@ def test_every_page_leads_to_the_same_page_for_another_mmdetection(page, site, o
         same = "index.html" if name == "how-to/plot_timm_backbone.html" else name
         other = next(other for other in stacks.STACKS if other != STACK)
         assert target == f"{other_server}/{other}/{same}"
+        said = page.locator(".howto-stack a").inner_text()
+        assert said.endswith("(has none, to its first page)") == (same != name)
 
 
 def test_who_switches_is_led_there_the_next_time(page, other_server):

@@ -10,7 +10,7 @@ from howto import files, stacks
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("topic", files.topics(stacks.current().family))
+@pytest.mark.parametrize("topic", files.runnable(stacks.current().family))
 def test_every_notebook_runs_top_to_bottom(site, topic, tmp_path):
     """In a kernel of its own, in an empty folder."""
     (path,) = site.glob(f"_downloads/*/plot_{topic}.ipynb")

@@ -18,6 +18,7 @@ from howto.stacks import ROOT
 
 FAMILY = stacks.current().family
 TOPICS = files.topics(FAMILY)
+EXECUTED = files.runnable(FAMILY)
 SNIPPETS = [f"{topic}/{path.name}" for topic in TOPICS for path in files.snippet_files(FAMILY, topic)]
 SCRIPTS = [files.script(FAMILY, topic) for topic in TOPICS]
 SCHEMA = ROOT / "docs/_static/verified.schema.json"
@@ -124,9 +125,10 @@ def test_nothing_else_is_shown_as_a_snippet(pages):
     assert sorted(caption for _, caption, _ in shown(pages)) == sorted(f"configs/{snippet}" for snippet in SNIPPETS)
 
 
-@pytest.mark.parametrize("snippet", SNIPPETS)
+@pytest.mark.parametrize("snippet", [snippet for snippet in SNIPPETS if snippet.partition("/")[0] in EXECUTED])
 def test_a_snippet_was_executed_as_it_is(verified, snippet):
-    digests = {path: digest for record in verified["records"] for path, digest in record["snippets"].items()}
+    records = [record for record in verified["records"] if record["topic"] in EXECUTED]
+    digests = {path: digest for record in records for path, digest in record["snippets"].items()}
     assert digests[f"{FAMILY}/{snippet}"] == sha256(files.snippet_folder(FAMILY) / snippet)
 
 
@@ -147,7 +149,8 @@ def test_a_snippet_is_downloaded_byte_for_byte(pages, snippet):
 
 
 def test_every_cell_of_the_drift_table_shows_a_check_that_this_stacks_records_hold(site, pages, verified):
-    measured = {(record["topic"], c["name"], c["measured"]) for record in verified["records"] for c in record["checks"]}
+    records = [record for record in verified["records"] if record["topic"] in EXECUTED]
+    measured = {(record["topic"], c["name"], c["measured"]) for record in records for c in record["checks"]}
     found = [families[FAMILY] for families in drift.STATEMENTS.values()]
     assert [each for each in found if (each.topic, each.check, each.measured) not in measured] == []
     table = pages[site / "drift.html"].select_one("[role=main] table")
@@ -200,6 +203,15 @@ def test_the_schema_refuses_a_record_that_claims_too_much(verified, change):
     assert not validator.is_valid({**verified, "records": [record]})
 
 
+@pytest.mark.parametrize(
+    ("change", "valid"), [({}, True), ({"checks": []}, False), ({"executed": "2026-11-23 15:00"}, False)]
+)
+def test_a_record_of_what_was_not_executed_claims_nothing_else(verified, change, valid):
+    validator = Draft202012Validator(json.loads(SCHEMA.read_text("utf-8")))
+    record = {"topic": "detectron2", "stack": "mmdet3", "status": "not executed", "needs": "detectron2", **change}
+    assert validator.is_valid({**verified, "records": [record]}) is valid
+
+
 def test_the_schema_is_part_of_the_site(site):
     assert (site / "_static" / SCHEMA.name).read_bytes() == SCHEMA.read_bytes()
 
@@ -208,7 +220,18 @@ def test_the_record_has_each_how_to_once(verified):
     assert [record["topic"] for record in verified["records"]] == TOPICS
 
 
-@pytest.mark.parametrize("topic", TOPICS)
+@pytest.mark.parametrize("topic", sorted(set(TOPICS) - set(EXECUTED)))
+def test_a_page_that_was_not_executed_says_so_at_its_top_and_in_the_record(site, pages, verified, topic):
+    (record,) = [record for record in verified["records"] if record["topic"] == topic]
+    assert record["status"] == "not executed"
+    page = pages[site / f"how-to/plot_{topic}.html"]
+    first = page.select_one(".admonition, .howto-snippet, h2")
+    assert first.get_text(" ", strip=True).startswith(f"Not executed in this build {record['needs']} was not installed")
+    assert "✓ " not in page.get_text()
+    assert page.select_one(".howto-verified") is None
+
+
+@pytest.mark.parametrize("topic", EXECUTED)
 def test_a_page_shows_its_whole_record(site, pages, verified, topic):
     (record,) = [record for record in verified["records"] if record["topic"] == topic]
     text = pages[site / f"how-to/plot_{topic}.html"].select_one(".howto-verified").get_text()
@@ -218,7 +241,7 @@ def test_a_page_shows_its_whole_record(site, pages, verified, topic):
     assert [fact for fact in facts if fact.translate(STRAIGHT) not in text] == []
 
 
-@pytest.mark.parametrize("topic", TOPICS)
+@pytest.mark.parametrize("topic", EXECUTED)
 def test_a_page_prints_each_check_that_its_record_holds(site, pages, verified, topic):
     (record,) = [record for record in verified["records"] if record["topic"] == topic]
     text = pages[site / f"how-to/plot_{topic}.html"].get_text()

@@ -75,6 +75,24 @@ def test_every_image_scale_shrinks_on_the_cpu(name):
     assert [new for old, new in zip(before, after) if max(new) > max(old) / 1333 * LONG_SIDE + 1] == []
 
 
+def test_a_detectron2_model_is_kept_off_the_gpu_on_the_cpu_alone():
+    cfg = stock("misc/d2_retinanet_r50-caffe_fpn_ms-90k_coco.py")
+    assert overrides(cfg, "cpu", 1)["model.detector.device"] == "cpu"
+    assert "model.detector.device" not in overrides(cfg, "cuda", 1)
+
+
+def test_a_checkpoint_of_detectron2_is_looked_for_in_its_own_cache_and_put_where_it_looks(monkeypatch, tmp_path):
+    name = "detectron2/ImageNetPretrained/MSRA/R-50.pkl"
+    monkeypatch.setenv("FVCORE_CACHE", str(tmp_path / "user"))
+    assert weights.cached(name) is None
+    own = tmp_path / "user" / name
+    own.parent.mkdir(parents=True)
+    own.touch()
+    assert weights.cached(name) == own
+    place = weights.place(tmp_path / "checkout", name)
+    assert place == Path(weights.environment(tmp_path / "checkout")["FVCORE_CACHE"], name)
+
+
 def test_the_options_as_printed_change_a_config_as_the_overrides_do(faster_rcnn):
     parser = argparse.ArgumentParser()
     parser.add_argument("--cfg-options", nargs="+", action=DictAction)  # as in tools/train.py
