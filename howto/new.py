@@ -10,8 +10,12 @@ from howto.stacks import ROOT, Stack
 SNIPPET = """\
 _base_ = '../retinanet/retinanet_r18_fpn_1x_coco.py'
 
-optimizer = dict(lr=0.005)  # half of what _base_ has
+{change}  # half of what _base_ has
 """
+CHANGE = {  # for each family, what the snippet writes and where a config has it
+    "mmdet2": ("optimizer = dict(lr=0.005)", "optimizer.lr"),
+    "mmdet3": ("optim_wrapper = dict(optimizer=dict(lr=0.005))", "optim_wrapper.optimizer.lr"),
+}
 
 SCRIPT = '''\
 """
@@ -42,7 +46,7 @@ checkout = Workspace("{topic}")
 config = "{name}"
 cfg = checkout.config(config)
 stock = checkout.config("retinanet/retinanet_r18_fpn_1x_coco.py")
-checkout.check("learning rate", cfg.optimizer.lr, stock.optimizer.lr / 2)
+checkout.check("learning rate", cfg.{rate}, stock.{rate} / 2)
 
 # %%
 from howto.diagram import draw_detector
@@ -68,7 +72,7 @@ axes.set_xlabel("iteration")
 TEST = """\
 def test_the_learning_rate_is_half_of_the_stock_one(checkout):
     cfg = checkout.config("{name}")
-    assert cfg.optimizer.lr == checkout.config("retinanet/retinanet_r18_fpn_1x_coco.py").optimizer.lr / 2
+    assert cfg.{rate} == checkout.config("retinanet/retinanet_r18_fpn_1x_coco.py").{rate} / 2
 
 
 def test_the_command_of_the_page_trains(work_dir):
@@ -82,11 +86,10 @@ def new(stack: Stack, topic: str) -> None:
     Raises:
         HowtoError: If the name cannot be one, or there is such a how-to.
     """
-    if stack.family != "mmdet2":
-        raise HowtoError("the scaffold is written for MMDetection 2.x; run it with HOWTO_STACK=mmdet2")
     if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", topic):
         raise HowtoError(f"{topic!r} cannot be the name of a how-to; take words in lower case with _ between them")
-    name = f"retinanet_r18_fpn_{topic}_1x_coco.py"
+    named = topic.replace("_", "-") if stack.family == "mmdet3" else topic  # as MMDetection names its own
+    name, (change, rate) = f"retinanet_r18_fpn_{named}_1x_coco.py", CHANGE[stack.family]
     texts = {
         files.snippet_folder(stack.family) / topic / name: SNIPPET,
         files.script(stack.family, topic): SCRIPT,
@@ -97,9 +100,11 @@ def new(stack: Stack, topic: str) -> None:
     for path, text in texts.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         words = topic.replace("_", " ")
-        path.write_text(text.format(topic=topic, name=name, words=words, line="=" * len(words)))
+        line = "=" * len(words)
+        path.write_text(text.format(topic=topic, name=name, words=words, line=line, change=change, rate=rate))
         print(_shown(path))
-    print(f"Change them step by step, and see with: tox -e verify -- {topic}")
+    factor = "" if stack.name == "mmdet2" else f"-{stack.name}"
+    print(f"Change them step by step, and see with: tox -e verify{factor} -- {topic}")
 
 
 def _shown(path: Path) -> str:

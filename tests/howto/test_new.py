@@ -22,12 +22,22 @@ def test_a_how_to_that_is_there_is_left_alone():
         new(STACK, "mosaic")
 
 
-def test_a_scaffolded_script_is_python_under_a_question(project):
-    done = project.howto("new", "soft_nms")
+@pytest.mark.parametrize(
+    ("stack", "names"),
+    [
+        ("mmdet2", ("mmdet2", "soft_nms", "tox -e verify -- soft_nms")),
+        ("onedl", ("mmdet3", "soft-nms", "tox -e verify-onedl -- soft_nms")),
+    ],
+)
+def test_a_scaffolded_script_is_python_under_a_question(project, stack, names):
+    family, named, command = names
+    done = project.howto("new", "soft_nms", HOWTO_STACK=stack)
     assert done.returncode == 0, done.stderr
-    text = (project.root / "gallery/mmdet2/plot_soft_nms.py").read_text()
+    assert command in done.stdout
+    text = (project.root / f"gallery/{family}/plot_soft_nms.py").read_text()
     compile(text, "plot_soft_nms.py", "exec")
     assert text.splitlines()[1:3] == ["How do I soft nms?", "=================="]
+    assert (project.root / f"snippets/{family}/soft_nms/retinanet_r18_fpn_{named}_1x_coco.py").is_file()
     assert len(SCRIPT.splitlines()) < 60
 
 

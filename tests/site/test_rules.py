@@ -225,7 +225,7 @@ def test_a_page_that_was_not_executed_says_so_at_its_top_and_in_the_record(site,
     (record,) = [record for record in verified["records"] if record["topic"] == topic]
     assert record["status"] == "not executed"
     page = pages[site / f"how-to/plot_{topic}.html"]
-    first = page.select_one(".admonition, .howto-snippet, h2")
+    first = page.select_one(".admonition.warning, .howto-snippet, h2")
     assert first.get_text(" ", strip=True).startswith(f"Not executed in this build {record['needs']} was not installed")
     assert "✓ " not in page.get_text()
     assert page.select_one(".howto-verified") is None
