@@ -97,7 +97,10 @@ def _compile(stack: Stack, place: Path, archs: str) -> None:
     path = os.pathsep.join([str(stack.python.parent), os.environ.get("PATH", "")])  # where ninja is
     environment = {**os.environ, "MMCV_WITH_OPS": "1", "MAX_JOBS": str(jobs()), "PATH": path}
     if archs:
-        environment |= {"FORCE_CUDA": "1", "TORCH_CUDA_ARCH_LIST": archs}
+        # torch includes headers of cuSPARSE and more, which a small CUDA toolkit lacks and torch's own packages have.
+        headers = (stack.environment / "lib").glob("python3*/site-packages/nvidia/*/include")
+        found = [*map(str, sorted(headers)), *filter(None, [os.environ.get("CPATH")])]
+        environment |= {"FORCE_CUDA": "1", "TORCH_CUDA_ARCH_LIST": archs, "CPATH": os.pathsep.join(found)}
     else:
         environment |= {"FORCE_CUDA": "0", "CUDA_VISIBLE_DEVICES": ""}  # else a GPU in sight means CUDA ops
     log = place / "build.log"
