@@ -331,7 +331,7 @@ class Material:
 
 
 def real(place: Path) -> Material:
-    scripts = {topic: files.script(FAMILY, topic).read_text("utf-8") for topic in files.topics(FAMILY)}
+    scripts = {topic: files.script(FAMILY, topic).read_text("utf-8") for topic in files.runnable(FAMILY)}
     return Material(scripts, Path(shutil.copytree(ROOT / "snippets", place / "snippets")))
 
 

@@ -4,6 +4,7 @@ import collections
 import contextlib
 import doctest
 import errno
+import functools
 import importlib
 import io
 import multiprocessing
@@ -17,7 +18,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from howto import coco, doctor, files, fingerprint
+from howto import coco, doctor, files, fingerprint, fit
 from howto.edits import Mutation, is_config, mutations
 from howto.errors import HowtoError
 from howto.isolation import quiet
@@ -27,7 +28,6 @@ from howto.stacks import Stack
 from howto.verify import execute
 from howto.workspace import Workspace
 
-TIME_LIMIT = 400  # seconds; a mutation that makes the checks hang is noticed too
 EQUIVALENT = {  # what no check can notice, as a pattern of the edit, and why
     r"dropped, .* → .*dict\(type='UnfreezeBackboneEpochBasedHook'\)\]?$": "1 is what the hook itself takes",
     r"frozen_stages = -1 → .*frozen_stages = - 2": "below 0 no stage is frozen, at -2 as at -1",
@@ -65,16 +65,24 @@ def mutate(stack: Stack, names: list[str], every: bool = False) -> int:
     torch.set_num_threads(1)
     os.environ["MPLBACKEND"] = "agg"
     os.environ.pop("HOWTO_RECORDS", None)
-    os.environ["HOWTO_TIME_LIMIT"] = str(TIME_LIMIT)
+    # The quickest form of the checks: fewer images, smaller ones, and fewer boxes on each.
     os.environ.setdefault("HOWTO_COCO", str(coco.make_mini_coco(report.parent / "coco", every=2)))
+    fit.LONG_SIDE //= 2
+    fit.FEWER_BOXES = {key: number // 4 for key, number in fit.FEWER_BOXES.items()}
     console, started = Console(stderr=True), time.monotonic()
     results = []
+    with _own_folder():
+        for topic, file in {(mutation.topic, mutation.file): None for mutation in found}:
+            _content(stack.family, topic, file)
     with multiprocessing.get_context("fork").Pool(len(os.sched_getaffinity(0)), maxtasksperchild=1) as pool:
-        unchanged = pool.imap(_as_it_is, [(stack.family, topic) for topic in topics])
-        tried = pool.imap(_try, [(stack.family, mutation) for mutation in found])  # by whom nothing else keeps busy
-        for topic, problem in zip(topics, unchanged):
+        limits = {}
+        console.print("the how-tos as they are …")
+        for topic, (problem, seconds) in zip(topics, pool.map(_as_it_is, [(stack.family, topic) for topic in topics])):
             if problem:
                 raise HowtoError(f"{topic} does not pass as it is, see python -m howto verify {topic}: {problem}")
+            limits[topic] = round(60 + 2 * seconds)  # a mutation that makes the checks hang is noticed, too
+        found.sort(key=lambda mutation: -limits[mutation.topic])  # else the last ones are long, on one core
+        tried = pool.imap(_try, [(stack.family, mutation, limits[mutation.topic]) for mutation in found])
         for mutation, (result, why) in track(zip(found, tried), "mutations", len(found), console=console):
             results.append({"topic": mutation.topic, "file": mutation.file, "edit": mutation.edit, "result": result})
             results[-1] |= {"why": why, "of": fingerprint.sources(stack, mutation.topic)}
@@ -87,22 +95,28 @@ def mutate(stack: Stack, names: list[str], every: bool = False) -> int:
     return int(counts["survived"] > 0 or counts["equivalent"] > 0.05 * len(results))
 
 
-def _as_it_is(job: tuple[str, str]) -> str:
-    """What the checks say to a how-to that nobody has changed; if that is not nothing, they notice no mutation."""
+def _as_it_is(job: tuple[str, str]) -> tuple[str, float]:
+    """What the checks say to a how-to that nobody has changed, and in how many seconds.
+
+    If that is not nothing, they notice no mutation.
+    """
+    started = time.monotonic()
     with _own_folder():
-        return _problem(*job)
+        return _problem(*job), time.monotonic() - started
 
 
-def _try(job: tuple[str, Mutation]) -> tuple[str, str]:
+def _try(job: tuple[str, Mutation, int]) -> tuple[str, str]:
     """In a process of its own: ``killed``, ``equivalent`` or ``survived``, and why."""
-    family, mutation = job
+    family, mutation, limit = job
+    os.environ["HOWTO_TIME_LIMIT"] = str(limit)
     sys.unraisablehook = lambda _: None  # mmcv closes a temporary file of a broken config after its folder is gone
     with _own_folder() as folder:
         shutil.copytree(files.snippet_folder(family), Path(folder, family))
         Path(folder, family, mutation.topic, mutation.file).write_text(mutation.source)
-        before = _content(family, mutation)
+        before = _content(family, mutation.topic, mutation.file)
         os.environ["HOWTO_SNIPPETS"] = folder
-        if before and before == _content(family, mutation):
+        _content.cache_clear()
+        if before and before == _content(family, mutation.topic, mutation.file):
             return "equivalent", "the config comes to the same"
         problem = _problem(family, mutation.topic)
     if os.strerror(errno.ENOSPC) in problem:
@@ -127,14 +141,15 @@ def _own_folder() -> Iterator[str]:
             tempfile.tempdir = before
 
 
-def _content(family: str, mutation: Mutation) -> str:
+@functools.cache  # of the snippets as they are, each process finds what was read before it was forked
+def _content(family: str, topic: str, file: str) -> str:
     """What a config comes to with all that it inherits, or nothing if the file is none or does not load."""
     with contextlib.suppress(Exception):
-        if is_config((files.snippet_folder(family) / mutation.topic / mutation.file).read_text()):
-            cfg = Workspace(mutation.topic).config(mutation.file)
+        if is_config((files.snippet_folder(family) / topic / file).read_text()):
+            cfg = Workspace(topic).config(file)
             if "custom_imports" in cfg:
                 cfg.custom_imports.setdefault("allow_failed_imports", False)  # mmcv's default
-            return cfg.pretty_text
+            return repr(sorted(cfg.items()))
     return ""
 
 

@@ -62,7 +62,7 @@ def test_the_mistakes_that_readers_make_are_among_them(topic, edit):
 
 def test_a_mutation_that_the_checks_notice_says_what_they_said(snippets_put_back):
     (mutation,) = [item for item in found("backbone_channels") if item.edit.endswith("ResNet(depth= 19)")]
-    result, why = _try((FAMILY, mutation))
+    result, why = _try((FAMILY, mutation, 300))
     assert result == "killed"
     assert "exit" in why
 
@@ -76,20 +76,20 @@ def test_nothing_that_a_mutation_wrote_is_left(snippets_put_back, tmp_path, monk
         return "noticed"
 
     monkeypatch.setattr(mutate, "execute", execute)
-    assert _try((FAMILY, found("backbone_channels")[0])) == ("killed", "noticed")
+    assert _try((FAMILY, found("backbone_channels")[0], 300)) == ("killed", "noticed")
     assert (len(kept), list(tmp_path.iterdir())) == (1, [])
 
 
 def test_a_full_disk_is_no_check_that_noticed(snippets_put_back, monkeypatch):
     monkeypatch.setattr(mutate, "execute", lambda script: "OSError: [Errno 28] No space left on device")
     with pytest.raises(HowtoError, match=r"no space left on the disk of .*; free some"):
-        _try((FAMILY, found("backbone_channels")[0]))
+        _try((FAMILY, found("backbone_channels")[0], 300))
 
 
 def test_a_snippet_that_is_as_it_was_passes(snippets_put_back):
     (path,) = files.snippet_files(FAMILY, "backbone_channels")
     (mutation, *_) = found("backbone_channels")
-    assert _try((FAMILY, dataclasses.replace(mutation, source=path.read_text()))) == ("survived", "")
+    assert _try((FAMILY, dataclasses.replace(mutation, source=path.read_text()), 300)) == ("survived", "")
 
 
 PRINTED = """
