@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from howto import coco, doctor, files, fingerprint, fit
+from howto import coco, doctor, files, fingerprint, fit, shards
 from howto.edits import Mutation, is_config, mutations
 from howto.errors import HowtoError
 from howto.isolation import quiet
@@ -77,10 +77,11 @@ def mutate(stack: Stack, names: list[str], every: bool = False) -> int:
     with multiprocessing.get_context("fork").Pool(len(os.sched_getaffinity(0)), maxtasksperchild=1) as pool:
         limits = {}
         console.print("the how-tos as they are …")
-        for topic, (problem, seconds) in zip(topics, pool.map(_as_it_is, [(stack.family, topic) for topic in topics])):
+        topics.sort(key=shards.cost, reverse=True)
+        for topic, (problem, seconds) in zip(topics, pool.imap(_as_it_is, [(stack.family, topic) for topic in topics])):
             if problem:
                 raise HowtoError(f"{topic} does not pass as it is, see python -m howto verify {topic}: {problem}")
-            limits[topic] = round(60 + 2 * seconds)  # a mutation that makes the checks hang is noticed, too
+            limits[topic] = round(30 + 2 * seconds)  # a mutation that makes the checks hang is noticed, too
         found.sort(key=lambda mutation: -limits[mutation.topic])  # else the last ones are long, on one core
         tried = pool.imap(_try, [(stack.family, mutation, limits[mutation.topic]) for mutation in found])
         for mutation, (result, why) in track(zip(found, tried), "mutations", len(found), console=console):

@@ -89,9 +89,28 @@ figure = draw_stages({"this page's hook": run, "published hook": published}, sta
 norms = [epoch.norms_training["layer1"] for epoch in run.epochs.values()]
 checkout.check("layer1's batch norms in training mode", norms, [False, False, False])
 
-other = checkout.train(config, epochs=2, model__backbone__norm_eval=False)
+keys = dict(epochs=2, model__backbone__norm_cfg=dict(_delete_=True, type="BN"))
+other = checkout.train(config, model__backbone__norm_eval=False, **keys)
 norms = [epoch.norms_training["layer1"] for epoch in other.epochs.values()]
 checkout.check("with norm_eval=False", norms, [False, True])
+
+
+def first_layers(run):
+    """Whether ``layer1``'s first convolution and batch norm train."""
+    block = run.model.backbone.layer1[0]
+    return [weight.requires_grad for weight in (block.conv1.weight, block.bn1.weight)]
+
+
+checkout.check("convolution and batch norm train", first_layers(other), [True, True])
+
+# %%
+# ``norm_cfg`` may keep their weights from training, with ``requires_grad=False``. A
+# stage that is unfrozen then trains its convolutions alone.
+small = dict(model__backbone__depth=18, model__neck__in_channels=[64, 128, 256, 512])
+small["model__backbone__init_cfg__checkpoint"] = "torchvision://resnet18"
+keys = dict(epochs=2, evaluate=False, model__backbone__norm_cfg__requires_grad=False)
+other = checkout.train(config, **keys, **small)
+checkout.check("convolution and batch norm train", first_layers(other), [True, False])
 
 # %%
 # A resumed run is unfrozen too
@@ -111,8 +130,6 @@ alone = checkout.edit(f"{hook}.py", {words: f"{words}\n        return model"})
 variant = checkout.edit(config, {hook: alone.removesuffix(".py")})
 
 # %%
-small = dict(model__backbone__depth=18, model__neck__in_channels=[64, 128, 256, 512])
-small["model__backbone__init_cfg__checkpoint"] = "torchvision://resnet18"
 equal, apart = checkout.train_in_two_processes([config, variant], epochs=2, **small)
 for stage in ("stem", "layer1", "layer4"):
     checkout.check(f"difference in {stage}", equal[stage], 0.0)
@@ -145,10 +162,11 @@ checkout.check("layer1 trains", run.trains("layer1"), [False, True])
 # Without it the optimizer knows the frozen weights from the start. With it MMEngine
 # leaves them out of the optimizer, so that they would never train. The hook then builds
 # the optimizer once more, before the run begins. Here the backbone gets a tenth of the
-# learning rate.
+# learning rate, and ``auto_scale_lr`` an eighth of that, as the batch has 2 images, not
+# 16.
 tenth = dict(custom_keys=dict(backbone=dict(lr_mult=0.1)))
 keys = dict(epochs=2, evaluate=False, optim_wrapper__paramwise_cfg=tenth, **small)
-run = checkout.train(config, **keys)
+run = checkout.train(config, **keys, auto_scale_lr__enable=True)
 checkout.check("layer1 trains", run.trains("layer1"), [False, True])
 
 # %%
@@ -156,7 +174,7 @@ rates = {
     group["params"][0]: group["initial_lr"] for group in run.optimizer.param_groups
 }
 weights = run.model.backbone.layer1.parameters()
-checkout.check("its rates", {round(rates[weight], 6) for weight in weights}, {0.002})
+checkout.check("its rates", {round(rates[weight], 6) for weight in weights}, {0.00025})
 
 # %%
 # Without that line of the hook:

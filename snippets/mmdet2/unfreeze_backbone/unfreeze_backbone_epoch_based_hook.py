@@ -60,7 +60,7 @@ class UnfreezeBackboneEpochBasedHook(Hook):
 
     @staticmethod
     def get_backbone(model):
-        while is_module_wrapper(model):
+        if is_module_wrapper(model):
             model = model.module
         return model.backbone
 

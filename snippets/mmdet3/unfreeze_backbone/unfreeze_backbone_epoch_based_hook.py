@@ -61,7 +61,7 @@ class UnfreezeBackboneEpochBasedHook(Hook):
 
     @staticmethod
     def get_backbone(model):
-        while is_model_wrapper(model):
+        if is_model_wrapper(model):
             model = model.module
         return model.backbone
 
@@ -96,15 +96,13 @@ class UnfreezeBackboneEpochBasedHook(Hook):
     def build_optimizer_again(runner, params):
         """With `paramwise_cfg`, it was built without what is frozen."""
         for param in params:
-            param.requires_grad = True
+            param.requires_grad = True  # until model.train() freezes it again
         cfg = runner.cfg
         runner.optim_wrapper = runner.build_optim_wrapper(cfg.optim_wrapper)
         runner.scale_lr(runner.optim_wrapper, cfg.get('auto_scale_lr'))
         if runner.param_schedulers is not None:
             runner.param_schedulers = runner.build_param_scheduler(
                 cfg.param_scheduler)
-        for param in params:
-            param.requires_grad = False
 
     @staticmethod
     def wrap_again(model):
