@@ -99,10 +99,11 @@ class UnfreezeBackboneEpochBasedHook(Hook):
             param.requires_grad = True  # until model.train() freezes it again
         cfg = runner.cfg
         runner.optim_wrapper = runner.build_optim_wrapper(cfg.optim_wrapper)
+        schedulers = cfg.get('param_scheduler')
+        runner.param_schedulers = schedulers  # scale_lr refuses built ones
         runner.scale_lr(runner.optim_wrapper, cfg.get('auto_scale_lr'))
-        if runner.param_schedulers is not None:
-            runner.param_schedulers = runner.build_param_scheduler(
-                cfg.param_scheduler)
+        if schedulers is not None:
+            runner.param_schedulers = runner.build_param_scheduler(schedulers)
 
     @staticmethod
     def wrap_again(model):

@@ -140,11 +140,17 @@ def test_trains_with_any_optim_wrapper(optim_wrapper):
     assert run.trains("conv1", "bn1", "layer1") == {0: False, 1: True, 2: True}
 
 
-def test_paramwise_cfg_gives_the_unfrozen_weights_their_own_rate():
-    run = TinyRun(frozen_stages=1, optim_wrapper=dict(paramwise_cfg=TENTH)).start()
+@pytest.mark.parametrize(
+    ("auto_scale_lr", "scaled"),
+    [(None, 1), (dict(enable=False, base_batch_size=16), 1), (dict(enable=True, base_batch_size=16), 1 / 8)],
+    ids=["none", "off", "on"],
+)
+def test_paramwise_cfg_gives_the_unfrozen_weights_their_own_rate(auto_scale_lr, scaled):
+    keys = dict(optim_wrapper=dict(paramwise_cfg=TENTH), auto_scale_lr=auto_scale_lr)
+    run = TinyRun(frozen_stages=1, **keys).start()
     rates = {group["params"][0]: group["lr"] for group in run.runner.optim_wrapper.param_groups}
     weights = [*run.detector.backbone.layer1.parameters(), *run.detector.backbone.layer4.parameters()]
-    assert {round(rates[weight], 6) for weight in weights} == {SGD["lr"] / 10}
+    assert {round(rates[weight], 6) for weight in weights} == {SGD["lr"] / 10 * scaled}
 
 
 def test_trains_in_mixed_precision(monkeypatch):

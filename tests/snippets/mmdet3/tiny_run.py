@@ -106,6 +106,7 @@ class TinyRun:
         work_dir: Where a checkpoint is saved after each epoch.
         resume_from: Checkpoint to resume.
         optim_wrapper: Keys of the config's ``optim_wrapper``.
+        auto_scale_lr: The config's ``auto_scale_lr``.
         wrap: Keys of the config's ``model_wrapper_cfg``.
         part_unused: Whether a part of the detector gets no gradient.
         seed: Seed of the images.
@@ -115,11 +116,12 @@ class TinyRun:
 
     def __init__(
         self, epochs=3, unfreeze_epoch=None, evaluate=False, work_dir=None, resume_from=None, optim_wrapper=None,
-        wrap=None, part_unused=False, seed=0, before=None, **backbone,
+        auto_scale_lr=None, wrap=None, part_unused=False, seed=0, before=None, **backbone,
     ) -> None:  # fmt: skip
         self.epochs: dict[int, Epoch] = {}
         self._keys = (epochs, unfreeze_epoch, evaluate, work_dir, resume_from, wrap, part_unused, seed, before)
         self._optim_wrapper, self._backbone = dict(optimizer=SGD) | (optim_wrapper or {}), backbone
+        self._auto_scale_lr = auto_scale_lr
 
     def start(self, action: str = "train") -> "TinyRun":
         """Train, or only evaluate with ``val``; return this."""
@@ -153,7 +155,7 @@ class TinyRun:
             default_scope="mmdet", work_dir=str(work_dir or folder), launcher="pytorch" if wrap else "none",
             model=dict(type="TinyDetector", part_unused=part_unused, backbone=self._backbone),
             train_dataloader=loader, train_cfg=dict(by_epoch=True, max_epochs=epochs),
-            optim_wrapper=self._optim_wrapper, randomness=dict(seed=0),
+            optim_wrapper=self._optim_wrapper, auto_scale_lr=self._auto_scale_lr, randomness=dict(seed=0),
             param_scheduler=dict(type="MultiStepLR", by_epoch=True, milestones=[100]),
             custom_hooks=[hook, dict(type="Watch", priority="VERY_LOW")],
             resume=bool(resume_from), load_from=resume_from and str(resume_from),
