@@ -179,10 +179,20 @@ equal = [
 checkout.check("convolutions equal to the checkpoint's", len(equal), 0)
 
 # %%
-# ``custom_imports`` may be left out
-# ----------------------------------
-# MMEngine imports the package that a prefix names by itself. The line above says what
-# the config needs, and stops the run at once where MMPreTrain is not installed.
+# What ``custom_imports`` is for
+# ------------------------------
+# .. include:: ../../gallery/words/mmpretrain_missing.rst
+program = (
+    "import sys; sys.modules['mmpretrain'] = None; from mmengine.config import Config; "
+    f"Config.fromfile('configs/mmcls_backbone/{config}')"
+)
+output = checkout.shell(f'python -c "{program}"', succeeds=False)
+message = "ImportError: Failed to import custom modules from {'imports': ['mmpretrain.models'], 'allow_failed_imports': False}"
+found = [line for line in output.splitlines() if "custom modules" in line][-1]
+checkout.check("what it says", found.partition("}")[0] + "}", message)
+
+# %%
+# It may be left out: MMEngine imports the package that a prefix names by itself.
 line = "custom_imports = dict(\n    imports=['mmpretrain.models'], allow_failed_imports=False)\n"
 variant = checkout.edit(config, {line: ""})
 checkout.shell(f"python tools/train.py configs/mmcls_backbone/{variant} {{fit}}")
@@ -201,6 +211,9 @@ checkout.check(
     "keys that differ",
     sorted(key for key in one if one[key] != same.get(key)),
     ["custom_imports", "model"],
+)
+checkout.check(
+    "keys of its backbone", sorted(other.model.backbone), sorted(cfg.model.backbone)
 )
 
 # %%

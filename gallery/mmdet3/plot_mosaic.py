@@ -92,6 +92,8 @@ train = cfg.train_dataloader.dataset
 yolox = checkout.config("yolox/yolox_s_8xb8-300e_coco.py").train_dataloader.dataset
 loading = [without(step, "backend_args") for step in yolox.dataset.pipeline]
 checkout.check("loading", list(map(dict, train.dataset.pipeline)), loading)
+theirs = yolox.dataset.filter_cfg
+checkout.check("what is left out", train.dataset.get("filter_cfg"), theirs)
 for step, size in enumerate(("img_scale", "border")):
     mine, theirs = train.pipeline[step], yolox.pipeline[step]
     checkout.check(mine.type, without(mine, size), without(theirs, size))

@@ -145,6 +145,7 @@ checkout.check(
     sorted(key for key in one if one[key] != same.get(key)),
     ["custom_imports", "model"],
 )
+checkout.check("keys of its backbone", sorted(other.model.backbone), keys)
 
 # %%
 again = checkout.build(other).backbone.timm_model
@@ -193,6 +194,19 @@ Table(head, rows)
 checkout.check(
     "strides of every row", {tuple(line[3]) for line in rows}, {(4, 8, 16, 32)}
 )
+
+# %%
+# Pitfall: MMPreTrain is not installed
+# ------------------------------------
+# .. include:: ../../gallery/words/mmpretrain_missing.rst
+program = (
+    "import sys; sys.modules['mmpretrain'] = None; from mmengine.config import Config; "
+    f"Config.fromfile('configs/timm_backbone/{config}')"
+)
+output = checkout.shell(f'python -c "{program}"', succeeds=False)
+message = "ImportError: Failed to import custom modules from {'imports': ['mmpretrain.models'], 'allow_failed_imports': False}"
+found = [line for line in output.splitlines() if "custom modules" in line][-1]
+checkout.check("what it says", found.partition("}")[0] + "}", message)
 
 # %%
 # Pitfall: ``optimizer = dict(…)``

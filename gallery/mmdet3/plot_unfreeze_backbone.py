@@ -151,23 +151,27 @@ Table(
 # ------------------------------------------
 # ``accumulative_counts`` lets the optimizer step after every second batch. Unfreezing
 # has nothing to do with it.
-run = checkout.train(
-    config, epochs=2, evaluate=False, optim_wrapper__accumulative_counts=2, **small
-)
+keys = dict(epochs=2, evaluate=False, auto_scale_lr__enable=True, **small)
+run = checkout.train(config, **keys, optim_wrapper__accumulative_counts=2)
 checkout.check("layer1 trains", run.trains("layer1"), [False, True])
 
 # %%
 # Learning rates of their own: ``paramwise_cfg``
 # ----------------------------------------------
-# Without it the optimizer knows the frozen weights from the start. With it MMEngine
-# leaves them out of the optimizer, so that they would never train. The hook then builds
-# the optimizer once more, before the run begins. Here the backbone gets a tenth of the
-# learning rate, and ``auto_scale_lr`` an eighth of that, as the batch has 2 images, not
-# 16.
+# Without it the optimizer knows the frozen weights from the start, and is built once.
+# ``auto_scale_lr`` tells of each: it fits the learning rate to a batch of 2 images.
+scaling = "Scaling the original LR by 0.125"
+checkout.check("optimizers built", len(run.logged(scaling)), 1)
+
+# %%
+# With it MMEngine leaves them out of the optimizer, so that they would never train. The
+# hook then builds the optimizer once more, before the run begins. Here the backbone
+# gets a tenth of the learning rate, which ``auto_scale_lr`` divides by 8.
 tenth = dict(custom_keys=dict(backbone=dict(lr_mult=0.1)))
-keys = dict(epochs=2, evaluate=False, optim_wrapper__paramwise_cfg=tenth, **small)
-run = checkout.train(config, **keys, auto_scale_lr__enable=True)
+keys["optim_wrapper__paramwise_cfg"] = tenth
+run = checkout.train(config, **keys)
 checkout.check("layer1 trains", run.trains("layer1"), [False, True])
+checkout.check("optimizers built", len(run.logged(scaling)), 2)
 
 # %%
 rates = {
