@@ -3,6 +3,7 @@
 ``tox -e bench`` runs it. The pages are those of ``gallery/`` (``--pages real``), light ones that are generated and each
 build a ResNet (``--pages light``), or ones that add 1 and 1 (``--pages cheap``). Every tool gets the same code in the
 same cells. The tools take turns, round by round; what is reported is medians, their spread, and ratios.
+``--pages themes`` weighs the built pages instead.
 """
 
 import abc
@@ -30,7 +31,10 @@ from rich.table import Table
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
+import themes  # noqa: E402  beside this file
+
 from howto import files, record, stacks  # noqa: E402
+from howto.errors import HowtoError  # noqa: E402
 
 FAMILY = stacks.current().family
 LIGHT = '''"""
@@ -422,16 +426,22 @@ def show(found: dict, console: Console) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pages", choices=["light", "real", "cheap"], default="light")
+    parser.add_argument("--pages", choices=["light", "real", "cheap", "themes"], default="light")
     parser.add_argument("--number", type=int, default=5, help="how many pages are generated")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--tools", nargs="*", choices=[peer.__name__ for peer in PEERS])
+    parser.add_argument("--themes", nargs="*", default=themes.THEMES, help="which ones --pages themes looks at")
     arguments = parser.parse_args()
     peers = tuple(peer for peer in PEERS if not arguments.tools or peer.__name__ in arguments.tools)
     console = Console(width=140)
-    found = compare(arguments.pages, arguments.rounds, arguments.number, peers, console)
+    if arguments.pages == "themes":
+        weighed = themes.weigh(ROOT, stacks.current(), arguments.themes, console.print)
+        found = {"kind": "themes", "pages": len(files.topics(FAMILY)), "rounds": 1, "themes": weighed}
+        console.print(weighed)
+    else:
+        found = compare(arguments.pages, arguments.rounds, arguments.number, peers, console)
+        show(found, console)
     found["machine"] = f"{len(os.sched_getaffinity(0))} cores, {platform.machine()}, {stacks.current().title}"
-    show(found, console)
     path = files.benchmarks()
     before = json.loads(path.read_text()) if path.exists() else []
     key = ("kind", "pages")
@@ -441,4 +451,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except HowtoError as error:
+        sys.exit(f"bench: {error}")

@@ -13,6 +13,7 @@ KINDS = {
     "light": "{} light pages, each of which builds a ResNet",
     "real": "The {} how-tos of this site",
     "cheap": "{} pages that add 1 and 1",
+    "themes": "The {} how-tos under other themes",
 }
 CASES = (
     "clean build",
@@ -40,13 +41,28 @@ class BenchTables(SphinxDirective):
         for found in json.loads(path.read_text()):
             title = KINDS[found["kind"]].format(found["pages"])
             section = nodes.section("", nodes.title("", title), ids=[nodes.make_id(title)])
-            section += nodes.paragraph("", f"Medians of {found['rounds']} rounds, on {found['machine']}.")
-            for case in sorted(found["cases"], key=CASES.index):
+            of = "the pages" if found["kind"] == "themes" else f"{found['rounds']} rounds"
+            section += nodes.paragraph("", f"Medians of {of}, on {found['machine']}.")
+            if found["kind"] == "themes":
+                section += self.themes(found["themes"])
+            for case in sorted(found.get("cases", ()), key=CASES.index):
                 tools = found["cases"][case]
                 head = (case.capitalize(), "Time", "× this project", "Seconds", "MiB", "Stale pages")
                 section += table(head, self.rows(tools))
             shown.append(section)
         return shown
+
+    def themes(self, found: dict[str, dict]) -> nodes.Node:
+        """A row for each theme: what a page loads before it is scrolled, and how fast Lighthouse's phone shows it."""
+        from howto.sphinx_ext import table
+
+        own = next(iter(found.values()))["bytes"]
+        rows = [
+            (name, f"{item['bytes'] / 1000:.0f} kB", f"{item['bytes'] / own:.2f}", f"{item['requests']:.0f}")
+            + (("not measured",) if item["performance"] is None else (f"{item['performance']:.0f} of 100",))
+            for name, item in found.items()
+        ]
+        return table(("Theme", "A page", "× this site", "Requests", "Lighthouse, speed"), rows)
 
     def rows(self, tools: dict[str, dict]) -> list[tuple]:
         """A row for each tool: its bar, its ratio, its median and spread, its memory, the stale pages it shows."""

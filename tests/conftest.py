@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from howto import files, stacks
+from howto.machine import BROWSERS
 
 ONE = "print(1 + 1)\n"
 PAGE = '''"""
@@ -124,3 +125,19 @@ def tiny_project(whole_project, tmp_path_factory) -> Project:
 def tiny(tiny_project, tmp_path) -> Project:
     """The tiny project, built, at a place of its own, for a test to break."""
     return tiny_project.copy(tmp_path / "tiny")
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium; without one the test is skipped, and fails where CI is set."""
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if not found:
+        lacking = f"there is no browser, so the pages were not looked at; install one of {', '.join(BROWSERS)}"
+        pytest.fail(lacking, pytrace=False) if os.environ.get("CI") else pytest.skip(lacking)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        launched = playwright.chromium.launch(executable_path=found, args=options)
+        yield launched
+        launched.close()

@@ -48,5 +48,22 @@ def test_a_page_shows_the_figures_with_their_ratio(measured):
         assert list(widths.values()) == sorted(widths.values())
 
 
+def test_a_page_is_weighed_as_a_browser_loads_it(tiny_project, browser, tmp_path):
+    project = tiny_project.copy(tmp_path / "project")
+    bench = [sys.executable, "benchmarks/bench.py", "--pages", "themes", "--themes", "furo", "alabaster"]
+    done = subprocess.run(bench, cwd=project.root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (found,) = json.loads((project.root / "docs/_build/bench.json").read_text())
+    (page,) = project.site.glob("how-to/plot_*.html")
+    furo, other = found["themes"].values()
+    assert furo["bytes"] > page.stat().st_size and furo["requests"] > 5
+    assert other["bytes"] != furo["bytes"]
+    assert project.howto("build").returncode == 0
+    shown = BeautifulSoup((project.site / "benchmarks.html").read_text(), "html.parser")
+    first, second = ([cell.get_text(strip=True) for cell in row.select("td")] for row in shown.select("tbody tr"))
+    assert (first[0], first[2], second[0]) == ("furo", "1.00", "alabaster")
+    assert first[1] == f"{furo['bytes'] / 1000:.0f} kB"
+
+
 def test_a_site_where_nothing_was_measured_says_so(tiny_project):
     assert "not measured where this site was built" in (tiny_project.site / "benchmarks.html").read_text()

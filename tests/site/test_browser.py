@@ -2,7 +2,6 @@
 
 import functools
 import http.server
-import os
 import shutil
 import threading
 from urllib.parse import urlsplit
@@ -13,26 +12,10 @@ from playwright.sync_api import expect
 
 from howto import files, stacks
 from howto.join import join
-from howto.machine import BROWSERS
 
 FAMILY, STACK = stacks.current().family, stacks.current().name
 SNIPPETS = [(topic, path) for topic in files.topics(FAMILY) for path in files.snippet_files(FAMILY, topic)]
 WIDTHS = (320, 768, 1280, 3840)
-
-
-@pytest.fixture(scope="session")
-def browser():
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if not found:
-        lacking = f"there is no browser, so the pages were not looked at; install one of {', '.join(BROWSERS)}"
-        pytest.fail(lacking, pytrace=False) if os.environ.get("CI") else pytest.skip(lacking)
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        launched = playwright.chromium.launch(executable_path=found, args=options)
-        yield launched
-        launched.close()
 
 
 @pytest.fixture(scope="session")
