@@ -33,7 +33,7 @@ sys.path.append({peers!r})
 """
 
 
-def weigh(root: Path, stack: Stack, names: list[str], say: Callable[[str], None]) -> dict:
+def weigh(root: Path, stack: Stack, names: list[str], say: Callable[[str], None]) -> list[dict]:
     """Build the site under each theme and load its how-tos.
 
     Args:
@@ -43,7 +43,7 @@ def weigh(root: Path, stack: Stack, names: list[str], say: Callable[[str], None]
         say: Called with a line for each theme.
 
     Returns:
-        For each theme the median over the pages: ``bytes``, ``requests`` and ``performance``, which is None without
+        For each ``theme`` the median over the pages: ``bytes``, ``requests`` and ``performance``, which is None without
         Lighthouse.
 
     Raises:
@@ -56,7 +56,7 @@ def weigh(root: Path, stack: Stack, names: list[str], say: Callable[[str], None]
         raise HowtoError("themes are compared on a built site: run tox -e docs first")
     if not browser:
         raise HowtoError(f"there is no browser to load the pages; install one of {', '.join(BROWSERS)}")
-    found, peers = {}, os.environ.get("HOWTO_BENCH_PEERS", "")
+    found, peers = [], os.environ.get("HOWTO_BENCH_PEERS", "")
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         project = Path(name, "project")
         built = shutil.ignore_patterns(".git", ".tox", ".*_cache", "__pycache__", "html", "doctrees", "work")
@@ -70,9 +70,9 @@ def weigh(root: Path, stack: Stack, names: list[str], say: Callable[[str], None]
             subprocess.run(command, cwd=project, check=True, stdin=subprocess.DEVNULL)
             with served(project / "out" / theme) as address:
                 loads = [load(browser, f"{address}/{page}") for page in pages]
-            found[theme] = {key: statistics.median(page[key] for page in loads) for key in ("bytes", "requests")}
+            found.append({key: statistics.median(page[key] for page in loads) for key in ("bytes", "requests")})
             scores = [page["performance"] for page in loads]
-            found[theme]["performance"] = None if None in scores else statistics.median(scores)
+            found[-1] |= {"theme": theme, "performance": None if None in scores else statistics.median(scores)}
     return found
 
 

@@ -52,15 +52,15 @@ class BenchTables(SphinxDirective):
             shown.append(section)
         return shown
 
-    def themes(self, found: dict[str, dict]) -> nodes.Node:
+    def themes(self, found: list[dict]) -> nodes.Node:
         """A row for each theme: what a page loads before it is scrolled, and how fast Lighthouse's phone shows it."""
         from howto.sphinx_ext import table
 
-        own = next(iter(found.values()))["bytes"]
+        own = found[0]["bytes"]
         rows = [
-            (name, f"{item['bytes'] / 1000:.0f} kB", f"{item['bytes'] / own:.2f}", f"{item['requests']:.0f}")
+            (item["theme"], f"{item['bytes'] / 1000:.0f} kB", f"{item['bytes'] / own:.2f}", f"{item['requests']:.0f}")
             + (("not measured",) if item["performance"] is None else (f"{item['performance']:.0f} of 100",))
-            for name, item in found.items()
+            for item in found
         ]
         return table(("Theme", "A page", "× this site", "Requests", "Lighthouse, speed"), rows)
 

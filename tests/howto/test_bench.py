@@ -55,7 +55,7 @@ def test_a_page_is_weighed_as_a_browser_loads_it(tiny_project, browser, tmp_path
     assert done.returncode == 0, done.stdout + done.stderr
     (found,) = json.loads((project.root / "docs/_build/bench.json").read_text())
     (page,) = project.site.glob("how-to/plot_*.html")
-    furo, other = found["themes"].values()
+    furo, other = found["themes"]
     assert furo["bytes"] > page.stat().st_size and furo["requests"] > 5
     assert other["bytes"] != furo["bytes"]
     assert project.howto("build").returncode == 0
