@@ -97,7 +97,7 @@ def test_a_shard_without_a_page_executes_nothing_and_its_bundle_is_taken(empty, 
     assert (done.returncode, done.stdout.startswith("0 pages from 1 bundles; no bundle has five, four")) == (0, True)
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty", "missing", "foreign", "sly"])
+@pytest.mark.parametrize("damage", ["cut", "empty", "missing", "foreign", "sly", "link"])
 def test_a_bundle_that_is_none_is_named_and_nothing_is_put_in_place(sharded, empty, tmp_path, damage):
     project = empty.copy(tmp_path / "project")
     broken = tmp_path / "broken.tar.gz"
@@ -106,6 +106,11 @@ def test_a_bundle_that_is_none_is_named_and_nothing_is_put_in_place(sharded, emp
         (tmp_path / "conf.py").write_text("raise SystemExit")
         with tarfile.open(broken, "w:gz") as archive:
             archive.add(tmp_path / "conf.py", "../conf.py" if damage == "foreign" else "how-to/../index.md")
+    elif damage == "link":
+        link = tarfile.TarInfo("how-to/plot_tiny.rst")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        with tarfile.open(broken, "w:gz") as archive:
+            archive.addfile(link)
     elif damage != "missing":
         broken.write_bytes(data[: len(data) // 2] if damage == "cut" else b"")
     done = project.howto("merge", str(broken))
