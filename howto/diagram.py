@@ -2,6 +2,7 @@
 
 import dataclasses
 import html
+from collections.abc import Sequence
 
 from howto.family import api
 from howto.measure import levels
@@ -30,17 +31,19 @@ class Diagram:
     Attributes:
         columns: For each column its boxes; the first is its title.
         legend: What a mark means, for those that occur.
+        flows: Whether one column leads to the next.
     """
 
     columns: list[list[Box]]
     legend: dict[str, str]
+    flows: bool = True
 
     def __repr__(self) -> str:
         told = []
         for title, *boxes in self.columns:
             lines = [f"{box.text}{self._said(box)}" for box in boxes]
             told.append(f"{title.text}{self._said(title)}" + (f": {'; '.join(lines)}" if lines else ""))
-        return " → ".join(told)
+        return (" → " if self.flows else ". ").join(told)
 
     def _said(self, box: Box) -> str:
         return f" ({self.legend[box.mark]})" if box.mark else ""
@@ -50,7 +53,7 @@ class Diagram:
         parts = []
         for number, column in enumerate(self.columns):
             left, top = number * (WIDTH + BETWEEN) + 1, (height - len(column) * (ROW + GAP)) / 2 + 3
-            if number:
+            if number and self.flows:
                 x, y = left - BETWEEN + 3, height / 2
                 parts.append(f'<path d="M{x} {y}h{BETWEEN - 8}m-5 -5l5 5l-5 5" fill="none" stroke="currentColor"/>')
             for row, box in enumerate(column):
@@ -66,6 +69,23 @@ class Diagram:
             f'style="width:100%;max-width:{width * 1.3:.0f}px;height:auto" font-family="sans-serif" font-size="12" '
             f'fill="currentColor">{"".join(parts)}</svg>'
         )
+
+
+@dataclasses.dataclass(frozen=True)
+class Steps:
+    """A diagram for each of several steps, by what the step is called; a page steps through them."""
+
+    diagrams: dict[str, Diagram]
+
+    def __repr__(self) -> str:
+        return "\n".join(f"{step}: {diagram!r}" for step, diagram in self.diagrams.items())
+
+    def _repr_html_(self) -> str:
+        figures = (
+            f"<figure>{diagram._repr_html_()}<figcaption>{html.escape(step)}</figcaption></figure>"
+            for step, diagram in self.diagrams.items()
+        )
+        return f"<howto-steps>{''.join(figures)}</howto-steps>"
 
 
 STYLES = {
@@ -132,9 +152,28 @@ def draw_pipelines(cfg, stock) -> Diagram:
     return _diagram(columns, new="not in the stock config")
 
 
-def _diagram(columns: list[list[Box]], **meanings: str) -> Diagram:
+def draw_epochs(runs: dict[str, object], stages: Sequence[str]) -> Steps:
+    """The stages of a backbone in each epoch of some runs: how far their weights moved, and which could not.
+
+    Args:
+        runs: A :class:`howto.run.Run` by title, all of the same epochs.
+        stages: Names of the stages, bottom up.
+    """
+    steps = {}
+    for number, epoch in enumerate(next(iter(runs.values())).epochs):
+        columns = [[Box(title)] for title in runs]
+        for column, run in zip(columns, runs.values(), strict=True):
+            for stage in stages:
+                trains = run.trains(stage)[number]
+                text = f"{stage}: moved {run.moved(stage)[number]:.0e}" if trains else f"{stage}: frozen"
+                column.append(Box(text, "" if trains else "frozen"))
+        steps[f"epoch {epoch}"] = _diagram(columns, flows=False, frozen="does not train")
+    return Steps(steps)
+
+
+def _diagram(columns: list[list[Box]], flows: bool = True, **meanings: str) -> Diagram:
     occurring = {box.mark for column in columns for box in column}
-    return Diagram(columns, {mark: meaning for mark, meaning in meanings.items() if mark in occurring})
+    return Diagram(columns, {mark: meaning for mark, meaning in meanings.items() if mark in occurring}, flows)
 
 
 def _mark(changed: bool) -> str:

@@ -49,16 +49,14 @@ function reach() {
 reach();
 addEventListener("resize", reach);
 
-// Pairs of pictures: step through them, and slide from the one to the other.
-class HowtoPairs extends HTMLElement {
+// Pictures to step through, and pairs of them to slide from the one to the other.
+class HowtoSteps extends HTMLElement {
   connectedCallback() {
     const figures = [...this.querySelectorAll("figure")];
-    const [before, after] = [...figures[0].querySelectorAll("img")].map((image) => image.dataset.name);
     const controls = document.createElement("div");
     controls.className = "howto-controls";
     controls.innerHTML = `<button type="button" class="howto-button">Previous</button>
-      <button type="button" class="howto-button">Next</button><output></output>
-      <label>${before}<input type="range" value="50" aria-label="From ${before} to ${after}">${after}</label>`;
+      <button type="button" class="howto-button">Next</button><output></output>`;
     const [previous, next] = controls.querySelectorAll("button");
     let shown = 0;
     const show = (number) => {
@@ -68,14 +66,24 @@ class HowtoPairs extends HTMLElement {
     };
     previous.addEventListener("click", () => show(shown - 1));
     next.addEventListener("click", () => show(shown + 1));
-    controls.querySelector("input").addEventListener("input", (event) => {
-      this.style.setProperty("--cut", `${100 - event.target.value}%`);
-    });
     this.append(controls);
     this.setAttribute("ready", "");
     show(0);
   }
 }
+class HowtoPairs extends HowtoSteps {
+  connectedCallback() {
+    super.connectedCallback();
+    const [before, after] = [...this.querySelectorAll("figure:first-child img")].map((image) => image.dataset.name);
+    const slider = document.createElement("label");
+    slider.innerHTML = `${before}<input type="range" value="50" aria-label="From ${before} to ${after}">${after}`;
+    slider.querySelector("input").addEventListener("input", (event) => {
+      this.style.setProperty("--cut", `${100 - event.target.value}%`);
+    });
+    this.querySelector(".howto-controls").append(slider);
+  }
+}
+customElements.define("howto-steps", HowtoSteps);
 customElements.define("howto-pairs", HowtoPairs);
 
 // The same page for another MMDetection: stacks.js, above the stacks' sites, lists what is there.

@@ -124,6 +124,12 @@ figure = draw_stages(
 )
 
 # %%
+# The same epoch by epoch: how far the weights moved, as a share of them.
+from howto.diagram import draw_epochs
+
+draw_epochs({"this page's hook": run, "unfreezing once only": published}, stages)
+
+# %%
 # It also lets the batch norms of those stages use each batch's own statistics, against
 # ``norm_eval=True``.
 norms = [epoch.norms_training["layer1"] for epoch in published.epochs.values()]

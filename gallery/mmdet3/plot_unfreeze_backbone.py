@@ -81,6 +81,12 @@ stages = ("stem", "layer1", "layer2", "layer3", "layer4")
 figure = draw_stages({"this page's hook": run, "published hook": published}, stages)
 
 # %%
+# The same epoch by epoch: how far the weights moved, as a share of them.
+from howto.diagram import draw_epochs
+
+draw_epochs({"this page's hook": run, "published hook": published}, stages)
+
+# %%
 # Batch norms stay as the config wants them
 # -----------------------------------------
 # ``norm_eval=True`` is the stock setting: batch norms keep the checkpoint's statistics.
