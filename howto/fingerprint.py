@@ -5,13 +5,12 @@ import concurrent.futures
 import functools
 import hashlib
 import importlib
-import importlib.metadata
 import importlib.util
 import json
 import os
 from pathlib import Path
 
-from howto import device, files, weights
+from howto import device, files, stacks, weights
 from howto.errors import HowtoError
 from howto.files import fingerprint_file, records, script, snippet_files, words
 from howto.stacks import ROOT, Stack
@@ -115,7 +114,7 @@ def weights_kind(stack: Stack, topic: str) -> str:
 
 @functools.cache
 def _packages(stack: Stack) -> str:
-    installed = sorted(f"{item.name}=={item.version}" for item in importlib.metadata.distributions())
+    installed = sorted(f"{name}=={version}" for name, version in stacks.installed().items())
     digest = hashlib.sha256(stack.lock.read_bytes() + "\n".join(installed).encode())
     for package in _edited_by_hand(stack):
         place = Path(importlib.util.find_spec(package).origin).parent

@@ -7,12 +7,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from importlib import metadata
 from pathlib import Path
 
 from howto import coco, device, weights, wheelhouse
 from howto.errors import HowtoError
-from howto.stacks import ROOT, Stack
+from howto.stacks import ROOT, Stack, installed
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 NEEDED_GIB = 2  # free disk space for workspaces, checkpoints and the site
@@ -44,22 +43,15 @@ def _packages(stack: Stack) -> Finding:
     lock = stack.lock.relative_to(ROOT)
     if not stack.python.exists():
         return False, f"{lock} is not installed yet", "run `tox -e wheels`"
-    from packaging.requirements import Requirement  # not at the top: a bare Python has none
+    from packaging.markers import Marker  # not at the top: a bare Python has none
 
-    locked = [Requirement(line) for line in stack.lock.read_text("utf-8").splitlines() if "==" in line]
-    locked = [package for package in locked if package.marker is None or package.marker.evaluate()]
-    installed = {package.name: f"=={_installed(package.name)}" for package in locked}
-    wrong = [f"{each.name}{installed[each.name]}" for each in locked if str(each.specifier) != installed[each.name]]
+    lines = [line.partition(";") for line in stack.lock.read_text("utf-8").splitlines() if "==" in line]
+    locked = dict(text.strip().split("==") for text, _, marker in lines if not marker or Marker(marker).evaluate())
+    found = installed()
+    wrong = [f"{name}=={found.get(name, 'missing')}" for name, version in locked.items() if found.get(name) != version]
     if wrong:
         return False, f"{len(wrong)} of {len(locked)} not as in {lock}: {', '.join(wrong[:3])}", anew(stack)
     return True, f"{len(locked)}, as in {lock}", ""
-
-
-def _installed(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "missing"
 
 
 def _torch(stack: Stack) -> Finding:
@@ -73,7 +65,7 @@ def _torch(stack: Stack) -> Finding:
 
 
 def _mmcv(stack: Stack) -> Finding:
-    version = f"{stack.compiled} {metadata.version(stack.compiled)}"
+    version = f"{stack.compiled} {installed()[stack.compiled]}"
     try:
         from mmcv.ops import get_compiling_cuda_version
     except ImportError as error:

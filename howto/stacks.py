@@ -1,6 +1,8 @@
 """Name the locked sets of packages that the snippets are verified on."""
 
 import os
+import re
+import sys
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -89,6 +91,20 @@ STACKS = {
         ),
     ]
 }
+
+
+def installed() -> dict[str, str]:
+    """The version of each package that can be imported here, by its name in a lock.
+
+    From the names of the folders that installers leave: to read what stands in all of them takes a build with nothing
+    to do as long as all else that it looks at.
+    """
+    found = {}
+    for place in reversed(sys.path):  # the first one counts
+        for folder in Path(place).glob("*.dist-info"):
+            name, _, version = folder.stem.partition("-")
+            found[re.sub("[-_.]+", "-", name).lower()] = version
+    return found
 
 
 def current() -> Stack:

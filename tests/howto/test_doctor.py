@@ -49,8 +49,9 @@ def test_a_build_with_nothing_to_execute_imports_no_torch():
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
-def test_a_package_of_another_version_is_named(monkeypatch):
-    monkeypatch.setattr(machine, "_installed", lambda name: "0.0" if name == "timm" else MMDET2.versions[name])
+def test_a_package_of_another_version_is_named(monkeypatch, tmp_path):
+    (tmp_path / "timm-0.0.dist-info").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
     check = found("packages")
     assert check.ok is False
     assert "timm==0.0" in check.found

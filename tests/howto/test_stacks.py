@@ -1,11 +1,12 @@
 import re
 import tomllib
 from dataclasses import FrozenInstanceError
+from importlib import metadata
 
 import pytest
 
 from howto.errors import HowtoError
-from howto.stacks import ROOT, STACKS, current, named
+from howto.stacks import ROOT, STACKS, current, installed, named
 
 LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
 
@@ -79,3 +80,8 @@ def test_the_resolver_knows_what_the_compiled_package_requires(stack):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     known = {(entry["name"], entry["version"]) for entry in project["tool"]["uv"]["dependency-metadata"]}
     assert (stack.compiled, stack.versions[stack.compiled]) in known
+
+
+def test_what_is_installed_is_what_importlib_says_of_it():
+    names = {re.sub("[-_.]+", "-", item.name).lower() for item in metadata.distributions()}
+    assert installed() == {name: metadata.version(name) for name in names}
