@@ -31,10 +31,10 @@ class BenchTables(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """The tables, or that nothing was measured."""
-        from howto.sphinx_ext import table  # which registers this directive
+        from howto.sphinx_ext import note, table  # which registers this directive
 
         path = files.benchmarks()
-        self.env.note_dependency(str(path))
+        note(self.env, path)
         if not path.exists():
             return [nodes.paragraph("", "It was not measured where this site was built; tox -e bench measures it.")]
         shown = []

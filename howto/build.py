@@ -12,7 +12,7 @@ import time
 import traceback
 from pathlib import Path
 
-from howto import doctor, files, fingerprint, join, shards
+from howto import doctor, files, fingerprint, join, shards, workers
 from howto.errors import HowtoError
 from howto.files import BUILD, DOCS
 from howto.stacks import ROOT, Stack
@@ -34,6 +34,7 @@ def build(stack: Stack) -> int:
         stale = [topic for topic in mine if fingerprint.changed(stack, topic)]
         for topic in set(mine) - set(stale):
             _require_young(stack, topic)
+        workers.start(len(stale), sum(map(shards.cost, stale)))  # they import torch while this process does
         doctor.require(stack, executes=bool(stale))
         if stale:  # else pictures and downloads that no page shows any more would stay on the site
             shutil.rmtree(BUILD / "work" / stack.name, ignore_errors=True)

@@ -84,13 +84,13 @@ class DriftTable(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """The table, and which stacks are not in it."""
-        from howto.sphinx_ext import table  # which registers this directive
+        from howto.sphinx_ext import note, table  # which registers this directive
 
         executed = [stack for stack in STACKS.values() if any(files.records(stack).glob("*.json"))]
         rows = []
         for stack in STACKS.values():  # those that are executed later, too
             for families in STATEMENTS.values():
-                self.env.note_dependency(str(files.records(stack) / f"{families[stack.family].topic}.json"))
+                note(self.env, files.records(stack) / f"{families[stack.family].topic}.json")
         for statement, families in STATEMENTS.items():
             rows.append(([statement], *(self.cell(stack, families[stack.family]) for stack in executed)))
         missing = ", ".join(stack.title for stack in STACKS.values() if stack not in executed)

@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import gc
 import json
 import os
 import shutil
@@ -18,15 +17,18 @@ from jinja2 import Template
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.directives.code import LiteralInclude
+from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective
 
 from howto import downloads, files, limits, shards, stacks, workers
 from howto.bench import BenchTables
 from howto.drift import DriftTable
 from howto.fingerprint import changed, fingerprint, mutations, package_sources, weights_kind
-from howto.isolation import fresh, put_back, quiet
+from howto.isolation import fresh, put_back
 from howto.migrate import Migrations, Renamed
 from howto.record import write_json
+
+LACKING = "howto-lacking"
 
 
 class Snippet(LiteralInclude):
@@ -130,7 +132,7 @@ class MutationTable(SphinxDirective):
         for topic in files.topics(stack.family):  # which make a report out of date
             for path in (files.script(stack.family, topic), *files.snippet_files(stack.family, topic)):
                 self.env.note_dependency(str(path))
-        self.env.note_dependency(str(files.mutations(stack)))
+        note(self.env, files.mutations(stack))
         found = mutations(stack)
         if not found:
             return [nodes.paragraph("", "The mutations were not run on these snippets; tox -e mutate runs them.")]
@@ -167,6 +169,7 @@ def setup(app: Sphinx) -> dict:
     app.connect("builder-inited", forget_stale, priority=100)
     app.connect("builder-inited", collect_problems, priority=900)
     app.connect("builder-inited", finish_what_did_not_run, priority=900)
+    app.connect("env-get-outdated", find_what_has_come)
     app.connect("source-read", add_panel)
     app.connect("build-finished", note_failures, priority=100)
     app.connect("build-finished", publish_records)
@@ -178,12 +181,11 @@ def around_page(gallery_conf: dict, script: str, when: str) -> None:
     """sphinx-gallery's ``reset_modules``: a page gets a fresh state and limits, and may leave nothing behind."""
     topic, source = Path(script).stem.removeprefix("plot_"), Path(gallery_conf["src_dir"])
     if when == "before":
-        workers.settle()
-        with quiet():
-            import matplotlib
-            import mmdet.apis  # noqa: F401
+        import matplotlib
 
-        _keep_what_is_imported()
+        import howto.preloaded  # noqa: F401
+
+        workers.settle()
         around_page.page = contextlib.ExitStack()
         around_page.page.enter_context(_ticking(topic, sys.__stderr__))
         around_page.page.enter_context(put_back())
@@ -206,12 +208,6 @@ def around_page(gallery_conf: dict, script: str, when: str) -> None:
 around_page.page = contextlib.ExitStack()
 
 
-@functools.cache  # a process does it once
-def _keep_what_is_imported() -> None:
-    """Spare the garbage collector torch and mmdet: three times a page it would go through all their objects."""
-    gc.freeze()
-
-
 FIGURES = {
     "figure.dpi": 110,
     "savefig.bbox": "tight",
@@ -232,7 +228,6 @@ FIGURES = {
 def forget_stale(app: Sphinx) -> None:
     """Drop sphinx-gallery's mark of a page that ran, where the page would come out otherwise today."""
     stack, conf = stacks.current(), app.config.sphinx_gallery_conf
-    os.environ["HOWTO_RECORDS"] = str(files.records(stacks.current()))
     shutil.rmtree(_problems(), ignore_errors=True)
     mine = shards.mine(stack)
     conf["filename_pattern"] = "|".join(rf"/plot_{topic}\.py$" for topic in mine) or "(?!)"  # an empty one fits any
@@ -247,10 +242,8 @@ def forget_stale(app: Sphinx) -> None:
             (files.records(stack) / f"{topic}.json").unlink(missing_ok=True)
             # Taken before the page runs: what is edited while it runs makes it stale.
             write_json(_pending(topic), fingerprint(stack, topic))
-    if conf["plot_gallery"] and len(stale) > 1 and not workers.quick(sum(map(shards.cost, stale))):
-        number = workers.number(len(stale))
-        workers.begin(number)
-        conf["parallel"] = number if number > 1 else False
+    needed = workers.start(len(stale), sum(map(shards.cost, stale))) if conf["plot_gallery"] else 1
+    conf["parallel"] = needed if needed > 1 else False
 
 
 def collect_problems(app: Sphinx) -> None:
@@ -322,9 +315,22 @@ def read_record(topic: str, env) -> dict | None:
     """The record of a how-to that passed, or None. The document being read is read again when it changes."""
     path = files.records(stacks.current()) / f"{topic}.json"
     if env.current_document.docname:
-        env.note_dependency(str(path))
+        note(env, path)
     record = json.loads(path.read_text()) if path.exists() else {}
     return record if record.get("status") == "passed" else None
+
+
+def note(env: BuildEnvironment, path: Path) -> None:
+    """Have the document that is being read be read again when a file changes, goes or comes."""
+    if path.exists():
+        env.note_dependency(str(path))
+    else:  # Sphinx would read a document that depends on it again and again
+        env.metadata[env.docname].setdefault(LACKING, []).append(str(path))
+
+
+def find_what_has_come(app: Sphinx, env: BuildEnvironment, *_: set) -> list[str]:
+    """The documents that would show a file which was not there when they were read."""
+    return [name for name, data in env.metadata.items() if any(map(os.path.exists, data.get(LACKING, ())))]
 
 
 def table(head: tuple[str, ...], rows: list[tuple]) -> nodes.table:

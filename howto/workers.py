@@ -3,16 +3,17 @@
 import ctypes
 import fcntl
 import functools
+import multiprocessing.forkserver
 import os
 import signal
 import sys
 from pathlib import Path
 
-from howto import device
+from howto import device, files, stacks
 from howto.errors import HowtoError
 from howto.files import BUILD
 
-QUICK = 15.0  # seconds; two processes that import at once take twice as long for it on two cores
+QUICK = 4.0  # seconds; a second process costs one, and saves half of them
 MEMORY = 4.0  # GiB that a page takes at most, with what it imports; the largest of ours has 3.3
 
 
@@ -31,13 +32,22 @@ def number(pages: int) -> int:
         return max(1, min(pages, len(_gpus())))
     import psutil
 
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    return max(1, min(pages, cores, int(psutil.virtual_memory().available / 2**30 / MEMORY)))
+    return max(1, min(pages, _cores(), int(psutil.virtual_memory().available / 2**30 / MEMORY)))
 
 
 def quick(seconds: float) -> bool:
-    """Whether pages that took so long last are done before a second process has imported torch and mmdet."""
+    """Whether pages that took so long last are not worth a second process."""
     return seconds < QUICK and not os.environ.get("HOWTO_WORKERS")
+
+
+def start(pages: int, seconds: float) -> int:
+    """Make ready the processes that execute so many pages, which last took so long in all; how many that are."""
+    os.environ["HOWTO_RECORDS"] = str(files.records(stacks.current()))
+    needed = 1 if pages < 2 or quick(seconds) else number(pages)
+    if needed > 1:
+        begin(needed)
+        fork(needed)
+    return needed
 
 
 def begin(number: int) -> None:
@@ -48,15 +58,35 @@ def begin(number: int) -> None:
     os.environ.setdefault("HOWTO_MEMORY", str(psutil.virtual_memory().available / 2**30 / number))
 
 
-@functools.cache  # a process does it once
+def fork(number: int) -> None:
+    """Fork so many workers from a process that has imported torch and mmdet, but has no thread and no GPU."""
+    if sys.platform == "linux" and device.kind() == "cpu":
+        from joblib.externals.loky.backend.context import set_start_method
+
+        for library in ("OMP", "OPENBLAS", "MKL"):  # joblib tells it to processes that it starts anew only
+            os.environ.setdefault(f"{library}_NUM_THREADS", str(max(1, _cores() // number)))
+        set_start_method("forkserver", force=True)
+        multiprocessing.set_forkserver_preload(["howto.preloaded"])
+        multiprocessing.forkserver.ensure_running()
+
+
 def settle() -> None:
-    """Have a worker end when the build is killed, and take a GPU that no other worker has."""
-    if os.environ.get("HOWTO_BUILD_PROCESS", str(os.getpid())) == str(os.getpid()):
+    """Have a worker, or the process that it is forked from, end when the build is killed, and take a GPU of its own."""
+    _settle(os.getpid())
+
+
+@functools.cache  # a process does it once
+def _settle(process: int) -> None:
+    if os.environ.get("HOWTO_BUILD_PROCESS", str(process)) == str(process):
         return
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: else it would write into the next build's pages
     if device.kind() == "cuda" and _gpus():
         os.environ["CUDA_VISIBLE_DEVICES"] = _free(_gpus())
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def _gpus() -> list[str]:
@@ -69,6 +99,7 @@ def _gpus() -> list[str]:
 
 def _free(gpus: list[str]) -> str:
     """A GPU whose lock this process gets, and keeps until it ends; any, if there are more workers than GPUs."""
+    BUILD.mkdir(parents=True, exist_ok=True)
     for gpu in gpus:
         lock = os.open(BUILD / f"gpu-{gpu}.lock", os.O_CREAT | os.O_RDWR)
         try:

@@ -366,3 +366,20 @@ def test_two_clean_builds_at_two_places_give_the_same_bytes_but_for_time_and_mem
         sites.append(without_times(content(project.site)))
     assert sites[0].keys() == sites[1].keys()
     assert [name for name, data in sites[0].items() if data != sites[1][name]] == []
+
+
+def test_a_page_is_written_again_only_when_what_it_shows_has_come(tiny):
+    written = lambda: {page.name: page.stat().st_mtime_ns for page in tiny.site.glob("*.html")}  # noqa: E731
+    assert tiny.howto("build").returncode == 0
+    before = written()
+    assert tiny.howto("build").returncode == 0
+    anew = {name for name, time in written().items() if time != before[name]}
+    assert anew == {"404.html", "search.html"}  # which Sphinx always writes
+    before = written()
+    theme = {"theme": "heavy_theme", "bytes": 1, "requests": 1, "performance": None}
+    measured = {"kind": "themes", "pages": 1, "rounds": 1, "machine": "a machine", "themes": [theme]}
+    (tiny.root / "docs/_build/bench.json").write_text(json.dumps([measured]))
+    assert tiny.howto("build").returncode == 0
+    changed = {name for name, time in written().items() if time != before[name]} - anew
+    assert changed == {"benchmarks.html", "index.html"}  # the latter lists the former
+    assert "heavy_theme" in (tiny.site / "benchmarks.html").read_text()
