@@ -8,6 +8,7 @@ same cells. The tools take turns, round by round; what is reported is medians, t
 
 import abc
 import argparse
+import compileall
 import dataclasses
 import importlib.util
 import json
@@ -207,6 +208,7 @@ class This(Peer):
         own = self.environment["PYTHONPATH"].replace(str(ROOT), str(self.project))
         self.environment |= {"PYTHONPATH": own, "HOWTO_WORKERS": str(self.workers)}
         del self.environment["HOWTO_SNIPPETS"]
+        compileall.compile_dir(self.project / "howto", quiet=2)
         for topic, script in self.scripts.items():
             self.write(topic, script)
 
@@ -355,6 +357,7 @@ def make_overlay(place: Path) -> Path:
     installed = Path(importlib.util.find_spec("mmdet").origin).parent
     shutil.copytree(installed, place / "mmdet", ignore=shutil.ignore_patterns("__pycache__", ".mim"))
     (place / "mmdet" / ".mim").symlink_to(installed / ".mim")
+    compileall.compile_dir(place / "mmdet", quiet=2)
     return place
 
 
@@ -395,6 +398,9 @@ def compare(pages: str, rounds: int, number: int, peers: tuple[type[Peer], ...],
     """Have the tools take turns; every figure by case and tool."""
     body = {"light": LIGHT, "cheap": CHEAP}.get(pages)
     results: dict = {}
+    # What only the first of all pays: bytecode that nobody has compiled yet, files that no one has read.
+    warm = "import matplotlib.pyplot, mmdet.apis, nbclient, sphinx.application"
+    subprocess.run([sys.executable, "-W", "ignore", "-c", warm], check=True, stdout=subprocess.DEVNULL)
     for round_ in range(rounds):
         for kind in peers:
             with tempfile.TemporaryDirectory(prefix="bench-") as name:

@@ -41,7 +41,8 @@ class BenchTables(SphinxDirective):
         for found in json.loads(path.read_text()):
             title = KINDS[found["kind"]].format(found["pages"])
             section = nodes.section("", nodes.title("", title), ids=[nodes.make_id(title)])
-            of = "the pages" if found["kind"] == "themes" else f"{found['rounds']} rounds"
+            rounds = "one round" if found["rounds"] == 1 else f"{found['rounds']} rounds"
+            of = "the pages" if found["kind"] == "themes" else rounds
             section += nodes.paragraph("", f"Medians of {of}, on {found['machine']}.")
             if found["kind"] == "themes":
                 section += self.themes(found["themes"])

@@ -167,13 +167,13 @@ def draw_epochs(runs: dict[str, object], stages: Sequence[str]) -> Steps:
                 trains = run.trains(stage)[number]
                 text = f"{stage}: moved {run.moved(stage)[number]:.0e}" if trains else f"{stage}: frozen"
                 column.append(Box(text, "" if trains else "frozen"))
-        steps[f"epoch {epoch}"] = _diagram(columns, flows=False, frozen="does not train")
+        steps[f"epoch {epoch}"] = Diagram(columns, {"frozen": "does not train"}, flows=False)
     return Steps(steps)
 
 
-def _diagram(columns: list[list[Box]], flows: bool = True, **meanings: str) -> Diagram:
+def _diagram(columns: list[list[Box]], **meanings: str) -> Diagram:
     occurring = {box.mark for column in columns for box in column}
-    return Diagram(columns, {mark: meaning for mark, meaning in meanings.items() if mark in occurring}, flows)
+    return Diagram(columns, {mark: meaning for mark, meaning in meanings.items() if mark in occurring})
 
 
 def _mark(changed: bool) -> str:
