@@ -1,9 +1,6 @@
 """The pages in a browser: copying, searching, every width, and nothing fetched from elsewhere."""
 
-import functools
-import http.server
 import shutil
-import threading
 from urllib.parse import urlsplit
 
 import pytest
@@ -16,26 +13,6 @@ from howto.join import join
 FAMILY, STACK = stacks.current().family, stacks.current().name
 SNIPPETS = [(topic, path) for topic in files.topics(FAMILY) for path in files.snippet_files(FAMILY, topic)]
 WIDTHS = (320, 768, 1280, 3840)
-
-
-@pytest.fixture(scope="session")
-def server(site):
-    """Address of a server on this machine whose root is the folder above the stacks' sites."""
-    yield from serve(site.parent)
-
-
-def serve(folder):
-    """Address of a server of a folder, for as long as the generator is held."""
-
-    class Silent(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *arguments):
-            pass
-
-    handler = functools.partial(Silent, directory=folder)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{running.server_port}"
-        running.shutdown()
 
 
 @pytest.fixture
@@ -66,13 +43,9 @@ def complaint(page, message):
         page.wrong.append(message.text)
 
 
-def addresses(site):
-    return [f"/{path.relative_to(site.parent)}" for path in sorted(site.rglob("*.html"))]
-
-
-def test_no_page_asks_another_host_for_anything_or_complains(page, site):
+def test_no_page_asks_another_host_for_anything_or_complains(page, addresses):
     wrong = {}
-    for address in addresses(site):
+    for address in addresses:
         page.wrong.clear()
         page.goto(address, wait_until="load")
         if page.wrong:
@@ -81,10 +54,10 @@ def test_no_page_asks_another_host_for_anything_or_complains(page, site):
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_no_page_scrolls_sideways(page, site, width):
+def test_no_page_scrolls_sideways(page, addresses, width):
     page.set_viewport_size({"width": width, "height": 800})
     wide = {}
-    for address in addresses(site):
+    for address in addresses:
         page.goto(address, wait_until="load")
         scrolls = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
         if over := page.evaluate(scrolls):
@@ -174,6 +147,18 @@ def test_pictures_are_stepped_through_and_slid_by_the_keyboard(page):
     assert page.evaluate(clip) == "inset(0px 100% 0px 0px)"
 
 
+def test_the_epochs_of_a_run_are_stepped_through(page):
+    page.goto(f"/{STACK}/how-to/plot_unfreeze_backbone.html")
+    steps = page.locator("howto-steps")
+    assert "layer1: frozen" in steps.get_by_role("img").get_attribute("aria-label")
+    steps.get_by_role("button", name="Next").press("Enter")
+    assert steps.locator("output").inner_text().startswith("epoch ")
+    ours, other = steps.get_by_role("img").get_attribute("aria-label").split(". ")
+    assert "layer1: moved" in ours
+    assert ("layer1: moved" in other) == (FAMILY == "mmdet2")  # where the published hook unfreezes for one epoch
+    assert page.wrong == []
+
+
 @pytest.mark.parametrize(
     ("words", "topic"),
     [
@@ -216,11 +201,11 @@ def test_a_page_that_is_not_there_offers_a_search(page):
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 390), ("dark", 1280)])
-def test_axe_finds_nothing_that_keeps_people_out(browser, server, site, scheme, width):
+def test_axe_finds_nothing_that_keeps_people_out(browser, server, addresses, scheme, width):
     view = {"viewport": {"width": width, "height": 800}, "color_scheme": scheme, "reduced_motion": "reduce"}
     context, axe, wrong = browser.new_context(base_url=server, **view), Axe(), []
     page = context.new_page()
-    for address in addresses(site):
+    for address in addresses:
         page.goto(address, wait_until="load")
         found = axe.run(page).response["violations"]
         wrong += [(address, violation["id"], node["html"]) for violation in found for node in violation["nodes"]]
@@ -228,10 +213,10 @@ def test_axe_finds_nothing_that_keeps_people_out(browser, server, site, scheme, 
     assert wrong == []
 
 
-def test_no_page_is_heavy(page, site):
+def test_no_page_is_heavy(page, addresses):
     """All that a how-to fetches while it is read to its end, without compression."""
     heavy = {}
-    for address in [address for address in addresses(site) if "plot_" in address]:
+    for address in [address for address in addresses if "plot_" in address]:
         sizes = []
         count = lambda reply, sizes=sizes: sizes.append(int(reply.headers.get("content-length", 0)))  # noqa: E731
         page.on("response", count)
@@ -248,11 +233,11 @@ def test_no_page_is_heavy(page, site):
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
-def test_every_page_has_its_picture_taken(browser, server, site, scheme, width):
+def test_every_page_has_its_picture_taken(browser, server, addresses, scheme, width):
     """They are kept in ``docs/_build/screenshots``, for people to look at."""
     context = browser.new_context(base_url=server, viewport={"width": width, "height": 800}, color_scheme=scheme)
     page = context.new_page()
-    for address in addresses(site):
+    for address in addresses:
         page.goto(address, wait_until="load")
         page.evaluate("for (const image of document.images) image.loading = 'eager'")
         page.wait_for_load_state("networkidle")
@@ -296,14 +281,15 @@ def test_the_page_above_the_stacks_leads_to_a_site_and_remembers_which(page):
 
 
 @pytest.fixture
-def other_server(site, tmp_path):
+def other_server(site, serve, tmp_path):
     """Address of a site joined from this stack's and a copy of it under the name of another."""
     other = next(name for name in stacks.STACKS if name != STACK)
     for name in (STACK, other):
         shutil.copytree(site, tmp_path / name)
     (tmp_path / other / "how-to/plot_timm_backbone.html").unlink()
     join(tmp_path)
-    yield from serve(tmp_path)
+    with serve(tmp_path) as address:
+        yield address
 
 
 def test_every_page_leads_to_the_same_page_for_another_mmdetection(page, site, other_server):
@@ -333,9 +319,9 @@ def test_a_card_of_the_first_page_opens_its_how_to(page):
     page.wait_for_url("**/how-to/plot_mosaic.html*")
 
 
-def test_every_picture_has_pixels(page, site):
+def test_every_picture_has_pixels(page, addresses):
     broken = {}
-    for address in addresses(site):
+    for address in addresses:
         page.goto(address, wait_until="load")
         sources = "Array.from(document.images).filter(i => i.complete && !i.naturalWidth).map(i => i.src)"
         if found := page.evaluate(sources):
