@@ -70,19 +70,24 @@ def fork(number: int) -> None:
         multiprocessing.forkserver.ensure_running()
 
 
-def settle() -> None:
-    """Have a worker, or the process that it is forked from, end when the build is killed, and take a GPU of its own."""
-    _settle(os.getpid())
+def settle() -> bool:
+    """Have a worker, or the process that it is forked from, end when the build is killed, and take a GPU of its own.
+
+    Returns:
+        Whether this is such a process.
+    """
+    return _settle(os.getpid())
 
 
 @functools.cache  # a process does it once
-def _settle(process: int) -> None:
+def _settle(process: int) -> bool:
     if os.environ.get("HOWTO_BUILD_PROCESS", str(process)) == str(process):
-        return
+        return False
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: else it would write into the next build's pages
     if device.kind() == "cuda" and _gpus():
         os.environ["CUDA_VISIBLE_DEVICES"] = _free(_gpus())
+    return True
 
 
 def _cores() -> int:

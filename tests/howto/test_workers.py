@@ -1,5 +1,6 @@
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -62,6 +63,30 @@ def test_a_build_that_is_killed_takes_its_workers_with_it(three):
     assert len(running_in(str(three.root))) >= 3
     build.kill()
     build.wait()
+    until = time.monotonic() + 20
+    while running_in(str(three.root)) and time.monotonic() < until:
+        time.sleep(0.2)
+    assert running_in(str(three.root)) == []
+
+
+@pytest.mark.parametrize("moment", ["importing", "executing"])
+def test_a_build_that_is_interrupted_says_so_in_a_line_and_takes_its_workers_with_it(three, moment):
+    build = three.start("build", HOWTO_WORKERS="2")
+    if moment == "importing":
+        until = time.monotonic() + 60
+        while len(running_in(str(three.root))) < 2 and time.monotonic() < until:
+            time.sleep(0.05)
+        time.sleep(1)
+    else:
+        (three.root / "met/nobody").touch()
+        with (three.root / "gallery/mmdet2/plot_two.py").open("a") as script:
+            script.write("time.sleep(600)\n")
+        next(line for line in build.stderr if "two: executing" in line)
+    os.killpg(build.pid, signal.SIGINT)
+    said = build.communicate(timeout=60)[1]
+    assert build.returncode == 130
+    assert said.endswith("howto build: interrupted; what had finished is kept\n")
+    assert "Traceback" not in said
     until = time.monotonic() + 20
     while running_in(str(three.root)) and time.monotonic() < until:
         time.sleep(0.2)
