@@ -15,6 +15,7 @@ from pathlib import Path
 from howto import doctor, files, fingerprint, join, shards, workers
 from howto.errors import HowtoError
 from howto.files import BUILD, DOCS
+from howto.record import write_text
 from howto.stacks import ROOT, Stack
 from howto.wheelhouse import locked
 
@@ -30,12 +31,16 @@ def build(stack: Stack) -> int:
     started = time.monotonic()
     with locked(BUILD / "build.lock", "another build in this checkout"):
         files.take_gallery(stack)
+        sources = fingerprint.site(stack)  # taken before: what is edited while the site is built is not on it
         mine = shards.mine(stack)
         stale = [topic for topic in mine if fingerprint.changed(stack, topic)]
         for topic in set(mine) - set(stale):
             _require_young(stack, topic)
         workers.start(len(stale), sum(map(shards.cost, stale)))  # they import torch while this process does
         doctor.require(stack, executes=bool(stale))
+        if not stale and not shards.part() and _is_finished(stack, sources):
+            _summary(stack, stale, BUILD / "html" / "index.html", time.monotonic() - started)
+            return 0
         if stale:  # else pictures and downloads that no page shows any more would stay on the site
             shutil.rmtree(BUILD / "work" / stack.name, ignore_errors=True)
         code = _sphinx(stack, "dummy" if shards.part() else "html", BUILD / "work" / stack.name)
@@ -50,8 +55,15 @@ def build(stack: Stack) -> int:
             print(f"{', '.join(mine) or 'no page'} in {os.path.relpath(shards.pack(stack, mine))}")
             return 0
         site = _publish(BUILD / "work" / stack.name, BUILD / "html" / stack.name)
+        write_text(files.finished(stack), f"{sources} {fingerprint.built(stack)}")
     _summary(stack, stale, site, time.monotonic() - started)
     return 0
+
+
+def _is_finished(stack: Stack, sources: str) -> bool:
+    """Whether the site was built from the same, and lies where it was put; Sphinx then has nothing to do."""
+    mark = files.finished(stack)
+    return mark.exists() and mark.read_text() == f"{sources} {fingerprint.built(stack)}"
 
 
 def _require_young(stack: Stack, topic: str) -> None:

@@ -2,17 +2,19 @@
 
 import ast
 import concurrent.futures
+import contextlib
 import functools
 import hashlib
 import importlib
 import importlib.util
 import json
 import os
+import subprocess
 from pathlib import Path
 
 from howto import device, files, stacks, weights
 from howto.errors import HowtoError
-from howto.files import fingerprint_file, records, script, snippet_files, words
+from howto.files import BUILD, fingerprint_file, records, script, snippet_files, words
 from howto.stacks import ROOT, Stack
 
 
@@ -35,6 +37,37 @@ def fingerprint(stack: Stack, topic: str) -> dict[str, str]:
         "data": os.environ.get("HOWTO_COCO", ""),
         "weights": weights_kind(stack, topic),
     }
+
+
+def site(stack: Stack) -> str:
+    """sha256 of all that the site of a stack is made of, but for what building it writes.
+
+    The content of its sources and reports, the installed packages, what is set, and the commit, which its feed names.
+    """
+    found = [ROOT / "conf.py", files.benchmarks(), files.mutations(stack)]
+    for place in ("docs", "gallery", "howto", "requirements", "snippets"):
+        for folder, folders, names in os.walk(ROOT / place):
+            folders[:] = sorted(set(folders) - files.NO_SOURCES(folder, folders))
+            found += [Path(folder, name) for name in sorted(names)]
+    contents = [(str(path.relative_to(ROOT)), _hash([path])) for path in found if path.exists()]
+    settings = sorted(item for item in os.environ.items() if item[0].startswith("HOWTO_"))
+    return hashlib.sha256(repr((contents, settings, _commit(), _packages(stack))).encode()).hexdigest()
+
+
+def _commit() -> str:
+    with contextlib.suppress(OSError):  # git is not installed
+        return subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout
+    return ""
+
+
+def built(stack: Stack) -> str:
+    """sha256 of what building has written: the records of all stacks, what joins their sites, the look of its pages."""
+    shared = sorted([*BUILD.glob("records/*/*.json"), *BUILD.glob("html/*")])
+    found = [(str(path.relative_to(BUILD)), _hash([path]) if path.is_file() else "") for path in shared]
+    for path in sorted((BUILD / "html" / stack.name).rglob("*")):
+        status = path.stat()
+        found.append((str(path.relative_to(BUILD)), status.st_size, status.st_mtime_ns))
+    return hashlib.sha256(repr(found).encode()).hexdigest()
 
 
 def sources(stack: Stack, topic: str) -> str:

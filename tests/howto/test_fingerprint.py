@@ -1,5 +1,6 @@
 import json
 import os
+import subprocess
 import threading
 
 import pytest
@@ -21,7 +22,8 @@ def checkout(project, tmp_path, monkeypatch):
     for module in (stacks, files, fingerprint):
         monkeypatch.setattr(module, "ROOT", project.root)
     monkeypatch.setattr(files, "DOCS", project.root / "docs")
-    monkeypatch.setattr(files, "BUILD", project.root / "docs" / "_build")
+    for module in (files, fingerprint):
+        monkeypatch.setattr(module, "BUILD", project.root / "docs" / "_build")
     monkeypatch.setattr(weights, "reachable", lambda host: False)
     monkeypatch.setattr(fingerprint, "_edited_by_hand", lambda stack: ())  # thousands of files
     for topic in files.topics("mmdet2"):
@@ -161,3 +163,51 @@ def test_a_package_edited_in_place_makes_every_page_stale(checkout, monkeypatch,
 
 def test_a_fingerprint_holds_no_path_of_this_machine(checkout):
     assert str(checkout.root) not in json.dumps(fingerprint.fingerprint(MMDET2, "mosaic"))
+
+
+@pytest.mark.parametrize("stack", ["mmdet2", "mmdet3"])  # the page about drift shows the records of all stacks
+def test_a_record_that_changed_calls_for_another_site(checkout, stack):
+    before = fingerprint.built(MMDET2)
+    assert fingerprint.built(MMDET2) == before
+    write_json(files.records(STACKS[stack]) / "mosaic.json", {"weights": {"a": "real"}})
+    assert fingerprint.built(MMDET2) != before
+
+
+def site():
+    fingerprint._packages.cache_clear()
+    return fingerprint.site(MMDET2)
+
+
+def committed(checkout):
+    git = ["git", "-c", "user.name=one", "-c", "user.email=one@example.org"]
+    for command in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "first"]):
+        subprocess.run([*git, *command], cwd=checkout.root, check=True)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda checkout: append(checkout.root / "snippets/mmdet3/mosaic/faster-rcnn_r50_fpn_mosaic_1x_coco.py"),
+        lambda checkout: (checkout.root / "docs/_static/more.css").touch(),
+        lambda checkout: (checkout.root / "docs/install.md").rename(checkout.root / "docs/_templates/install.md"),
+        lambda checkout: write_json(files.benchmarks(), []),
+        lambda checkout: write_json(files.mutations(MMDET2), []),
+        committed,
+    ],
+    ids=["another family's snippet", "a new file", "a file elsewhere", "benchmarks", "mutations", "a commit"],
+)
+def test_the_site_is_made_of_more_than_its_pages_execute(checkout, change):
+    before = site()
+    assert site() == before
+    change(checkout)
+    assert site() != before
+
+
+def test_what_the_site_is_not_made_of_leaves_it(checkout):
+    before = site()
+    append(checkout.root / "README.md")
+    (checkout.root / "docs/_build/leftover").touch()
+    (checkout.root / "docs/how-to/leftover").touch()
+    for path in checkout.root.rglob("*.md"):
+        os.utime(path, (0, 0))
+    assert site() == before
