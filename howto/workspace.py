@@ -60,6 +60,7 @@ class Workspace:
             data="COCO 2017, its first images" if os.environ.get("HOWTO_COCO") else "mini-COCO",
         )
         self._started = time.perf_counter()
+        self._told: set[str] = set()  # options of training that the page has shown
 
     def check(self, name: str, measured: object, expected: object = None, *, at_most: float | None = None) -> None:
         """Record that `measured` equals `expected`, or is no larger than `at_most`, and print it.
@@ -172,9 +173,13 @@ class Workspace:
         changes = {**fit.overrides(cfg, self.device, epochs), **_dotted(changes)}
         cfg.merge_from_dict(changes)
         self.record.overrides[name] = {key: str(value) for key, value in changes.items()}
-        print(f"python tools/train.py {self._path(name).relative_to(self.root)} --cfg-options")
-        for option in fit.as_options(changes):
-            print(f"    {option}")
+        options = fit.as_options(changes)
+        shown = [option for option in options if option not in self._told]
+        if len(shown) < len(options):
+            shown.append(f"and {len(options) - len(shown)} options as before")
+        command = f"python tools/train.py {self._path(name).relative_to(self.root)} --cfg-options"
+        print(command, *shown, sep="\n    ")
+        self._told.update(options)
 
         log, observer = io.StringIO(), Observer()
         cfg.work_dir = str(self.root / "work_dirs" / Path(name).stem)

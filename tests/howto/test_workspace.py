@@ -323,10 +323,27 @@ def test_training_is_recorded_with_its_cost_and_weights(trained):
     assert set(checkout.record.weights) == {"mobilenet_v3_small-8427ecf0.pth"}
 
 
-def test_the_same_run_gives_the_same_losses(trained):
+@pytest.fixture(scope="module")
+def again(trained):
+    """A second run in the same workspace, without evaluation, and its output."""
+    checkout, *_ = trained
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        run = checkout.train(CONFIG, epochs=1, evaluate=False, log_config__interval=7)
+    return run, printed.getvalue().splitlines()
+
+
+def test_the_same_run_gives_the_same_losses(trained, again):
     checkout, run, *_ = trained
     if checkout.device == "cpu":
-        assert checkout.train(CONFIG, epochs=1, evaluate=False).losses == run.losses
+        assert again[0].losses == run.losses
+
+
+def test_of_a_second_run_only_the_options_are_shown_that_are_new(trained, again):
+    _, _, printed, _ = trained
+    command, *shown = again[1]
+    assert command == printed[0]
+    assert shown == ["    log_config.interval=7", f"    and {len(options(printed))} options as before"]
 
 
 def test_real_images_take_part(trained):
