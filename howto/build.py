@@ -1,5 +1,6 @@
 """Build the site of a stack beside the last good one, and put it in its place once it is whole."""
 
+import contextlib
 import datetime
 import json
 import os
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 
 from howto import doctor, files, fingerprint, join, shards, workers
@@ -37,7 +39,8 @@ def build(stack: Stack) -> int:
         for topic in set(mine) - set(stale):
             _require_young(stack, topic)
         workers.start(len(stale), sum(map(shards.cost, stale)))  # they import torch while this process does
-        doctor.require(stack, executes=bool(stale))
+        with _interruptible():
+            doctor.require(stack, executes=bool(stale))
         if not stale and not shards.part() and _is_finished(stack, sources):
             _summary(stack, stale, BUILD / "html" / "index.html", time.monotonic() - started)
             return 0
@@ -102,15 +105,9 @@ def _sphinx(stack: Stack, builder: str, out: Path) -> int:
     options = ["-n", "-W", "--keep-going", "-b", builder, "-d", doctrees, "-c", ROOT]
     # What is not for the site executes no page.
     options += ["-D", "plot_gallery=0"] if builder == "doctest" else ["-q"]
-    interrupted = []
-
-    def interrupt(number, frame):
-        interrupted.append(number)
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGINT, interrupt)
     try:
-        code = main([str(option) for option in (*options, DOCS, out)])
+        with _interruptible():
+            return main([str(option) for option in (*options, DOCS, out)])
     except SystemExit as error:  # sphinx-gallery lets it pass
         gallery = re.escape(str(ROOT / "gallery" / stack.family))
         text = "".join(traceback.format_exception(error))  # with the traceback of the process that executed the page
@@ -122,10 +119,24 @@ def _sphinx(stack: Stack, builder: str, out: Path) -> int:
         ) from error
     finally:
         around_page.page.close()  # Ctrl-C leaves a page open
-        signal.signal(signal.SIGINT, before)
-    if interrupted:  # Sphinx makes an ordinary failure of it
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Have Ctrl-C end the build, though Sphinx makes an ordinary failure of it, and some package ignores it."""
+    interrupted = []
+
+    def interrupt(number, frame):
+        interrupted.append(number)
         raise KeyboardInterrupt
-    return code
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if interrupted:
+            raise KeyboardInterrupt
 
 
 def _publish(work: Path, site: Path) -> Path:

@@ -6,9 +6,12 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import zipfile
 
 import pytest
+
+from howto.build import _interruptible
 
 # A page that waits until the file at `path` exists.
 WAIT = """
@@ -252,6 +255,17 @@ def test_an_interrupted_build_keeps_what_had_finished_and_says_so(tiny, tmp_path
     assert err.splitlines()[-1] == "howto build: interrupted; what had finished is kept"
     assert changed(tiny, "one") == []
     assert changed(tiny, "tiny") == []
+
+
+@pytest.mark.parametrize("made_of_it", [None, RuntimeError])
+def test_ctrl_c_is_not_lost_in_a_package_that_catches_everything(made_of_it):
+    with pytest.raises(KeyboardInterrupt), _interruptible():
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(5)
+        except BaseException:
+            if made_of_it:
+                raise made_of_it from None
 
 
 def test_a_second_build_waits_for_the_first(tiny, tmp_path):

@@ -61,12 +61,12 @@ PAGES = {
     "memory": "eaten = []\nwhile True:\n    eaten.append(bytearray(2**26))\n",
     "mess": MESS,
     "prints": "print('x' * 10**8)\n",
-    "process": "import subprocess\n\nsubprocess.run(['sh', '-c', 'sleep 6; touch {folder}/ran_on'])\n",
+    "process": "import subprocess\n\nsubprocess.run(['sh', '-c', 'sleep 9; touch {folder}/ran_on'])\n",
     "tensor": "import torch\n\ntorch.ones(2**29)\n",
     "thread": IDLE,
     "zoo": LOOK,
 }
-LIMITS = {"HOWTO_TIME_LIMIT": "3", "HOWTO_MEMORY": "1"}
+LIMITS = {"HOWTO_TIME_LIMIT": "5", "HOWTO_MEMORY": "1"}
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ def test_only_pages_that_did_nothing_bad_are_fresh(built):
 @pytest.mark.parametrize(("topic", "text"), [("hangs", "time.sleep"), ("catches", "time.sleep"), ("process", ".run(")])
 def test_a_page_that_hangs_is_stopped_and_the_line_where_it_was_is_named(built, topic, text):
     project, done, _ = built
-    assert "TimeoutError: still running after 3 s; HOWTO_TIME_LIMIT=SECONDS allows more" in report(done, topic)
+    assert "TimeoutError: still running after 5 s; HOWTO_TIME_LIMIT=SECONDS allows more" in report(done, topic)
     assert f"line {line_of(project, topic, text)}" in report(done, topic)
 
 
