@@ -14,6 +14,9 @@ from pathlib import Path
 
 from howto.family import api
 
+# A notebook's kernel forces colours on whatever is printed, some CIs do, and MMEngine then writes them into every line.
+PLAIN = {"NO_COLOR": "1"}
+
 
 @contextlib.contextmanager
 def isolated(root: Path) -> Iterator[None]:
@@ -25,6 +28,7 @@ def isolated(root: Path) -> Iterator[None]:
     with put_back(root), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecations in libraries, of which a reader of a page can mend none
         os.chdir(root)
+        os.environ |= PLAIN
         sys.path.insert(0, str(root))
         yield
 

@@ -23,7 +23,7 @@ from howto import coco, device, distributed, fit, stacks, weights
 from howto.errors import HowtoError
 from howto.family import api
 from howto.files import check_topic, snippet_files, snippet_folder
-from howto.isolation import isolated, quiet
+from howto.isolation import PLAIN, isolated, quiet
 from howto.record import Record, installed_versions, sha256
 from howto.run import Observer, Run
 from howto.stacks import ROOT
@@ -272,7 +272,7 @@ class Workspace:
             coco.make_mini_coco(data)
 
     def _run(self, words: list[str], variables: dict[str, str], succeeds: bool = True) -> str:
-        own = weights.environment(self.root / ".torch") | {"PYTHONWARNINGS": "ignore"}
+        own = weights.environment(self.root / ".torch") | {"PYTHONWARNINGS": "ignore"} | PLAIN
         if self.device == "cpu":
             own |= {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
         done = subprocess.run(

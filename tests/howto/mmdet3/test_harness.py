@@ -14,7 +14,7 @@ from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 from mmengine.runner.checkpoint import _load_checkpoint_with_prefix
 
-from howto import weights
+from howto import Workspace, weights
 from howto.fit import FEWER_BOXES, LONG_SIDE, as_options, overrides
 from howto.isolation import isolated
 from howto.record import installed_versions
@@ -138,6 +138,15 @@ def test_what_mmengine_keeps_by_name_is_forgotten(tmp_path):
     assert [handler for handler in logger.handlers if isinstance(handler, logging.FileHandler)] == []
     assert not MMLogger.check_instance_created("howto_mess")
     assert DefaultScope.get_current_instance() is None
+
+
+def test_colours_that_are_forced_on_everything_stay_out_of_what_a_page_prints(monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as a notebook's kernel does
+    checkout = Workspace("unfreeze_backbone")
+    run = checkout.train("faster-rcnn_r50_fpn_unfreeze_1x_coco.py", evaluate=False)
+    assert "\x1b" not in run.log
+    assert [line.split()[0] for line in run.logged("Checkpoints will be saved")] == ["Checkpoints"]
+    assert checkout.shell("""python -c 'from termcolor import colored; print(colored("INFO", "red"))'""") == "INFO\n"
 
 
 def test_the_registries_are_put_back(tmp_path):
