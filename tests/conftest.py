@@ -138,6 +138,7 @@ def browser():
 
     with sync_playwright() as playwright:
         options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        options.append("--host-resolver-rules=MAP next-room.test 127.0.0.1")
         launched = playwright.chromium.launch(executable_path=found, args=options)
         yield launched
         launched.close()

@@ -1,3 +1,16 @@
+// Without https a browser lends no clipboard, only the command to copy.
+function copy(text) {
+  if (navigator.clipboard) return navigator.clipboard.writeText(text);
+  const put = (event) => {
+    event.clipboardData.setData("text/plain", text);
+    event.preventDefault();
+  };
+  addEventListener("copy", put);
+  const done = document.execCommand("copy");
+  removeEventListener("copy", put);
+  if (!done) throw new Error("this browser does not let a page copy");
+}
+
 // A snippet is copied byte for byte, its last newline too; of a console only what was typed, without the prompt; of a
 // page its Markdown twin, which a browser does not give to a page that was opened from a disk.
 function addButton(place, name, text) {
@@ -6,8 +19,12 @@ function addButton(place, name, text) {
   button.className = "howto-button";
   button.textContent = name;
   button.addEventListener("click", async () => {
-    await navigator.clipboard.writeText(await text());
-    button.textContent = "Copied";
+    try {
+      await copy(await text());
+      button.textContent = "Copied";
+    } catch {
+      button.textContent = "Not copied";
+    }
     setTimeout(() => (button.textContent = name), 2000);
   });
   place.append(button);
@@ -25,15 +42,15 @@ if (twin && location.protocol !== "file:") {
 }
 
 // Ctrl-K, ⌘K and / open the search.
+const field = document.querySelector("input.sidebar-search"); // the page above the stacks has none
 function search() {
   const drawer = document.getElementById("__navigation");
-  const field = document.querySelector("input.sidebar-search");
   if (field.getBoundingClientRect().right <= 0) drawer.checked = true; // a phone keeps it in a drawer
   field.focus();
 }
 document.addEventListener("keydown", (event) => {
   const one = event.key.toLowerCase() === "k" && (event.ctrlKey || event.metaKey) && !event.shiftKey && !event.altKey;
-  if (one || (event.key === "/" && !event.target.matches("input, textarea"))) {
+  if (field && (one || (event.key === "/" && !event.target.matches("input, textarea")))) {
     event.preventDefault();
     search();
   }

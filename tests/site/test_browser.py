@@ -128,6 +128,42 @@ def test_a_command_is_copied_without_its_prompt(page):
     assert page.evaluate("navigator.clipboard.readText()").split("\n") == commands
 
 
+def test_a_snippet_is_copied_where_there_is_no_https(browser, server):
+    """From a machine in the next room, a browser has no ``navigator.clipboard``."""
+    topic, path = SNIPPETS[0]
+    page = browser.new_page()
+    page.goto(f"{server.replace('127.0.0.1', 'next-room.test')}/{STACK}/how-to/plot_{topic}.html")
+    assert not page.evaluate("isSecureContext")
+    page.locator(".howto-snippet").first.get_by_role("button", name="Copy").click()
+    page.get_by_role("button", name="Copied").wait_for()
+    page.evaluate("document.body.prepend(document.createElement('textarea'))")
+    page.locator("textarea").press("Control+v")
+    assert page.locator("textarea").input_value().encode() == path.read_bytes()
+    page.close()
+
+
+def test_a_button_says_so_when_nothing_was_copied(page):
+    page.goto(f"/{STACK}/how-to/plot_{SNIPPETS[0][0]}.html")
+    page.context.set_offline(True)  # the page's twin is asked for when the button is pressed
+    page.get_by_role("button", name="Copy page").click()
+    page.get_by_role("button", name="Not copied").wait_for()
+
+
+def test_the_command_that_tells_the_version_is_copied(page):
+    page.goto("/index.html#choose")
+    page.get_by_role("button", name="Copy").click()
+    page.get_by_role("button", name="Copied").wait_for()
+    assert page.evaluate("navigator.clipboard.readText()") == 'python -c "import mmdet; print(mmdet.__version__)"'
+    page.keyboard.press("Control+k")  # there is nothing to search
+    assert page.wrong == []
+
+
+def test_every_how_to_is_in_sight_beside_every_page(page, addresses):
+    for address in addresses:
+        page.goto(address)
+        assert page.locator(".sidebar-tree .toctree-l2 > a:visible").count() == len(files.topics(FAMILY)), address
+
+
 def test_a_page_is_copied_as_markdown(page, site):
     page.goto(f"/{STACK}/how-to/plot_mosaic.html")
     page.get_by_role("button", name="Copy page").click()
