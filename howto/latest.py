@@ -38,7 +38,11 @@ def latest(stack: Stack, lock_options: list[str]) -> int:
     wanted, lock = place / "requirements" / f"{stack.name}.in", place / "requirements" / stack.lock.name
     wanted.write_text(loosened(wanted.read_text("utf-8")), "utf-8")
     uv("pip", "compile", *lock_options, "--upgrade", str(wanted), "-o", str(lock))
-    report = [f"# The newest releases for {stack.title}", "", *changes(stack.lock.read_text(), lock.read_text())]
+    report = [
+        f"# The newest releases for {stack.title}",
+        "",
+        *changes(stack.lock.read_text("utf-8"), lock.read_text("utf-8")),
+    ]
     code = 0
     if len(report) == 2:
         report.append("Nothing is newer than the lock.")

@@ -6,10 +6,27 @@ import sys
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 from howto.errors import HowtoError
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+class Locked(NamedTuple):
+    """A line of a lock.
+
+    Attributes:
+        name: The package.
+        version: Its exact version.
+        marker: The environments that need it, as a marker; empty for all.
+        asking: The packages, or the files below ``requirements/``, that ask for it.
+    """
+
+    name: str
+    version: str
+    marker: str
+    asking: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -23,6 +40,7 @@ class Stack:
         audience: Whom its pages are for, in the words of their titles.
         prints: What ``mmdet.__version__`` is for them.
         compiled: The one package of the lock that has to be compiled against this stack's torch.
+        pythons: The Python versions that its torch has wheels for; the first is the one it is tested on most.
         sources: Packages of the lock that come as source only, without anything to compile.
     """
 
@@ -32,6 +50,7 @@ class Stack:
     audience: str
     prints: str
     compiled: str
+    pythons: tuple[str, ...] = ("3.11",)
     sources: tuple[str, ...] = ()
 
     @property
@@ -52,13 +71,45 @@ class Stack:
     @cached_property
     def versions(self) -> dict[str, str]:
         """Every locked package, with its version."""
-        lines = (line.partition(";")[0].strip() for line in self.lock.read_text("utf-8").splitlines())
-        return dict(line.split("==") for line in lines if "==" in line)
+        return {package.name: package.version for package in self.locked}
+
+    @cached_property
+    def locked(self) -> list[Locked]:
+        """Every package of the lock."""
+        text = self.lock.read_text("utf-8")
+        found = re.findall(r"^([\w.-]+)==([^\s;]+)(?: ; (.+))?\n((?: +#.*\n)*)", text, re.MULTILINE)
+        asks = re.compile(r"(?:via|#)\s+(?:-r )?([\w./-]+)$", re.MULTILINE)
+        return [Locked(*package, frozenset(asks.findall(via)) - {"via"}) for *package, via in found]
+
+    def needed(self) -> list[str]:
+        """The locked packages that a build needs: all but those that only tests ask for, and torch's own."""
+        ours = {f"requirements/{self.name}.in", "requirements/site.inc"}
+        torch = {"torch", "torchvision", "triton"}
+        found, todo = [], ours
+        while todo:
+            new = [each.name for each in self.locked if each.asking & todo and each.name not in {*found, *torch}]
+            found += new
+            todo = set(new)
+        return sorted(found)
 
     @property
     def requirement(self) -> str:
         """The compiled package with its version, as the lock has it."""
         return f"{self.compiled}=={self.versions[self.compiled]}"
+
+    def install(self, packages: list[str]) -> str:
+        """The command that installs `packages` as the lock has them, perhaps by another name: ``onedl-mmpretrain``.
+
+        Raises:
+            HowtoError: The lock has none of that name.
+        """
+        pinned = []
+        for package in packages:
+            names = [name for name in (package, f"onedl-{package}") if name in self.versions]
+            if not names:
+                raise HowtoError(f"{self.lock.name} has no {package}; name one that it has")
+            pinned.append(f"{names[0]}=={self.versions[names[0]]}")
+        return f"pip install {' '.join(pinned)}"
 
 
 STACKS = {
@@ -69,7 +120,7 @@ STACKS = {
             family="mmdet2",
             title="MMDetection 2.28 on mmcv-full 1.7",
             audience="MMDetection 2.x",
-            prints="2.28.2, or any other 2.x",
+            prints="2.28.2, or an older 2.x",
             compiled="mmcv-full",
         ),
         Stack(
@@ -87,6 +138,7 @@ STACKS = {
             audience="onedl-mmdetection 3.x",
             prints="3.4 or more",
             compiled="onedl-mmcv",
+            pythons=("3.11", "3.12", "3.13"),
             sources=("onedl-mmdetection", "onedl-mmpretrain"),
         ),
     ]
@@ -105,6 +157,15 @@ def installed() -> dict[str, str]:
             name, _, version = folder.stem.partition("-")
             found[re.sub("[-_.]+", "-", name).lower()] = version
     return found
+
+
+def differing(versions: dict[str, str], stack: Stack) -> dict[str, str]:
+    """Those of the installed `versions` that are not the lock's, with the lock's; ``+cu130`` and the like aside."""
+    return {
+        name: stack.versions[name]
+        for name, version in versions.items()
+        if name in stack.versions and version.partition("+")[0] != stack.versions[name]
+    }
 
 
 def current() -> Stack:

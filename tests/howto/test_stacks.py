@@ -54,9 +54,26 @@ def test_the_default_stack_is_the_one_the_pages_name():
     assert versions.items() >= {**pinned, "timm": "0.6.13"}.items()
 
 
+@pytest.mark.parametrize(
+    ("stack", "packages", "command"),
+    [
+        ("mmdet2", ["timm", "mmcls"], "pip install timm=={timm} mmcls=={mmcls}"),
+        ("mmdet3", ["mmpretrain"], "pip install mmpretrain=={mmpretrain}"),
+        ("onedl", ["timm", "mmpretrain"], "pip install timm=={timm} onedl-mmpretrain=={onedl-mmpretrain}"),
+    ],
+)
+def test_a_package_is_installed_by_the_name_and_in_the_version_of_the_lock(stack, packages, command):
+    assert named(stack).install(packages) == command.format_map(named(stack).versions)
+
+
+def test_a_package_that_the_lock_lacks_is_not_installed():
+    with pytest.raises(HowtoError, match=r"mmdet2\.txt has no mmpretrain"):
+        named("mmdet2").install(["mmpretrain"])
+
+
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.stem)
 def test_every_line_of_a_lock_is_an_exact_version(lock):
-    lines = [line for line in lock.read_text("utf-8").splitlines() if not line.startswith("#")]
+    lines = [line for line in lock.read_text("utf-8").splitlines() if line and not line.lstrip().startswith("#")]
     assert [line for line in lines if not re.fullmatch(r"[a-z0-9-]+==[\w.]+( ; [\w.<>=' ()!]+)?", line)] == []
 
 
