@@ -155,7 +155,7 @@ class Peer(abc.ABC):
 
     def build(self) -> Run:
         started, peak, done = time.monotonic(), 0, threading.Event()
-        with tempfile.TemporaryFile("w+") as said:
+        with tempfile.TemporaryFile("w+", encoding="utf-8") as said:
             process = subprocess.Popen(
                 self.command(), cwd=self.place, env=self.environment, stdin=subprocess.DEVNULL, stdout=said, stderr=said
             )
@@ -239,15 +239,15 @@ class SphinxGallery(Peer):
         (self.place / "gallery" / FAMILY).mkdir(parents=True)
         self.source.mkdir()
         shutil.copytree(ROOT / "gallery/words", self.place / "gallery/words")
-        (self.place / "gallery" / FAMILY / "GALLERY_HEADER.rst").write_text("How-tos\n=======\n")
-        (self.source / "index.rst").write_text("Index\n=====\n\n.. toctree::\n\n   how-to/index\n")
+        (self.place / "gallery" / FAMILY / "GALLERY_HEADER.rst").write_text("How-tos\n=======\n", "utf-8")
+        (self.source / "index.rst").write_text("Index\n=====\n\n.. toctree::\n\n   how-to/index\n", "utf-8")
         self.configure()
         for topic, script in self.scripts.items():
             self.write(topic, script)
 
     def configure(self) -> None:
         more = f'sphinx_gallery_conf = dict(examples_dirs=["../gallery/{FAMILY}"], gallery_dirs=["how-to"])'
-        (self.source / "conf.py").write_text(CONF.format(extensions=["sphinx_gallery.gen_gallery"], more=more))
+        (self.source / "conf.py").write_text(CONF.format(extensions=["sphinx_gallery.gen_gallery"], more=more), "utf-8")
 
     def write(self, topic: str, script: str) -> None:
         shown = re.sub(r"# \.\. snippet:: (\S+)", rf"# .. literalinclude:: /../snippets/{FAMILY}/\1", script)
@@ -270,7 +270,7 @@ class Notebooks(SphinxGallery):
     def set_up(self) -> None:
         super().set_up()
         names = "\n".join(f"   plot_{topic}" for topic in self.scripts)
-        (self.source / "index.rst").write_text(f"Index\n=====\n\n.. toctree::\n\n{names}\n")
+        (self.source / "index.rst").write_text(f"Index\n=====\n\n.. toctree::\n\n{names}\n", "utf-8")
 
     def write(self, topic: str, script: str) -> None:
         from sphinx_gallery.notebook import python_to_jupyter_cli
@@ -289,7 +289,7 @@ class MystNB(Notebooks):
 
     def configure(self) -> None:
         more = 'nb_execution_mode = "cache"\nnb_execution_timeout = 900\nnb_execution_raise_on_error = True'
-        (self.source / "conf.py").write_text(CONF.format(extensions=["myst_nb"], more=more))
+        (self.source / "conf.py").write_text(CONF.format(extensions=["myst_nb"], more=more), "utf-8")
 
     def forget(self) -> None:
         super().forget()
@@ -304,7 +304,7 @@ class NbSphinx(Notebooks):
         self.environment["JUPYTER_PATH"] = str(Path(os.environ["HOWTO_BENCH_PEERS"], "share", "jupyter"))
         self.environment["PATH"] = f"{pandoc}{os.pathsep}{os.environ['PATH']}"
         more = 'nbsphinx_execute = "always"\nnbsphinx_timeout = 900'
-        (self.source / "conf.py").write_text(CONF.format(extensions=["nbsphinx"], more=more))
+        (self.source / "conf.py").write_text(CONF.format(extensions=["nbsphinx"], more=more), "utf-8")
 
 
 class Loop(SphinxGallery):
@@ -347,7 +347,7 @@ def generated(place: Path, body: str, number: int) -> Material:
         topic = f"page_{index:03}"
         folder = place / "snippets" / FAMILY / topic
         folder.mkdir(parents=True)
-        (folder / "one.py").write_text("depth = 50\n")
+        (folder / "one.py").write_text("depth = 50\n", "utf-8")
         scripts[topic] = body.format(topic=topic, family=FAMILY, stack=stacks.current().name)
     return Material(scripts, place / "snippets")
 
@@ -449,7 +449,7 @@ def main() -> None:
         show(found, console)
     found["machine"] = f"{len(os.sched_getaffinity(0))} cores, {platform.machine()}, {stacks.current().title}"
     path = files.benchmarks()
-    before = json.loads(path.read_text()) if path.exists() else []
+    before = json.loads(path.read_text("utf-8")) if path.exists() else []
     key = ("kind", "pages")
     kept = [item for item in before if [item[name] for name in key] != [found[name] for name in key]]
     record.write_json(path, sorted([*kept, found], key=lambda item: (item["kind"], item["pages"])))

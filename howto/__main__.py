@@ -17,6 +17,7 @@ def main() -> int:
         ("install", "make the environment of a stack from its lock"),
         ("doctor", "say what this machine has and what mends what it lacks"),
         ("build", "build the site, executing what changed"),
+        ("serve", "show the site while you edit it; takes the options of sphinx-autobuild"),
         ("merge", "take over the pages that HOWTO_SHARD had other machines execute"),
         ("site", "build the site of every stack that is installed, and join them"),
         ("doctest", "run the examples in pages and docstrings"),
@@ -32,7 +33,13 @@ def main() -> int:
             command.add_argument("stacks", nargs=2, metavar="STACK")
         if name == "install":
             command.add_argument("stack", nargs="?", default=None)
-        if name == "latest":
+            command.add_argument("--here", action="store_true", help="add what this Python and its torch lack")
+            command.add_argument(
+                "--find-links", metavar="DIR", type=pathlib.Path, help="a folder of wheels, for --here"
+            )
+            command.add_argument("--no-index", action="store_true", help="take nothing from elsewhere")
+            command.add_argument("--list", action="store_true", help="print what --here would install")
+        if name in ("latest", "serve"):
             command.add_argument("options", nargs="*", metavar="-- OPTION")
         if name == "merge":
             command.add_argument("bundles", nargs="+", metavar="BUNDLE", type=pathlib.Path)
@@ -42,6 +49,8 @@ def main() -> int:
             command.add_argument("topics", nargs="*", metavar="TOPIC", help="name of a how-to; all of them if none")
         if name == "mutate":
             command.add_argument("--all", action="store_true", help="change every place of a line, not the first alone")
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # not every locale has an arrow
     arguments = parser.parse_args()
     try:
         return run(arguments)
@@ -61,6 +70,11 @@ def main() -> int:
 def run(arguments: argparse.Namespace) -> int:
     """Run one command. Imports stand here because install runs before anything is installed."""
     stack = stacks.named(arguments.stack) if getattr(arguments, "stack", None) else stacks.current()
+    if arguments.command == "install" and (arguments.here or arguments.list):
+        from howto.here import install_here
+
+        install_here(stack, arguments.find_links, arguments.no_index, arguments.list)
+        return 0
     if arguments.command == "install":
         from howto.install import install
 
@@ -82,6 +96,11 @@ def run(arguments: argparse.Namespace) -> int:
         from howto.verify import verify
 
         return verify(stack, arguments.topics)
+    if arguments.command == "serve":
+        from howto.serve import serve
+
+        serve(arguments.options)
+        return 0
     if arguments.command == "latest":
         from howto.latest import latest
 

@@ -38,7 +38,7 @@ class BenchTables(SphinxDirective):
         if not path.exists():
             return [nodes.paragraph("", "It was not measured where this site was built; tox -e bench measures it.")]
         shown = []
-        for found in json.loads(path.read_text()):
+        for found in json.loads(path.read_text("utf-8")):
             title = KINDS[found["kind"]].format(found["pages"])
             section = nodes.section("", nodes.title("", title), ids=[nodes.make_id(title)])
             rounds = "one round" if found["rounds"] == 1 else f"{found['rounds']} rounds"

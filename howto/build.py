@@ -32,15 +32,17 @@ def build(stack: Stack) -> int:
     """
     started = time.monotonic()
     with locked(BUILD / "build.lock", "another build in this checkout"):
+        doctor.require(stack, executes=False)
         files.take_gallery(stack)
         sources = fingerprint.site(stack)  # taken before: what is edited while the site is built is not on it
         mine = shards.mine(stack)
         stale = [topic for topic in mine if fingerprint.changed(stack, topic)]
         for topic in set(mine) - set(stale):
             _require_young(stack, topic)
-        workers.start(len(stale), sum(map(shards.cost, stale)))  # they import torch while this process does
-        with _interruptible():
-            doctor.require(stack, executes=bool(stale))
+        workers.start(len(stale), sum(map(files.cost, stale)))  # they import torch while this process does
+        if stale:
+            with _interruptible():
+                doctor.require(stack)
         if not stale and not shards.part() and _is_finished(stack, sources):
             _summary(stack, stale, BUILD / "html" / "index.html", time.monotonic() - started)
             return 0
@@ -51,7 +53,7 @@ def build(stack: Stack) -> int:
             full = shutil.disk_usage(BUILD).free < 2**20
             shutil.rmtree(BUILD / "doctrees" / f"{stack.name}-html", ignore_errors=True)  # or warnings come only once
             failures = files.records(stack).with_suffix(".failures.json")
-            found = json.loads(failures.read_text()) if failures.exists() else []
+            found = json.loads(failures.read_text("utf-8")) if failures.exists() else []
             found += [f"no space left on the disk of {BUILD}; free some"] if full else []
             raise HowtoError("\n  ".join(["the site was not built, the last good one stays; see above", *found]))
         if shards.part():
@@ -66,7 +68,7 @@ def build(stack: Stack) -> int:
 def _is_finished(stack: Stack, sources: str) -> bool:
     """Whether the site was built from the same, and lies where it was put; Sphinx then has nothing to do."""
     mark = files.finished(stack)
-    return mark.exists() and mark.read_text() == f"{sources} {fingerprint.built(stack)}"
+    return mark.exists() and mark.read_text("utf-8") == f"{sources} {fingerprint.built(stack)}"
 
 
 def _require_young(stack: Stack, topic: str) -> None:
@@ -77,7 +79,7 @@ def _require_young(stack: Stack, topic: str) -> None:
     if not re.fullmatch(r"\d+[dh]", allowed):
         raise HowtoError(f"HOWTO_MAX_AGE={allowed} is no age; set it to days or hours, 30d or 12h")
     age = datetime.timedelta(**{{"d": "days", "h": "hours"}[allowed[-1]]: int(allowed[:-1])})
-    executed = json.loads((files.records(stack) / f"{topic}.json").read_text())["executed"]
+    executed = json.loads((files.records(stack) / f"{topic}.json").read_text("utf-8"))["executed"]
     if datetime.datetime.fromisoformat(f"{executed}+00:00") < datetime.datetime.now(datetime.UTC) - age:
         raise HowtoError(
             f"{topic} was executed on {executed}, longer ago than HOWTO_MAX_AGE={allowed}; "
@@ -157,7 +159,7 @@ def _publish(work: Path, site: Path) -> Path:
 
 
 def _summary(stack: Stack, executed: list[str], index: Path, seconds: float) -> None:
-    records = [json.loads(path.read_text()) for path in sorted(files.records(stack).glob("*.json"))]
+    records = [json.loads(path.read_text("utf-8")) for path in sorted(files.records(stack).glob("*.json"))]
     snippets = sum(len(record["snippets"]) for record in records)
     devices = ", ".join(sorted({record["device"] for record in records}))
     left = {topic: files.lacking(stack.family, topic) for topic in files.topics(stack.family)}

@@ -1,6 +1,7 @@
 """Say where the files of a how-to lie."""
 
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -84,8 +85,8 @@ def take_gallery(stack: Stack) -> Path:
     """
     folder = DOCS / GALLERY
     owner = folder / "stack"
-    if owner.exists() and owner.read_text() != stack.name:
-        aside = BUILD / "gallery" / owner.read_text()
+    if owner.exists() and owner.read_text("utf-8") != stack.name:
+        aside = BUILD / "gallery" / owner.read_text("utf-8")
         aside.parent.mkdir(parents=True, exist_ok=True)
         folder.rename(aside)
     if not owner.exists():
@@ -93,7 +94,7 @@ def take_gallery(stack: Stack) -> Path:
         if aside.exists():
             aside.rename(folder)
         folder.mkdir(exist_ok=True)
-        owner.write_text(stack.name)
+        owner.write_text(stack.name, "utf-8")
     _forget_removed(stack)
     return folder
 
@@ -114,6 +115,14 @@ def _forget_removed(stack: Stack) -> None:
 def fingerprint_file(topic: str) -> Path:
     """Where a how-to's page keeps what it depended on when it ran."""
     return DOCS / GALLERY / f"plot_{topic}.fingerprint.json"
+
+
+def cost(topic: str) -> float:
+    """Seconds that a page took when it last ran, as sphinx-gallery keeps it; else what gallery/costs.json says."""
+    path = DOCS / GALLERY / f"plot_{topic}.cost.json"
+    if path.exists():
+        return float(json.loads(path.read_text("utf-8"))["time"])
+    return float(json.loads((ROOT / "gallery" / "costs.json").read_text("utf-8")).get(topic, 30))
 
 
 def records(stack: Stack) -> Path:

@@ -12,7 +12,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from howto import device, files, stacks, weights
+from howto import device, files, replay, stacks, weights
 from howto.errors import HowtoError
 from howto.files import BUILD, fingerprint_file, records, script, snippet_files, words
 from howto.stacks import ROOT, Stack
@@ -21,15 +21,15 @@ from howto.stacks import ROOT, Stack
 def fingerprint(stack: Stack, topic: str) -> dict[str, str]:
     """What the page of `topic` depends on: for each kind of thing the sha256 of its content.
 
-    The gallery script, the snippets, each ``howto`` module that the script imports, the lock, the installed packages,
-    the kind of device, the folder of a real COCO, and which weights are real: the hosts that answer, the checkpoints of
-    the page that lie in the user's cache.
+    The gallery script's code, the snippets, each ``howto`` module that the script imports, the lock, the installed
+    packages, the kind of device, the folder of a real COCO, and which weights are real: the
+    checkpoints of the page that lie in the user's cache, and the hosts of its stand-ins that answer.
     """
     path = script(stack.family, topic)
     if not path.exists():
         raise HowtoError(f"snippets/{stack.family}/{topic} has no gallery script; write {path}")
     return {
-        "script": _hash([path, *words(path)]),
+        "script": replay.digest(path),
         "snippets": _hash(snippet_files(stack.family, topic)),
         "howto": _hash(_modules(stack, path)),
         "packages": _packages(stack),
@@ -83,15 +83,21 @@ def package_sources() -> int:
 def mutations(stack: Stack) -> list[dict[str, str]]:
     """The report of the mutations, without what was found on snippets or scripts that have changed since."""
     path = files.mutations(stack)
-    found = json.loads(path.read_text()) if path.exists() else []
+    found = json.loads(path.read_text("utf-8")) if path.exists() else []
     now = {topic: sources(stack, topic) for topic in files.topics(stack.family)}
     return [item for item in found if item["of"] == now.get(item["topic"])]
+
+
+def prose(stack: Stack, topic: str) -> str:
+    """sha256 of the script and the words that it includes: a page that differs in these alone is not executed."""
+    path = script(stack.family, topic)
+    return _hash([path, *words(path)])
 
 
 def changed(stack: Stack, topic: str) -> list[str]:
     """The parts of the fingerprint that differ from when the page ran; all of them if it did not, or left no record."""
     try:
-        before = json.loads(fingerprint_file(topic).read_text())
+        before = json.loads(fingerprint_file(topic).read_text("utf-8"))
     except (OSError, ValueError):
         before = {}
     if not (records(stack) / f"{topic}.json").exists():
@@ -136,13 +142,13 @@ def _imported(path: Path) -> set[Path]:
 
 
 def weights_kind(stack: Stack, topic: str) -> str:
-    """The hosts of checkpoints that answer, and the checkpoints of a page that the user has."""
-    with concurrent.futures.ThreadPoolExecutor(len(weights.HOSTS)) as pool:
-        answers = pool.map(weights.reachable, weights.HOSTS)
-        found = [host for host, answered in zip(weights.HOSTS, answers) if answered]
-    record = records(stack) / f"{topic}.json"
-    used = json.loads(record.read_text())["weights"] if record.exists() else {}
-    return ",".join(found + sorted(name for name in used if weights.cached(name)))
+    """Which of the checkpoints that a page used the user has, and which hosts of its stand-ins answer by now."""
+    path = records(stack) / f"{topic}.json"
+    record = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    hosts = sorted(set(record.get("hosts", {}).values()))
+    with concurrent.futures.ThreadPoolExecutor(max(1, len(hosts))) as pool:
+        answering = [host for host, answers in zip(hosts, pool.map(weights.reachable, hosts)) if answers]
+    return ",".join(answering + sorted(name for name in record.get("weights", {}) if weights.cached(name)))
 
 
 @functools.cache
@@ -150,8 +156,8 @@ def _packages(stack: Stack) -> str:
     installed = sorted(f"{name}=={version}" for name, version in stacks.installed().items())
     digest = hashlib.sha256(stack.lock.read_bytes() + "\n".join(installed).encode())
     for package in _edited_by_hand(stack):
-        place = Path(importlib.util.find_spec(package).origin).parent
-        digest.update(_hash(sorted(place.rglob("*.py"))).encode())
+        if found := importlib.util.find_spec(package):  # else the doctor says what is missing
+            digest.update(_hash(sorted(Path(found.origin).parent.rglob("*.py"))).encode())
     return digest.hexdigest()
 
 

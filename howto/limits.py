@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from howto import budget
 from howto.errors import HowtoError
 
 SECONDS = 15 * 60
@@ -96,7 +97,7 @@ def _memory() -> Iterator[None]:
 
     import psutil
 
-    spare = _number("HOWTO_MEMORY", psutil.virtual_memory().available / 2**30)
+    spare = _number("HOWTO_MEMORY", budget.memory())
     before = resource.getrlimit(resource.RLIMIT_DATA)
     limit = psutil.Process().memory_info().data + int(spare * 2**30)
     resource.setrlimit(resource.RLIMIT_DATA, (limit, before[1]))

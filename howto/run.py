@@ -4,6 +4,8 @@ import collections
 import dataclasses
 from pathlib import Path
 
+from howto.family import api
+
 
 @dataclasses.dataclass
 class Epoch:
@@ -11,12 +13,14 @@ class Epoch:
 
     Attributes:
         losses: Total loss of each iteration.
+        rates: Learning rate of the optimizer's first parameter group in each iteration.
         trainable: For each stage, whether any of its parameters had ``requires_grad`` in the last iteration.
         moved: For each stage, the L2 norm of its weights' change over that of the weights, a ratio.
         norms_training: For each stage, whether any of its batch norms was in training mode.
     """
 
     losses: list[float] = dataclasses.field(default_factory=list)
+    rates: list[float] = dataclasses.field(default_factory=list)
     trainable: dict[str, bool] = dataclasses.field(default_factory=dict)
     moved: dict[str, float] = dataclasses.field(default_factory=dict)
     norms_training: dict[str, bool] = dataclasses.field(default_factory=dict)
@@ -29,7 +33,7 @@ class Run:
     Attributes:
         cfg: The config that ran, overrides included.
         model: The trained detector.
-        observer: What was seen; see :meth:`trains`, :meth:`moved` and :attr:`losses`.
+        observer: What was seen; see :meth:`trains`, :meth:`moved`, :attr:`losses` and :attr:`rates`.
         log: Everything that the run wrote.
         checkpoint: The last checkpoint that the run saved.
     """
@@ -49,6 +53,16 @@ class Run:
     def losses(self) -> list[float]:
         """Total loss of every iteration."""
         return [loss for epoch in self.epochs.values() for loss in epoch.losses]
+
+    @property
+    def rates(self) -> list[float]:
+        """Learning rate of the optimizer's first parameter group in every iteration."""
+        return [rate for epoch in self.epochs.values() for rate in epoch.rates]
+
+    @property
+    def images_per_step(self) -> int:
+        """How many images the optimizer saw before each of its steps: the run had one process."""
+        return api().images(self.cfg)
 
     @property
     def optimizer(self):
@@ -91,6 +105,10 @@ class Observer:
         self.optimizer = optimizer
         self.epoch = self.epochs[number] = Epoch()
         self._before = _stages(model.state_dict())
+
+    def iterates(self, rate: float) -> None:
+        """An iteration of that epoch begins, with this learning rate."""
+        self.epoch.rates.append(rate)
 
     def iterated(self, model, loss: float, last: bool) -> None:
         """An iteration of that epoch has ended, the last one or another."""

@@ -1,6 +1,5 @@
 """Execute a part of the pages on each of several machines, and bring together what they made."""
 
-import json
 import os
 import re
 import tarfile
@@ -40,10 +39,10 @@ def mine(stack: Stack) -> list[str]:
         return topics
     index, of = part()
     shards, loads = [[] for _ in range(of)], [0.0] * of
-    for seconds, topic in sorted(((cost(topic), topic) for topic in topics), key=lambda item: (-item[0], item[1])):
+    for topic in sorted(topics, key=lambda topic: (-files.cost(topic), topic)):
         least = loads.index(min(loads))
         shards[least].append(topic)
-        loads[least] += seconds
+        loads[least] += files.cost(topic)
     return sorted(shards[index - 1])
 
 
@@ -82,12 +81,6 @@ def merge(bundles: list[Path]) -> int:
     left = f"; no bundle has {', '.join(missing)}" if missing else ""
     print(f"{len(found)} pages from {len(bundles)} bundles{left}; `tox -e docs` builds the site")
     return 0
-
-
-def cost(topic: str) -> float:
-    """Seconds that a page took when it last ran, as sphinx-gallery keeps beside it; 30 if it never did."""
-    path = DOCS / files.GALLERY / f"plot_{topic}.cost.json"
-    return float(json.loads(path.read_text())["time"]) if path.exists() else 30.0
 
 
 def _made(stack: Stack, topic: str) -> list[Path]:

@@ -10,7 +10,7 @@ import time
 import traceback
 from pathlib import Path
 
-from howto import doctor, files
+from howto import doctor, files, standby
 from howto.errors import HowtoError
 from howto.isolation import fresh, put_back
 from howto.limits import limited
@@ -47,7 +47,7 @@ def verify(stack: Stack, names: list[str]) -> int:
             problem = execute(files.script(stack.family, topic))
             progress.remove_task(task)
             record = Path(folder, f"{topic}.json")
-            checks = json.loads(record.read_text())["checks"] if record.exists() else []
+            checks = json.loads(record.read_text("utf-8"))["checks"] if record.exists() else []
             passed += not problem
             count = sum(check["passed"] for check in checks)
             table.add_row(topic, str(count), f"{time.perf_counter() - started:.0f}", problem or "passed")
@@ -65,6 +65,7 @@ def execute(script: Path) -> str:
     """Run one gallery script and return what is wrong, or nothing."""
     import matplotlib.pyplot as plt
 
+    standby.keep()
     silent = contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO())
     try:
         with silent[0], silent[1], put_back(), limited():
@@ -72,6 +73,8 @@ def execute(script: Path) -> str:
             runpy.run_path(str(script), run_name="__main__")
     except HowtoError as error:
         return str(error)
+    except SyntaxError as error:  # of the script, which then has no frame, or of what it runs
+        return f"{Path(error.filename or script).name}:{error.lineno}: SyntaxError: {error.msg}"
     except (Exception, SystemExit) as error:
         (line,) = [
             frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(script)

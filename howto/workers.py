@@ -7,14 +7,15 @@ import multiprocessing.forkserver
 import os
 import signal
 import sys
+import warnings
 from pathlib import Path
 
-from howto import device, files, stacks
+from howto import budget, device, files, stacks
 from howto.errors import HowtoError
 from howto.files import BUILD
 
 QUICK = 4.0  # seconds; a second process costs one, and saves half of them
-MEMORY = 4.0  # GiB that a page takes at most, with what it imports; the largest of ours has 3.3
+MEMORY = 4.0  # GiB that a page takes at most, with what it imports; the largest of ours has 3.7
 
 
 def number(pages: int) -> int:
@@ -30,9 +31,7 @@ def number(pages: int) -> int:
         return min(pages, int(wanted))
     if device.kind() == "cuda":
         return max(1, min(pages, len(_gpus())))
-    import psutil
-
-    return max(1, min(pages, _cores(), int(psutil.virtual_memory().available / 2**30 / MEMORY)))
+    return max(1, min(pages, budget.cores(), int(budget.memory() / MEMORY)))
 
 
 def quick(seconds: float) -> bool:
@@ -52,10 +51,8 @@ def start(pages: int, seconds: float) -> int:
 
 def begin(number: int) -> None:
     """Tell the processes that the build starts that they are its workers, and how much memory is the share of each."""
-    import psutil
-
     os.environ["HOWTO_BUILD_PROCESS"] = str(os.getpid())
-    os.environ.setdefault("HOWTO_MEMORY", str(psutil.virtual_memory().available / 2**30 / number))
+    os.environ.setdefault("HOWTO_MEMORY", str(budget.memory() / number))
 
 
 def fork(number: int) -> None:
@@ -64,8 +61,10 @@ def fork(number: int) -> None:
         from joblib.externals.loky.backend.context import set_start_method
 
         for library in ("OMP", "OPENBLAS", "MKL"):  # joblib tells it to processes that it starts anew only
-            os.environ.setdefault(f"{library}_NUM_THREADS", str(max(1, _cores() // number)))
+            os.environ.setdefault(f"{library}_NUM_THREADS", str(max(1, budget.cores() // number)))
         set_start_method("forkserver", force=True)
+        # loky replaces a worker whose page left it with 300 MB more than the page before, which is as well.
+        warnings.filterwarnings("ignore", "A worker stopped while some jobs were given to the executor")
         multiprocessing.set_forkserver_preload(["howto.preloaded"])
         multiprocessing.forkserver.ensure_running()
 
@@ -83,15 +82,17 @@ def settle() -> bool:
 def _settle(process: int) -> bool:
     if os.environ.get("HOWTO_BUILD_PROCESS", str(process)) == str(process):
         return False
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: else it would write into the next build's pages
+    end_with_parent()  # else it would write into the next build's pages
+    multiprocessing.set_start_method(None, force=True)  # a page's own processes start as anywhere else
     if device.kind() == "cuda" and _gpus():
         os.environ["CUDA_VISIBLE_DEVICES"] = _free(_gpus())
     return True
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+def end_with_parent() -> None:
+    """Have the kernel kill this process when the one that it was forked from ends. On Linux alone."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def _gpus() -> list[str]:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -43,10 +44,10 @@ def append(project, path, text):
         file.write(text)
 
 
-def changed(project, topic):
-    """What the next build will execute the page for."""
+def changed(project, *topics):
+    """For each page, what the next build will execute it for."""
     ask = "import json; from howto import fingerprint, stacks; "
-    ask += f"print(json.dumps(fingerprint.changed(stacks.current(), {topic!r})))"
+    ask += f"print(json.dumps({{topic: fingerprint.changed(stacks.current(), topic) for topic in {topics!r}}}))"
     environment = {**os.environ, "PYTHONPATH": str(project.root)}
     return json.loads(subprocess.check_output([sys.executable, "-c", ask], cwd=project.root, env=environment))
 
@@ -77,23 +78,99 @@ def test_nothing_is_written_when_nothing_changed(tiny):
 LOST = "docs/_build/html/mmdet2/install.html"
 
 
-@pytest.mark.parametrize(
-    ("change", "page", "shown"),
-    [
-        (lambda tiny: append(tiny, "docs/install.md", "\nA sentence more.\n"), "install.html", "A sentence more."),
-        (lambda tiny: append(tiny, "docs/_static/howto.css", "\n/* more */"), "_static/howto.css", "/* more */"),
-        (lambda tiny: append(tiny, "conf.py", "\nhtml_title = 'Another title'\n"), "index.html", "Another title"),
-        (lambda tiny: (tiny.root / LOST).unlink(), "install.html", "<html"),
-        (lambda tiny: (tiny.root / LOST).write_text("broken"), "install.html", "<html"),
-        (lambda tiny: {"HOWTO_BASE_URL": "https://how.to"}, "index.html", 'href="https://how.to/mmdet2/index.html"'),
-    ],
-    ids=["prose", "style", "settings", "a page lost", "a page broken", "an address"],
-)
-def test_what_only_the_site_depends_on_has_it_written_anew(tiny, change, page, shown):
-    environment = change(tiny)
-    done = tiny.howto("build", **(environment if isinstance(environment, dict) else {}))
+def test_what_only_the_site_depends_on_has_it_written_anew(tiny):
+    # Prose, style, settings, and a page that was lost or broken, all in one build; then an address.
+    append(tiny, "docs/publish.md", "\nA sentence more.\n")
+    append(tiny, "docs/_static/howto.css", "\n/* more */")
+    append(tiny, "conf.py", "\nhtml_title = 'Another title'\n")
+    (tiny.root / LOST).unlink()
+    (tiny.site / "contributing.html").write_text("broken")
+    done = tiny.howto("build", HOWTO_BASE_URL="https://how.to")
     assert (done.returncode, executed(done)) == (0, []), done.stderr
-    assert shown in (tiny.site / page).read_text()
+    shown = {
+        "publish.html": "A sentence more.",
+        "_static/howto.css": "/* more */",
+        "index.html": "Another title",
+        "install.html": "<html",
+        "contributing.html": "<html",
+        "verified.html": 'href="https://how.to/mmdet2/verified.html"',
+    }
+    assert [page for page, text in shown.items() if text not in (tiny.site / page).read_text()] == []
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda page: page.write_text("broken")], ids=["lost", "broken"])
+def test_a_page_that_was_lost_or_broken_is_reason_enough(tiny, damage):
+    damage(tiny.root / LOST)
+    assert executed(tiny.howto("build")) == []
+    assert "<html" in (tiny.root / LOST).read_text()
+
+
+def test_changed_words_are_set_beside_what_the_code_put_out_and_nothing_is_executed(tiny):
+    tiny.edit("gallery/mmdet2/plot_tiny.py", "\nTwo.\n", "\nIt is two.\n")
+    done = tiny.howto("build", python=("-X", "importtime"))
+    assert (done.returncode, executed(done)) == (0, []), done.stderr
+    assert "howto.preloaded" not in done.stderr
+    page = (tiny.site / "how-to/plot_tiny.html").read_text()
+    assert "It is two." in page
+    assert pages(tiny) == ["tiny"]
+    with zipfile.ZipFile(next(tiny.site.rglob("plot_tiny.zip"))) as archive:
+        assert all("It is two." in archive.read(name).decode() for name in archive.namelist())
+    assert "1 snippets on 1 pages, 0 executed now" in tiny.howto("build").stdout
+
+
+def test_search_knows_the_words_of_an_index_when_only_another_page_is_written(tiny):
+    tiny.edit("gallery/mmdet2/plot_tiny.py", "# .. snippet::", "# .. index:: ! addition\n#\n# .. snippet::")
+    assert tiny.howto("build").returncode == 0
+    append(tiny, "docs/publish.md", "\nA sentence more.\n")
+    assert tiny.howto("build").returncode == 0
+    entries = (tiny.site / "searchindex.js").read_text("utf-8").partition('"indexentries":')[2]
+    assert entries.startswith('{"addition":[[')
+
+
+def test_a_page_that_checks_nothing_is_refused(tiny):
+    tiny.edit("gallery/mmdet2/plot_tiny.py", 'record.check("the sum", 1 + 1, 2)', "print(record)")
+    done = tiny.howto("build")
+    assert done.returncode == 1
+    assert (
+        "plot_tiny.py: the page checks nothing, so nothing of it is verified; give it a checkout.check(…)"
+        in done.stderr
+    )
+
+
+def test_a_new_paragraph_between_two_cells_executes_nothing(tiny):
+    tiny.edit("gallery/mmdet2/plot_tiny.py", "# %%\nimport runpy", "# %%\n# The sum.\n\n# %%\n# Now.\nimport runpy")
+    done = tiny.howto("build")
+    assert (done.returncode, executed(done)) == (0, []), done.stderr
+    assert pages(tiny) == ["tiny"]
+    assert "The sum." in (tiny.site / "how-to/plot_tiny.html").read_text()
+
+
+def test_a_changed_cell_is_executed(tiny):
+    tiny.edit("gallery/mmdet2/plot_tiny.py", "1 + 1, 2)", "1 + 1, 2)  # of course")
+    assert executed(tiny.howto("build")) == ["tiny"]
+
+
+def test_under_another_sphinx_gallery_changed_words_are_executed(tiny):
+    tiny.edit("howto/replay.py", 'KNOWN = "0.22.1"', 'KNOWN = "0.1"')
+    assert executed(tiny.howto("build")) == ["tiny"]
+    tiny.edit("gallery/mmdet2/plot_tiny.py", "\nTwo.\n", "\nIt is two.\n")
+    assert executed(tiny.howto("build")) == ["tiny"]
+
+
+def test_a_page_that_failed_has_no_outputs_to_keep(tiny):
+    tiny.edit("gallery/mmdet2/plot_tiny.py", "1 + 1, 2)", "1 + 1, 3)")
+    assert executed(tiny.howto("build")) == ["tiny"]
+    tiny.edit("gallery/mmdet2/plot_tiny.py", "\nTwo.\n", "\nIt is two.\n")
+    assert executed(tiny.howto("build")) == ["tiny"]
+
+
+def test_the_longest_page_begins_first(tiny):
+    for topic in ("a", "b", "c"):
+        tiny.add(topic)
+    costs = {"a": 1, "b": 3, "c": 2}
+    (tiny.root / "gallery/costs.json").write_text(json.dumps(costs))
+    done = tiny.howto("build", HOWTO_WORKERS="2")
+    assert executed(done)[0] == "b", done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -195,7 +272,7 @@ def test_a_snippet_that_was_edited_while_its_page_ran_is_executed_again(tiny):
     edit = "from pathlib import Path\n\nPath(snippet).write_text(Path(snippet).read_text() + '# edited')\n"
     append(tiny, "gallery/mmdet2/plot_tiny.py", f"\n{edit}")
     assert tiny.howto("build").returncode == 0
-    assert changed(tiny, "tiny") == ["snippets"]
+    assert changed(tiny, "tiny") == {"tiny": ["snippets"]}
 
 
 def test_a_script_that_was_edited_for_the_doctests_and_reverted_keeps_its_output(tiny):
@@ -253,8 +330,7 @@ def test_an_interrupted_build_keeps_what_had_finished_and_says_so(tiny, tmp_path
     _, err = build.communicate(timeout=60)
     assert build.returncode == 130
     assert err.splitlines()[-1] == "howto build: interrupted; what had finished is kept"
-    assert changed(tiny, "one") == []
-    assert changed(tiny, "tiny") == []
+    assert changed(tiny, "one", "tiny") == {"one": [], "tiny": []}
 
 
 @pytest.mark.parametrize("made_of_it", [None, RuntimeError])

@@ -72,8 +72,28 @@ def test_help_names_every_command():
     ] == []
 
 
-def test_verify_executes_a_how_to_and_says_how_it_went():
-    code, out, _ = howto("verify", "backbone_channels")
-    assert code == 0, out
-    assert out.splitlines()[-1] == "1 topics, all passed"
-    assert re.search(r"backbone_channels\W+[1-9]\d*\W+\d+\W+passed", out)
+def test_verify_executes_a_how_to_and_says_how_it_went(tiny_project):
+    done = tiny_project.howto("verify", "tiny")
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.splitlines()[-1] == "1 topics, all passed"
+    assert re.search(r"tiny\W+1\W+\d+\W+passed", done.stdout)
+
+
+def test_verify_says_where_a_script_has_a_syntax_error_and_goes_on(tiny):
+    tiny.add("another")
+    tiny.edit("gallery/mmdet2/plot_another.py", "import runpy", "import runpy)")
+    done = tiny.howto("verify", "another", "tiny")
+    assert done.returncode == 1
+    assert re.search(r"another\W+0\W+\d+\W+plot_another\.py:12: SyntaxError: unmatched '\)'", done.stdout), done.stdout
+    assert re.search(r"tiny\W+1\W+\d+\W+passed", done.stdout)
+    assert done.stdout.splitlines()[-1] == "2 topics, 1 passed"
+
+
+def test_what_a_locale_cannot_write_is_built_all_the_same(tiny):
+    tiny.edit("gallery/mmdet2/plot_tiny.py", "\nTwo.\n", "\nOne → two.\n")
+    tiny.edit("snippets/mmdet2/tiny/one.py", "print(1 + 1)", "print(1 + 1)  # → 2")
+    done = tiny.howto("build", LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
+    assert done.returncode == 0, done.stdout + done.stderr
+    page = (tiny.site / "how-to/plot_tiny.html").read_text("utf-8")
+    assert "One → two." in page
+    assert "# → 2" in page

@@ -130,7 +130,7 @@ def test_a_part_that_is_none_is_named(text, monkeypatch):
 def test_shards_are_balanced_by_what_the_pages_cost_last(monkeypatch):
     costs = dict(zip(EIGHT, [70, 5, 5, 30, 20, 10, 40, 20]))  # 200 s
     monkeypatch.setattr(files, "topics", lambda family: sorted(EIGHT))
-    monkeypatch.setattr(shards, "cost", costs.get)
+    monkeypatch.setattr(files, "cost", costs.get)
     parts = []
     for index in (1, 2, 3):
         monkeypatch.setenv("HOWTO_SHARD", f"{index}/3")
