@@ -1,6 +1,8 @@
 """Choose the device that a build runs on, and say clearly when it cannot be had."""
 
 import contextlib
+import functools
+import importlib.util
 import os
 import re
 import resource
@@ -8,6 +10,8 @@ from pathlib import Path
 
 from howto.errors import HowtoError
 from howto.isolation import quiet
+
+DRIVERS = Path("/proc/driver/nvidia/version"), Path("/dev/dxg")  # the latter in WSL
 
 
 def requested() -> str:
@@ -38,12 +42,19 @@ def choose() -> str:
 
 
 def kind() -> str:
-    """``cpu`` or ``cuda``, from what the driver left in the file system: quick, and no torch is imported."""
+    """``cpu`` or ``cuda``, from files of the driver and of mmcv's ops: quick, and nothing is imported."""
     device = requested()
     if device == "auto":
-        driver = Path("/proc/driver/nvidia/version"), Path("/dev/dxg")  # the latter in WSL
-        return "cuda" if any(path.exists() for path in driver) else "cpu"
+        return "cuda" if any(path.exists() for path in DRIVERS) and _has_cuda_ops() else "cpu"
     return device
+
+
+@functools.cache
+def _has_cuda_ops() -> bool:
+    """Whether the installed mmcv's ops are linked to CUDA's runtime, or there is no mmcv yet."""
+    found = importlib.util.find_spec("mmcv")
+    files = sorted(Path(found.origin).parent.glob("_ext*")) if found else []
+    return not files or any(b"libcudart" in file.read_bytes() for file in files)
 
 
 def cuda_problem() -> str:
@@ -80,5 +91,5 @@ def peak_memory(device: str) -> int:
         torch.cuda.synchronize()  # so that the time taken next is that of the kernels, too
         return torch.cuda.max_memory_allocated() // 2**20
     with contextlib.suppress(OSError, TypeError):
-        return int(re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())[1]) // 2**10
+        return int(re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text("utf-8"))[1]) // 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 2**20  # macOS counts bytes, and never anew

@@ -6,7 +6,7 @@ import re
 import zipfile
 from pathlib import Path
 
-from howto import files
+from howto import files, stacks
 from howto.record import write_json
 
 
@@ -22,10 +22,13 @@ def finish_notebook(family: str, notebook: Path) -> None:
     """
     if not notebook.exists():
         return
-    folder, content = files.snippet_folder(family), json.loads(notebook.read_text())
+    folder, content = files.snippet_folder(family), json.loads(notebook.read_text("utf-8"))
 
     def code(directive: re.Match) -> str:
-        return f"`configs/{directive[1]}`\n\n```python\n{Path(folder, directive[1]).read_text()}```\n"
+        return f"`configs/{directive[1]}`\n\n```python\n{Path(folder, directive[1]).read_text('utf-8')}```\n"
+
+    def command(directive: re.Match) -> str:
+        return f"```console\n$ {stacks.current().install(directive[1].split())}\n```"
 
     def words(directive: re.Match) -> str:
         return Path(notebook.parent, directive[1]).read_text("utf-8")
@@ -34,7 +37,9 @@ def finish_notebook(family: str, notebook: Path) -> None:
         if cell["cell_type"] == "markdown":
             prose = re.sub(r"\.\. include:: (\S+)\n?", words, "".join(cell["source"]))
             prose = re.sub(r"^\.\. tab:: (.+)\n\n   (?=\.\. snippet)", r"**\1**\n\n", prose, flags=re.MULTILINE)
+            prose = re.sub(r"^\.\. index:: .+\n\n?", "", prose, flags=re.MULTILINE)
             prose = re.sub(r"^\.\. needs:: (\S+)$", r"It needs the package \1.", prose, flags=re.MULTILINE)
+            prose = re.sub(r"^\.\. install:: (.+)$", command, prose, flags=re.MULTILINE)
             cell["source"] = [re.sub(r"\.\. snippet:: (\S+)(?:\n\n(?:   .*\n?)+)?", code, prose)]
     write_json(notebook, content)
     both = [notebook.with_suffix(".py"), notebook]

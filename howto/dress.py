@@ -26,7 +26,7 @@ NOT_NEEDED = {
     "sg_gallery-rendered-html.css",
     "sg-tags.js",
 }
-TRAINS = re.compile(r"^\$ .*python tools/train\.py configs/\S+$", re.MULTILINE)
+TRAINS = re.compile(r"^\$ .*python tools/train\.py configs/\S+", re.MULTILINE)
 
 
 def setup(app: Sphinx) -> dict:
@@ -110,11 +110,16 @@ def set_pictures(app: Sphinx, pagename: str, templatename: str, context: dict, d
 
 
 def drop_originals(app: Sphinx, error: Exception | None) -> None:
-    """Leave out of the site the pictures that no page shows: PNG files, and cards of a build that knew its address."""
+    """Leave out of the site what no page shows: PNG files, cards of a build that knew its address, comments in a style.
+
+    Pygments' style sheet has 5 kB of them, one behind each rule, and every page loads it.
+    """
     for path in Path(app.outdir, "_images").glob("*.webp"):
         path.with_suffix(".png").unlink(missing_ok=True)
     if not app.config.html_baseurl:
         shutil.rmtree(Path(app.outdir, "_images", "social_previews"), ignore_errors=True)
+    if (style := Path(app.outdir, "_static", "pygments.css")).exists():
+        style.write_text(re.sub(r" */\*.*?\*/", "", style.read_text("utf-8")), "utf-8")
 
 
 def lighten(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: nodes.document | None) -> None:
@@ -126,8 +131,8 @@ def lighten(app: Sphinx, pagename: str, templatename: str, context: dict, doctre
         context["script_files"] = [
             type(file)(file.filename, **{**file.attributes, "defer": "defer"}) for file in context["script_files"]
         ]
-    # Pygments marks white space, too, which looks like nothing and weighs a few kB.
-    context["body"] = re.sub(r'<span class="w">(\s*)</span>', r"\1", context.get("body", ""))
+    # Pygments marks white space, names and punctuation, too, which look like any text and weigh a tenth of a page.
+    context["body"] = re.sub(r'<span class="[npw]">([^<]*)</span>', r"\1", context.get("body", ""))
 
 
 def describe(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: nodes.document | None) -> None:

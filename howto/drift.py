@@ -13,7 +13,7 @@ from howto.stacks import STACKS, Stack
 
 @dataclass(frozen=True)
 class Found:
-    """What a statement did on the stacks of a family, and the check that saw it.
+    """What a statement does on the stacks that it is for, and the check that saw it.
 
     Attributes:
         verdict: In two or three words.
@@ -30,77 +30,94 @@ class Found:
 
 IGNORED, LOUD, WRONG, WORKS = "silently ignored", "fails loudly", "wrong result", "works"
 SAVED = "the script saved a checkpoint"
+UNUSED = repr([f"backbone.layer12.{name}" for name in ("conv.weight", "bn.weight", "bn.bias")])
 SCALE = "image after RandomAffine: height, width"
+SEEDS = "the second epoch mixes in those of the first"
 LAYER1 = "layer1 trains"
+LOGGED = repr(["Epoch 1: unfroze conv1, norm1, layer1, layer2, layer3, layer4 of ResNet"])
 SHAPES = repr("(1, 64, 8, 8)\n(1, 128, 4, 4)\n(1, 256, 2, 2)\n(1, 512, 1, 1)\n")
+
+# What both editions say in the same words, and what comes of it everywhere.
+ON_SEVERAL_GPUS = Found(LOUD, "mmcls_backbone", "parameters without a gradient", UNUSED)
+RATE = Found("twice RetinaNet's", "mmcls_backbone", "learning rate without the line", "0.02")
+CHANNELS = Found(WORKS, "timm_backbone", "channels that the neck expects", "[24, 40, 112, 320]")
+WRAPPER = Found(WORKS, "mosaic", "line that raised the error", repr("assert 'mix_results' in results"))
+SCRIPT = Found(WORKS, "backbone_channels", "what the script prints", SHAPES)
+
+# For each edition of the tutorial, named after the family that it is for: what it says, in its order.
 STATEMENTS = {
-    "custom_imports of mmcls.models": {
-        "mmdet2": Found(WORKS, "mmcls_backbone", SAVED, "True"),
-        "mmdet3": Found(
-            LOUD,
-            "mmcls_backbone",
-            "what importing mmcls.models says",
-            '"ImportError: Failed to import custom modules from '
-            "{'imports': ['mmcls.models'], 'allow_failed_imports': False}\"",
-        ),
-    },
-    "optimizer = dict(type='SGD', lr=0.01, …) at the top of a config": {
-        "mmdet2": Found(
+    "mmdet2": {
+        "custom_imports of mmcls.models": Found(WORKS, "mmcls_backbone", SAVED, "True"),
+        "MobileNetV3 with out_indices=(3, 8, 11), on several GPUs": ON_SEVERAL_GPUS,
+        "the learning rate of schedule_1x for MobileNetV3": RATE,
+        "in_channels=[24, 40, 112, 320] for EfficientNet-B1": CHANNELS,
+        "optimizer = dict(type='SGD', lr=0.01, …) at the top of a config": Found(
             WORKS, "timm_backbone", "its settings", "{'initial_lr': 0.01, 'momentum': 0.9, 'weight_decay': 0.0001}"
         ),
-        "mmdet3": Found(IGNORED, "timm_backbone", "learning rate", "0.02"),
-    },
-    "data = dict(train=…) with Mosaic": {
-        "mmdet2": Found(WORKS, "mosaic", "canvas after Mosaic: height, width", "(1600, 2666)"),
-        "mmdet3": Found(IGNORED, "mosaic", "Mosaic is among its steps", "False"),
-    },
-    "img_scale = (1333, 800) for Mosaic": {
-        "mmdet2": Found(WRONG, "mosaic", SCALE, "(1332, 800)"),
-        "mmdet3": Found(WORKS, "mosaic", SCALE, "(800, 1332)"),
-    },
-    "the hook that unfreezes the backbone": {
-        "mmdet2": Found(WRONG, "unfreeze_backbone", LAYER1, "[False, True, False]"),
-        "mmdet3": Found(WRONG, "unfreeze_backbone", LAYER1, "[False, False, False]"),
-    },
-    "from mmcv.runner.hooks import HOOKS, Hook": {
-        "mmdet2": Found(
-            WORKS, "unfreeze_backbone", "what the hook logs", "['Epoch 1: unfroze conv1, norm1, layer1 of ResNet']"
+        "use MultiImageMixDataset with Mosaic": WRAPPER,
+        "img_scale = (1333, 800) for Mosaic": Found(WRONG, "mosaic", SCALE, "(1332, 800)"),
+        "a negative border to restore the size": Found(WORKS, "mosaic", SCALE, "(800, 1332)"),
+        "filter_empty_gt=False": Found(WORKS, "mosaic", "fewest boxes in one of them", "0"),
+        "data = dict(train=train_dataset)": Found(
+            WORKS, "mosaic", "canvas after Mosaic: height, width", "(1600, 2666)"
         ),
-        "mmdet3": Found(
-            LOUD,
-            "unfreeze_backbone",
-            "what importing mmcv.runner says",
-            "\"ModuleNotFoundError: No module named 'mmcv.runner'\"",
-        ),
+        "the same, for more than one epoch": Found("the same mosaics again", "mosaic", SEEDS, "True"),
+        "from mmcv.runner.hooks import HOOKS, Hook": Found(WORKS, "unfreeze_backbone", "what the hook logs", LOGGED),
+        "the hook that unfreezes the backbone": Found(WRONG, "unfreeze_backbone", LAYER1, "[False, True, False]"),
+        "the script that prints a backbone's channels": SCRIPT,
     },
-    "the script that prints a backbone's channels": {
-        family: Found(WORKS, "backbone_channels", "what the script prints", SHAPES) for family in ("mmdet2", "mmdet3")
+    "mmdet3": {
+        "custom_imports of mmpretrain.models": Found(WORKS, "mmcls_backbone", SAVED, "True"),
+        "MobileNetV3 with out_indices=(3, 8, 11), on several GPUs": ON_SEVERAL_GPUS,
+        "the learning rate of schedule_1x for MobileNetV3": RATE,
+        "in_channels=[24, 40, 112, 320] for EfficientNet-B1": CHANNELS,
+        "optimizer = dict(type='SGD', lr=0.01, …) at the top of a config": Found(
+            IGNORED, "timm_backbone", "learning rate", "0.02"
+        ),
+        "use MultiImageMixDataset with Mosaic": WRAPPER,
+        "img_scale = (1333, 800) for Mosaic": Found(WORKS, "mosaic", SCALE, "(800, 1332)"),
+        "PackDetInputs at the end of the pipeline": Found(
+            WORKS, "mosaic", "flipping and packing are the stock's", "True"
+        ),
+        "img_prefix= and filter_empty_gt= beside the pipeline, once they are read": Found(
+            LOUD, "mosaic", "keyword arguments that CocoDataset refuses", "['img_prefix', 'filter_empty_gt']"
+        ),
+        "data = dict(train=train_dataset)": Found(IGNORED, "mosaic", "Mosaic is among its steps", "False"),
+        "from mmengine.hooks import Hook": Found(WORKS, "unfreeze_backbone", "what the hook logs", LOGGED),
+        "the hook that unfreezes the backbone": Found(WRONG, "unfreeze_backbone", LAYER1, "[False, False, False]"),
+        "the script that prints a backbone's channels": SCRIPT,
+        "model.d2_detector for Detectron2": Found(LOUD, "detectron2", "what it says", "True"),
     },
 }
 
 
 class DriftTable(SphinxDirective):
-    """``.. drift-table::``: each statement of the published tutorial, on each stack whose pages were executed."""
+    """``.. drift-table:: mmdet2``: what the tutorial's edition for a family says, on its stacks that were executed."""
+
+    required_arguments = 1
 
     def run(self) -> list[nodes.Node]:
         """The table, and which stacks are not in it."""
         from howto.sphinx_ext import note, table  # which registers this directive
 
-        executed = [stack for stack in STACKS.values() if any(files.records(stack).glob("*.json"))]
-        rows = []
-        for stack in STACKS.values():  # those that are executed later, too
-            for families in STATEMENTS.values():
-                note(self.env, files.records(stack) / f"{families[stack.family].topic}.json")
-        for statement, families in STATEMENTS.items():
-            rows.append(([statement], *(self.cell(stack, families[stack.family]) for stack in executed)))
-        missing = ", ".join(stack.title for stack in STACKS.values() if stack not in executed)
+        family = self.arguments[0]
+        named = [stack for stack in STACKS.values() if stack.family == family]
+        executed = [stack for stack in named if any(files.records(stack).glob("*.json"))]
+        for stack in named:  # those that are executed later, too
+            for found in STATEMENTS[family].values():
+                note(self.env, files.records(stack) / f"{found.topic}.json")
+        rows = [
+            ([statement], *(self.cell(stack, found) for stack in executed))
+            for statement, found in STATEMENTS[family].items()
+        ]
+        missing = ", ".join(stack.title for stack in named if stack not in executed)
         note = [nodes.paragraph("", f"Not executed where this site was built: {missing}.")] if missing else []
         return [table(("The tutorial says", *(stack.title for stack in executed)), rows), *note]
 
     def cell(self, stack: Stack, found: Found) -> nodes.Node:
         """The verdict, linked to the how-to that does it right, and what was measured."""
         path = files.records(stack) / f"{found.topic}.json"
-        record = json.loads(path.read_text()) if path.exists() else {}
+        record = json.loads(path.read_text("utf-8")) if path.exists() else {}
         if record.get("status") != "passed":
             return nodes.Text("not executed")
         if not any((item["name"], item["measured"]) == (found.check, found.measured) for item in record["checks"]):

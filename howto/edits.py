@@ -23,6 +23,7 @@ OPERATORS = (  # of cosmic-ray, for Python that is no config
     "core/ReplaceUnaryOperator_Delete_USub",
     "core/ZeroIterationForLoop",
 )
+EVERYWHERE = ("one more", "one less", "swapped")  # edits of a config that each value in a line gets
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,16 +49,17 @@ def mutations(family: str, topic: str, every: bool = False) -> Iterator[Mutation
     Args:
         family: The snippets' family.
         topic: Name of the how-to.
-        every: Whether an operator changes every place of a line, one after the other, or the first alone.
+        every: Whether an operator changes every place of a line, one after the other, or the first alone; those that
+            move an integer by one or swap neighbours change every place anyway.
     """
     for path in files.snippet_files(family, topic):
-        source, seen = path.read_text(), {path.read_text()}
+        source, seen = path.read_text("utf-8"), {path.read_text("utf-8")}
         for edit, changed in _config_edits(source) if is_config(source) else _code_edits(source):
             with contextlib.suppress(SyntaxError):
                 compile(changed, path.name, "exec")
-                place = changed if every else edit.partition(":")[0]
-                if changed != source and place not in seen:
-                    seen.add(place)
+                place = changed if every or edit.startswith(EVERYWHERE) else edit.partition(":")[0]
+                if not {changed, place} & seen:
+                    seen |= {changed, place}
                     yield Mutation(topic, path.name, edit, changed)
 
 
@@ -85,12 +87,16 @@ def _config_edits(source: str) -> Iterator[tuple[str, str]]:
     """Edits of a config: values changed, keys, items and statements left out, neighbours swapped, signs flipped."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Constant):
-            yield from _replaced(source, node, _other_values(node.value))
+            for name, text in _other_values(node.value):
+                yield from _replaced(name, source, node, text)
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-            yield from _replaced(source, node, [ast.unparse(node.operand)])
+            yield from _replaced("changed", source, node, ast.unparse(node.operand))
         if isinstance(node, ast.Call):
             for keyword in node.keywords:
                 yield from _without(source, keyword)
+            for one, other in itertools.pairwise(node.keywords):
+                if _mixed_up(one, other):
+                    yield from _swapped(source, one.value, other.value)
         if isinstance(node, (ast.List, ast.Tuple)):
             for item in node.elts:
                 yield from _without(source, item)
@@ -100,21 +106,33 @@ def _config_edits(source: str) -> Iterator[tuple[str, str]]:
     yield from _dropped_statements(source)
 
 
-def _other_values(value: object) -> list[str]:
-    """What to write in the place of a config's value."""
+def _other_values(value: object) -> list[tuple[str, str]]:
+    """What to write in the place of a config's value, each by what that is called."""
     if isinstance(value, bool) or value is None:
-        return [repr(not value)]
+        return [("changed", repr(not value))]
     if isinstance(value, (int, float)):
-        return [repr(value * 2 if value else 1)]
+        others = [("changed", value * 2 if value else 1)]
+        if isinstance(value, int):
+            others += [("one more", value + 1), ("one less", value - 1)]
+        return [(name, repr(other)) for name, other in others]
     *scope, name = value.split(".", 1) if re.match(r"mm\w+\.[A-Z]", value) else [value]
-    return [repr(name)] if scope else [repr(f"{value}x")]
+    return [("changed", repr(name if scope else f"{value}x"))]
 
 
-def _replaced(source: str, node: ast.AST, texts: list[str]) -> Iterator[tuple[str, str]]:
+def _mixed_up(one: ast.keyword, other: ast.keyword) -> bool:
+    """Whether somebody tired may give one key the other's value: both are numbers, switches, sequences or names."""
+    kinds = ()
+    for keyword in (one, other):
+        value = keyword.value.value if isinstance(keyword.value, ast.Constant) else keyword.value
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        kinds += ("number" if number else "sequence" if isinstance(value, (ast.List, ast.Tuple)) else type(value),)
+    return kinds[0] == kinds[1] and kinds[0] in ("number", "sequence", bool, ast.Name) and bool(one.arg and other.arg)
+
+
+def _replaced(name: str, source: str, node: ast.AST, text: str) -> Iterator[tuple[str, str]]:
     start, end = _span(source, node)
-    for text in texts:
-        changed = source[:start] + text + source[end:]
-        yield _described("changed", source, changed), changed
+    changed = source[:start] + text + source[end:]
+    yield _described(name, source, changed), changed
 
 
 def _without(source: str, node: ast.AST) -> Iterator[tuple[str, str]]:
@@ -130,7 +148,8 @@ def _without(source: str, node: ast.AST) -> Iterator[tuple[str, str]]:
 def _swapped(source: str, one: ast.AST, other: ast.AST) -> Iterator[tuple[str, str]]:
     (a, b), (c, d) = _span(source, one), _span(source, other)
     changed = source[:a] + source[c:d] + source[b:c] + source[a:b] + source[d:]
-    yield _described("swapped", source, changed), changed
+    if changed != source:  # both may be the same
+        yield _described("swapped", source, changed), changed
 
 
 def _dropped_statements(source: str) -> Iterator[tuple[str, str]]:
@@ -145,10 +164,14 @@ def _dropped_statements(source: str) -> Iterator[tuple[str, str]]:
 
 
 def _span(source: str, node: ast.AST) -> tuple[int, int]:
-    lines = [0]
-    for line in source.splitlines(keepends=True):
-        lines.append(lines[-1] + len(line))
-    return lines[node.lineno - 1] + node.col_offset, lines[node.end_lineno - 1] + node.end_col_offset
+    """Where a node begins and ends, in characters; `ast` counts the bytes of a line."""
+    lines = source.split("\n")
+
+    def at(line: int, column: int) -> int:
+        before = lines[: line - 1]
+        return sum(map(len, before)) + len(before) + len(lines[line - 1].encode()[:column].decode())
+
+    return at(node.lineno, node.col_offset), at(node.end_lineno, node.end_col_offset)
 
 
 def _described(name: str, before: str, after: str) -> str:

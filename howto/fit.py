@@ -5,9 +5,9 @@ from howto.family import api
 LONG_SIDE = 128  # pixels, where the stock configs say 1333: an iteration takes some 0.3 s on one core
 # On a CPU, RoIAlign and the box head take most of a Faster R-CNN iteration: two epochs in 24 s become 9 s with these.
 FEWER_BOXES = {
-    "model.train_cfg.rpn_proposal.max_per_img": 200,
-    "model.train_cfg.rcnn.sampler.num": 64,
-    "model.test_cfg.rpn.max_per_img": 100,
+    "model.train_cfg.rpn_proposal.max_per_img": 100,
+    "model.train_cfg.rcnn.sampler.num": 32,
+    "model.test_cfg.rpn.max_per_img": 50,
 }
 
 

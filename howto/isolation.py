@@ -76,7 +76,7 @@ def fresh() -> None:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
     with contextlib.suppress(OSError):  # no Linux
-        Path("/proc/self/clear_refs").write_text("5")  # the process's peak of resident memory starts anew
+        Path("/proc/self/clear_refs").write_text("5", "utf-8")  # the process's peak of resident memory starts anew
 
 
 @contextlib.contextmanager

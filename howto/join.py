@@ -42,7 +42,9 @@ def join(html: Path = BUILD / "html") -> Path:
     pages = {stack.name: sorted(_pages(html / stack.name)) for stack in built}
     switch = [{"name": stack.name, "audience": stack.audience, "pages": pages[stack.name]} for stack in built]
     write_text(html / "stacks.js", f"const HOWTO_STACKS = {json.dumps(switch, indent=1)};\n")
-    write_json(html / "verified.json", [json.loads((html / name / "verified.json").read_text()) for name in pages])
+    write_json(
+        html / "verified.json", [json.loads((html / name / "verified.json").read_text("utf-8")) for name in pages]
+    )
     template = Environment(autoescape=True).from_string((DOCS / "_templates" / "root.html").read_text("utf-8"))
     write_text(html / "index.html", restricted(template.render(stacks=built, names=list(pages))))
     return html / "index.html"

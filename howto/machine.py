@@ -9,9 +9,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from howto import coco, device, weights, wheelhouse
+from howto import coco, compiling, device, weights, wheelhouse
 from howto.errors import HowtoError
-from howto.stacks import ROOT, Stack, installed
+from howto.here import applies, is_own, missing
+from howto.stacks import ROOT, Stack, differing, installed
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 NEEDED_GIB = 2  # free disk space for workspaces, checkpoints and the site
@@ -22,17 +23,20 @@ Finding = tuple[bool | None, str, str]
 
 def anew(stack: Stack) -> str:
     """How to make an environment that is broken once more."""
+    if is_own(stack):
+        return "run `python -m howto install --here`"
     return f"run `rm -rf {stack.environment.relative_to(ROOT)} && tox -e wheels`"
 
 
 def _python(stack: Stack) -> Finding:
-    right = sys.version_info[:2] == (3, 11)
-    return right, f"{platform.python_version()} in {sys.prefix}", "" if right else "run it with python3.11"
+    right = "{}.{}".format(*sys.version_info[:2]) in stack.pythons
+    mend = "" if right else f"run it with Python {' or '.join(stack.pythons)}"
+    return right, f"{platform.python_version()} in {sys.prefix}", mend
 
 
 def _compiler(stack: Stack) -> Finding:
     try:
-        compiler = wheelhouse.require_compiler(stack.compiled)
+        compiler = compiling.require_compiler(stack.compiled)
     except HowtoError as error:
         found, _, mend = str(error).partition("; ")
         return None, found, mend  # with a wheel in the wheelhouse, nothing has to be compiled
@@ -41,13 +45,18 @@ def _compiler(stack: Stack) -> Finding:
 
 def _packages(stack: Stack) -> Finding:
     lock = stack.lock.relative_to(ROOT)
+    found = installed()
+    if is_own(stack):
+        wrong = missing(stack)
+        if wrong:
+            told = f"{len(wrong)} of {len(stack.needed())} are missing: {', '.join(wrong)}"
+            return False, told, "run `python -m howto install --here`"
+        others = differing(found, stack)
+        listed = ", ".join(f"{name} {found[name]}" for name in sorted(others))
+        return (None, f"not as in {lock}: {listed}", "pages name them") if others else (True, f"as in {lock}", "")
     if not stack.python.exists():
         return False, f"{lock} is not installed yet", "run `tox -e wheels`"
-    from packaging.markers import Marker  # not at the top: a bare Python has none
-
-    lines = [line.partition(";") for line in stack.lock.read_text("utf-8").splitlines() if "==" in line]
-    locked = dict(text.strip().split("==") for text, _, marker in lines if not marker or Marker(marker).evaluate())
-    found = installed()
+    locked = {each.name: each.version for each in stack.locked if applies(each.marker)}
     wrong = [f"{name}=={found.get(name, 'missing')}" for name, version in locked.items() if found.get(name) != version]
     if wrong:
         return False, f"{len(wrong)} of {len(locked)} not as in {lock}: {', '.join(wrong[:3])}", anew(stack)
@@ -65,7 +74,7 @@ def _torch(stack: Stack) -> Finding:
 
 
 def _mmcv(stack: Stack) -> Finding:
-    version = f"{stack.compiled} {installed()[stack.compiled]}"
+    version = f"{stack.compiled} {installed().get(stack.compiled, '')}"
     try:
         from mmcv.ops import get_compiling_cuda_version
     except ImportError as error:

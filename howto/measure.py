@@ -1,9 +1,10 @@
-"""Measure a detector: what it costs, and what levels its backbone puts out."""
+"""Measure a detector: what it costs, the levels that its parts speak of, and what of it trains."""
 
 import statistics
 import time
 
 from howto.family import api
+from howto.isolation import quiet
 
 
 def cost(model, size: int) -> tuple[float, float, float, float]:
@@ -43,6 +44,93 @@ def levels(backbone, size: int) -> tuple[list[int], list[int]]:
     with torch.no_grad():
         shapes = [level.shape for level in backbone(torch.rand(1, 3, size, size, device=device))]
     return [shape[1] for shape in shapes], [size // shape[2] for shape in shapes]
+
+
+def neck_strides(model, size: int = 256) -> list[int]:
+    """Strides (pixels) of the levels that a detector's head gets, measured on a square image of `size` pixels."""
+    import torch
+
+    model.eval()
+    with torch.no_grad():
+        levels = model.extract_feat(torch.rand(1, 3, size, size, device=next(model.parameters()).device))
+    return [round(size / level.shape[-1]) for level in levels]
+
+
+def anchor_strides(model) -> list[int]:
+    """Strides (pixels) on which a detector lays its anchors or points, level by level; none if it has neither."""
+    head = getattr(model, "rpn_head", None) or getattr(model, "bbox_head", None)
+    generator = getattr(head, "prior_generator", None)
+    return [stride[0] if isinstance(stride, tuple) else stride for stride in getattr(generator, "strides", ())]
+
+
+def anchor_reach(model, size: int = 256) -> float:
+    """How far right the centres of a detector's anchors reach, as a part of the width of an image of `size` pixels."""
+    import torch
+
+    head = getattr(model, "rpn_head", None) or model.bbox_head
+    device = next(model.parameters()).device
+    sizes = [(size // stride, size // stride) for stride in neck_strides(model, size)]
+    anchors = torch.cat(head.prior_generator.grid_priors(sizes, device=device))
+    return float((anchors[:, 0] + anchors[:, 2]).max()) / 2 / size
+
+
+def roi_strides(model) -> list[int]:
+    """Strides (pixels) that a two-stage detector takes its levels to have when it cuts out boxes; else none."""
+    extractor = getattr(getattr(model, "roi_head", None), "bbox_roi_extractor", None)
+    if hasattr(extractor, "__getitem__"):  # one for each stage of a cascade
+        extractor = extractor[0]
+    return list(getattr(extractor, "featmap_strides", ()))
+
+
+def unused_parameters(model, size: int = 128) -> list[str]:
+    """Parameters of a detector that require a gradient and get none from its losses.
+
+    ``DistributedDataParallel`` without ``find_unused_parameters`` stops at them, in the second iteration. The losses
+    are the detector's own, on two images of noise with one box each.
+
+    Args:
+        model: A detector, which is in training mode afterwards.
+        size: Side of the images, in pixels.
+
+    Returns:
+        Names, in the model's order.
+    """
+    model.train()
+    model.zero_grad(set_to_none=True)
+    api().loss(model, [api().noise(size), api().noise(size)]).backward()
+    return without_gradient(model)
+
+
+def without_gradient(module) -> list[str]:
+    """Names of a module's parameters that require a gradient and have none, in the module's order."""
+    return [name for name, value in module.named_parameters() if value.requires_grad and value.grad is None]
+
+
+def kept_for_backward(module, height: int, width: int) -> float:
+    """Memory that one pass of a module over one image keeps until the backward pass, in MiB, weights left out.
+
+    Args:
+        module: Takes a tensor (1, 3, height, width). On PyTorch's ``meta`` device nothing is computed: tensors there
+            have a size and no content, so that full scale costs no time. Its batch norms keep some 0.2 MiB more.
+        height: Height of the image, in pixels.
+        width: Its width, in pixels.
+    """
+    import torch
+
+    kept = {}
+
+    def keep(tensor):
+        storage = tensor.untyped_storage()
+        kept[storage._cdata] = storage  # held, so that no other gets its address
+        return tensor
+
+    device = next(module.parameters()).device
+    # with_cp=True calls torch in a way that it warns of, of which a page's reader can change nothing
+    with quiet(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        module(torch.rand(1, 3, height, width, device=device))
+    for tensor in (*module.parameters(), *module.buffers()):
+        kept.pop(tensor.untyped_storage()._cdata, None)
+    return sum(storage.nbytes() for storage in kept.values()) / 2**20
 
 
 def millions(module) -> float:

@@ -18,9 +18,17 @@ RENAMED = [
     ("optimizer = dict(type='SGD', lr=0.01", "optim_wrapper = dict(optimizer=dict(lr=0.01", "the optimizer"),
     ("data = dict(train=", "train_dataloader = dict(dataset=", "the training data"),
     ("img_prefix=", "data_prefix=dict(img=", "the folder of the images, below data_root now"),
-    ("filter_empty_gt=False", "filter_cfg=dict(filter_empty_gt=False", "whether images without objects take part"),
+    (
+        "filter_empty_gt=False",
+        "filter_cfg=dict(filter_empty_gt=False",
+        "whether images without objects are left out; where nothing is said, True has become False",
+    ),
     ("flip_ratio=0.5", "prob=0.5", "the share of flipped images"),
-    ("img_scale = (800, 1333)", "img_scale = (1333, 800)", "Mosaic's size: (height, width), now (width, height)"),
+    (
+        "img_scale = (800, 1333)",
+        "img_scale = (1333, 800)",
+        "the size for Mosaic and MixUp: (height, width), now (width, height)",
+    ),
     ("dict(type='Collect'", "dict(type='PackDetInputs'", "the end of a pipeline"),
     ("faster_rcnn_r50_fpn", "faster-rcnn_r50_fpn", "names of config files"),
 ]

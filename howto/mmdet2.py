@@ -1,7 +1,8 @@
 """Speak to MMDetection 2.x: its configs, registries and training API."""
 
+import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 LIBRARIES = ("mmcv", "mmdet", "mmcls")
@@ -25,7 +26,28 @@ def import_modules(custom_imports: dict) -> None:
 def schedule(cfg, device: str, epochs: int) -> dict[str, object]:
     """What to change, by dotted key, so that `cfg` trains for `epochs` epochs; on the CPU without worker processes."""
     changes = {"runner.max_epochs": epochs, "checkpoint_config.interval": epochs}
-    return changes | ({"data.workers_per_gpu": 0} if device == "cpu" else {})
+    if device == "cpu":
+        changes["data.workers_per_gpu"] = 0
+        if cfg.data.get("persistent_workers"):  # needs workers that could persist
+            changes["data.persistent_workers"] = False
+    return changes
+
+
+def warmed_up(cfg) -> dict[str, object]:
+    """What to change, by dotted key, so that `cfg` trains with the rate it has after warm-up, scaled to its images."""
+    return {"lr_config.warmup": None, "auto_scale_lr.enable": True}
+
+
+def images(cfg) -> int:
+    """Number of images that one process trains on in a step."""
+    from mmdet.utils import compat_cfg
+
+    return compat_cfg(cfg).data.train_dataloader.samples_per_gpu
+
+
+def rate(cfg) -> float:
+    """The learning rate that a config names."""
+    return cfg.optimizer.lr
 
 
 def datasets(cfg) -> dict[str, object]:
@@ -57,9 +79,22 @@ def dataset(cfg, split: str):
     return build_dataset(cfg.data[split])
 
 
+def loader(cfg, data):
+    """The ``DataLoader`` of one GPU that trains with `cfg`, for the dataset `data`, seeded with 0."""
+    from mmdet.datasets import build_dataloader
+    from mmdet.utils import compat_cfg
+
+    return build_dataloader(data, **compat_cfg(cfg).data.train_dataloader, dist=False, seed=0)
+
+
 def plain(result: dict) -> dict:
     """What a step of a pipeline returns, with ``gt_bboxes`` and ``gt_labels`` as arrays, which they are here."""
     return result
+
+
+def shape(item: dict) -> tuple[int, int]:
+    """Height and width, before padding, of the image that a training pipeline returns."""
+    return item["img_metas"].data["img_shape"][:2]
 
 
 def train(cfg, device: str, evaluate: bool, resume_from: Path | None, observer):
@@ -86,32 +121,55 @@ def train(cfg, device: str, evaluate: bool, resume_from: Path | None, observer):
     return model
 
 
-def train_distributed(cfg, work_dir: Path):
-    """Train in one of several processes that gloo connects, on the CPU; the trained detector."""
+def several_gpus(cfg, path: str, gpus: int) -> str:
+    """The command that trains `cfg`, which is the file at `path`, on several GPUs of one machine.
+
+    ``tools/dist_train.sh`` ends at once on torch 2: its launcher passes ``--local-rank`` where it passed
+    ``--local_rank`` before, which is all that ``tools/train.py`` knows. torchrun passes neither. What the script
+    besides does is to put the root on the module path, for those that import from ``configs``.
+    """
+    imports = cfg.get("custom_imports", {}).get("imports", [])
+    root = "PYTHONPATH=. " if any(each.startswith("configs.") for each in imports) else ""
+    return f"{root}torchrun --nproc_per_node={gpus} tools/train.py {path} --launcher pytorch"
+
+
+def launching(cfg, evaluate: bool, on_cpu: bool) -> list[str]:
+    """Change `cfg` so that it can train in several processes; the options that ``tools/train.py`` needs besides."""
+    if on_cpu:
+        cfg.dist_params.backend = "gloo"
+    return ["--seed", "0", *([] if evaluate else ["--no-validate"])]  # the seed is that of tools/dist_train.sh
+
+
+@contextlib.contextmanager
+def without_gpus() -> Iterator[None]:
+    """Let this process join others, and wrap a model for that, without a GPU; see :mod:`howto.distributed`."""
     import torch.distributed as dist
-    from mmcv.parallel import MMDistributedDataParallel, scatter
-    from mmcv.runner import EpochBasedRunner, build_optimizer, set_random_seed
-    from mmcv.utils import get_logger
-    from mmdet.datasets import build_dataloader
+    from mmcv.parallel import MMDistributedDataParallel, scatter_kwargs
+    from mmcv.runner import dist_utils
+    from mmdet.apis import train
 
     from howto.isolation import no_naps
 
-    class CPURunner(EpochBasedRunner):
-        def run_iter(self, data_batch, train_mode, **kwargs):
-            super().run_iter(scatter(data_batch, [-1])[0], train_mode, **kwargs)  # MMDDP does so for GPUs only
+    class OnCPU(MMDistributedDataParallel):
+        def train_step(self, *inputs, **kwargs):
+            (inputs,), (kwargs,) = scatter_kwargs(inputs, kwargs, [-1])
+            return super().train_step(*inputs, **kwargs)
 
-    set_random_seed(dist.get_rank())  # each process draws flips of its own; DDP starts both from rank 0's weights
-    trained = detector(cfg)
-    model = MMDistributedDataParallel(trained, broadcast_buffers=False)
-    loader = build_dataloader(dataset(cfg, "train"), 2, 0, dist=True, seed=0)
-    runner = CPURunner(
-        model, optimizer=build_optimizer(model, cfg.optimizer), work_dir=str(work_dir),
-        logger=get_logger("howto"), max_epochs=cfg.runner.max_epochs,
-    )  # fmt: skip
-    runner.register_training_hooks(None, dict(grad_clip=None), custom_hooks_config=cfg.custom_hooks)
+        def _run_ddp_forward(self, *inputs, **kwargs):
+            (inputs,), (kwargs,) = scatter_kwargs(inputs, kwargs, [-1])
+            return super()._run_ddp_forward(*inputs, **kwargs)
+
+    dist_utils._init_dist_pytorch = lambda backend, **keys: dist.init_process_group(backend, **keys)
+    train.build_ddp = lambda model, device, **keys: OnCPU(model, **keys)
     with no_naps():
-        runner.run([loader], [("train", 1)])
-    return trained
+        yield
+
+
+def hooks() -> tuple:
+    """The registry of hooks, and what a hook is derived from."""
+    from mmcv.runner.hooks import HOOKS, Hook
+
+    return HOOKS, Hook
 
 
 def detect(model, cfg, photograph: Path) -> list:
@@ -134,6 +192,30 @@ def cost(model, image) -> tuple[float, Callable]:
     finally:
         model.forward = forward
     return flops, model.forward_dummy
+
+
+def noise(size: int) -> dict:
+    """What a training pipeline would return of a square image of noise, of `size` pixels a side, with one box."""
+    import torch
+    from mmcv.parallel import DataContainer
+
+    shape = (size, size, 3)
+    meta = dict(filename="noise", ori_shape=shape, img_shape=shape, pad_shape=shape, scale_factor=1.0, flip=False)
+    return dict(
+        img=DataContainer(torch.rand(3, size, size), stack=True),
+        img_metas=DataContainer(meta, cpu_only=True),
+        gt_bboxes=DataContainer(torch.tensor([[size / 4, size / 4, size * 3 / 4, size * 3 / 4]])),
+        gt_labels=DataContainer(torch.tensor([0])),
+    )
+
+
+def loss(model, items: list[dict]):
+    """The sum of a detector's losses, a tensor, on a batch of what a training pipeline returns."""
+    from mmcv.parallel import collate, scatter
+
+    device = next(model.parameters()).device
+    (batch,) = scatter(collate(items, len(items)), [device.index if device.type == "cuda" else -1])
+    return model.train_step(batch, None)["loss"]
 
 
 def torchvision_urls() -> dict[str, str]:
@@ -178,6 +260,9 @@ def _observing(observer) -> dict:
     class HowtoObserverHook(Hook):
         def before_train_epoch(self, runner):
             observer.begins(runner.epoch, self.unwrap(runner), runner.optimizer)
+
+        def before_train_iter(self, runner):
+            observer.iterates(runner.optimizer.param_groups[0]["lr"])
 
         def after_train_iter(self, runner):
             last = runner.inner_iter + 1 == len(runner.data_loader)

@@ -1,5 +1,6 @@
 """Speak to MMDetection 3.x: its configs, registries and training API."""
 
+import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -33,6 +34,25 @@ def schedule(cfg, device: str, epochs: int) -> dict[str, object]:
     return changes
 
 
+def warmed_up(cfg) -> dict[str, object]:
+    """What to change, by dotted key, so that `cfg` trains with the rate it has after warm-up, scaled to its images."""
+    changes = {"auto_scale_lr.enable": True}
+    for number, scheduler in enumerate(cfg.param_scheduler):
+        if "LinearLR" in str(scheduler.type):  # of a pure-Python config the class
+            changes[f"param_scheduler.{number}.start_factor"] = 1.0
+    return changes
+
+
+def images(cfg) -> int:
+    """Number of images that one process trains on in a step."""
+    return cfg.train_dataloader.batch_size
+
+
+def rate(cfg) -> float:
+    """The learning rate that a config names."""
+    return cfg.optim_wrapper.optimizer.lr
+
+
 def datasets(cfg) -> dict[str, object]:
     """The configs of the datasets, by dotted key."""
     return {f"{split}_dataloader.dataset": cfg[f"{split}_dataloader"].dataset for split in ("train", "val", "test")}
@@ -64,9 +84,22 @@ def dataset(cfg, split: str):
     return DATASETS.build(cfg[f"{split}_dataloader"].dataset)
 
 
+def loader(cfg, data):
+    """The ``DataLoader`` of one GPU that trains with `cfg`, for the dataset `data`, seeded with 0."""
+    from mmengine.runner import Runner
+
+    _take_scope()
+    return Runner.build_dataloader({**cfg.train_dataloader, "dataset": data}, seed=0)
+
+
 def plain(result: dict) -> dict:
     """What a step of a pipeline returns, with ``gt_bboxes`` and ``gt_labels`` as arrays."""
     return {**result, "gt_bboxes": result["gt_bboxes"].numpy(), "gt_labels": result["gt_bboxes_labels"]}
+
+
+def shape(item: dict) -> tuple[int, int]:
+    """Height and width, before padding, of the image that a training pipeline returns."""
+    return item["data_samples"].img_shape
 
 
 def train(cfg, device: str, evaluate: bool, resume_from: Path | None, observer):
@@ -78,22 +111,43 @@ def train(cfg, device: str, evaluate: bool, resume_from: Path | None, observer):
     if resume_from:
         cfg.resume, cfg.load_from = True, str(resume_from)
     if not evaluate:
-        cfg.val_dataloader = cfg.val_cfg = cfg.val_evaluator = None
+        _leave_evaluation_out(cfg)
     _choose(device)
     return Runner.from_cfg(cfg).train()
 
 
-def train_distributed(cfg, work_dir: Path):
-    """Train in one of several processes that gloo connects, on the CPU; the trained detector."""
-    from mmengine.runner import Runner
+def several_gpus(cfg, path: str, gpus: int) -> str:
+    """The command that trains `cfg`, which is the file at `path`, on several GPUs of one machine."""
+    return f"bash tools/dist_train.sh {path} {gpus}"
 
-    cfg.work_dir, cfg.launcher = str(work_dir), "pytorch"
-    cfg.randomness = dict(seed=0, diff_rank_seed=True)  # each process draws flips of its own
-    # Without it the Runner names a GPU to DDP.
-    cfg.model_wrapper_cfg = dict(type="MMDistributedDataParallel", device_ids=None, broadcast_buffers=False)
-    cfg.val_dataloader = cfg.val_cfg = cfg.val_evaluator = None
+
+def launching(cfg, evaluate: bool, on_cpu: bool) -> list[str]:
+    """Change `cfg` so that it can train in several processes; the options that ``tools/train.py`` needs besides."""
+    cfg.randomness = dict(seed=0)
+    if on_cpu:
+        cfg.env_cfg.dist_cfg.backend = "gloo"
+    if not evaluate:
+        _leave_evaluation_out(cfg)
+    return []
+
+
+@contextlib.contextmanager
+def without_gpus() -> Iterator[None]:
+    """Let this process join others without a GPU; see :mod:`howto.distributed`."""
+    import torch.distributed as dist
+    from mmengine.dist import utils
+
+    utils._init_dist_pytorch = lambda backend, init_backend, **keys: dist.init_process_group(backend, **keys)
     _choose("cpu")
-    return Runner.from_cfg(cfg).train().module
+    yield
+
+
+def hooks() -> tuple:
+    """The registry of hooks, and what a hook is derived from."""
+    from mmdet.registry import HOOKS
+    from mmengine.hooks import Hook
+
+    return HOOKS, Hook
 
 
 def detect(model, cfg, photograph: Path):
@@ -111,6 +165,27 @@ def cost(model, image) -> tuple[float, Callable]:
 
     found = get_model_complexity_info(model, inputs=image, show_table=False, show_arch=False)
     return found["flops"], model
+
+
+def noise(size: int) -> dict:
+    """What a training pipeline would return of a square image of noise, of `size` pixels a side, with one box."""
+    import torch
+    from mmdet.structures import DetDataSample
+    from mmengine.structures import InstanceData
+
+    sample = DetDataSample(metainfo=dict(img_shape=(size, size), ori_shape=(size, size), scale_factor=(1.0, 1.0)))
+    box = torch.tensor([[size / 4, size / 4, size * 3 / 4, size * 3 / 4]])
+    sample.gt_instances = InstanceData(bboxes=box, labels=torch.tensor([0]))
+    sample.ignored_instances = InstanceData(bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long))
+    return dict(inputs=torch.randint(0, 256, (3, size, size), dtype=torch.uint8), data_samples=sample)
+
+
+def loss(model, items: list[dict]):
+    """The sum of a detector's losses, a tensor, on a batch of what a training pipeline returns."""
+    from mmengine.dataset import pseudo_collate
+
+    batch = model.data_preprocessor(pseudo_collate(items), True)
+    return model.parse_losses(model(**batch, mode="loss"))[0]
 
 
 def torchvision_urls() -> dict[str, str]:
@@ -178,6 +253,10 @@ def _choose(device: str) -> None:
     utils.DEVICE = device
 
 
+def _leave_evaluation_out(cfg) -> None:
+    cfg.val_dataloader = cfg.val_cfg = cfg.val_evaluator = None
+
+
 def _observing(observer) -> dict:
     """A ``custom_hooks`` entry that reports to `observer` after every other hook."""
     from mmdet.registry import HOOKS
@@ -187,6 +266,9 @@ def _observing(observer) -> dict:
     class HowtoObserverHook(Hook):
         def before_train_epoch(self, runner):
             observer.begins(runner.epoch, self.unwrap(runner), runner.optim_wrapper.optimizer)
+
+        def before_train_iter(self, runner, batch_idx, data_batch=None):
+            observer.iterates(runner.optim_wrapper.optimizer.param_groups[0]["lr"])
 
         def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
             last = batch_idx + 1 == len(runner.train_dataloader)

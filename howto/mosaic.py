@@ -89,6 +89,31 @@ def distance(box, paint, image) -> float:
     return float(max(outside) if cut else max(map(abs, outside)))
 
 
+def read(cfg, dataset, skip: tuple[str, ...] = ()) -> list[list[tuple[int, tuple[int, ...]]]]:
+    """What the worker processes of the loader that MMDetection builds for training with `cfg` read, in two epochs.
+
+    Args:
+        cfg: A ``Config`` with worker processes.
+        dataset: Its ``MultiImageMixDataset``. Each item goes through all of it; what comes of it is dropped.
+        skip: Steps that the dataset is told to skip between the two epochs.
+
+    Returns:
+        For each epoch and item ``(worker, (number, …))``: which process made it, and the numbers of the images that
+        were read for it, the item's own first.
+    """
+    noting = _Noting(dataset)
+    loader = api().loader(cfg, noting)
+    loader.collate_fn = list
+    epochs = [[note for batch in loader for note in batch]]
+    noting.mixed.update_skip_type_keys(skip)
+    return [*epochs, [note for batch in loader for note in batch]]
+
+
+def partners(notes: list[tuple[int, tuple[int, ...]]], worker: int | None = None) -> list[tuple[int, ...]]:
+    """The images that were mixed with an item's own, in the order of the items, those of one `worker` or of all."""
+    return [numbers[1:] for number, numbers in notes if worker in (None, number)]
+
+
 @contextlib.contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Inside, the same random numbers are drawn for the same `seed`; afterwards the draw goes on as before."""
@@ -129,3 +154,38 @@ def _follow(dataset, index: int, seed: int, painted: int, region: tuple[slice, s
     twin = copy.copy(dataset)
     twin.dataset = Painted()
     return [result["img"][..., 0] for result in mixed(twin, index, seed)]
+
+
+class _Reading:
+    """A dataset that notes the numbers it is asked for."""
+
+    def __init__(self, dataset) -> None:
+        self.dataset, self.numbers = dataset, []
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, number):
+        self.numbers.append(int(number))
+        return self.dataset[number]
+
+
+class _Noting:
+    """A ``MultiImageMixDataset`` that puts out, in place of each item, who made it from what."""
+
+    def __init__(self, dataset) -> None:
+        self.mixed = copy.copy(dataset)
+        self.mixed.dataset = _Reading(dataset.dataset)
+        for name in ("flag", "get_data_info"):  # what a sampler looks for
+            if hasattr(dataset, name):
+                setattr(self, name, getattr(dataset, name))
+
+    def __len__(self) -> int:
+        return len(self.mixed)
+
+    def __getitem__(self, number: int) -> tuple[int, tuple[int, ...]]:
+        from torch.utils.data import get_worker_info
+
+        self.mixed.dataset.numbers.clear()
+        self.mixed[number]
+        return get_worker_info().id, tuple(self.mixed.dataset.numbers)

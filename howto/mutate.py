@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from howto import coco, doctor, files, fingerprint, fit, shards
+from howto import budget, coco, doctor, files, fingerprint, fit, standby
 from howto.edits import Mutation, is_config, mutations
 from howto.errors import HowtoError
 from howto.isolation import quiet
@@ -37,7 +37,7 @@ EQUIVALENT = {  # what no check can notice, as a pattern of the edit, and why
 
 
 def mutate(stack: Stack, names: list[str], every: bool = False) -> int:
-    """Try the mutations of the how-tos `names`, or of all; print the survivors and add to the report.
+    """Try the mutations of the how-tos `names`, or of all; print the survivors, report what each how-to noticed.
 
     Args:
         stack: The stack to run the checks on.
@@ -57,43 +57,59 @@ def mutate(stack: Stack, names: list[str], every: bool = False) -> int:
     topics = files.chosen(stack.family, names)
     found = [mutation for topic in topics for mutation in mutations(stack.family, topic, every)]
     report = files.mutations(stack)
-    kept = [item for item in fingerprint.mutations(stack) if item["topic"] not in topics]
+    kept = fingerprint.mutations(stack)
     with quiet():
-        import mmdet.apis  # noqa: F401  before forking, so that each child finds torch and mmdet imported
         import torch
 
+        import howto.preloaded  # noqa: F401  before forking, so that each child finds torch and mmdet imported
+
+    standby.keep()  # before a config is loaded, and with it what it imports
     torch.set_num_threads(1)
     os.environ["MPLBACKEND"] = "agg"
     os.environ.pop("HOWTO_RECORDS", None)
     # The quickest form of the checks: fewer images, smaller ones, and fewer boxes on each.
     os.environ.setdefault("HOWTO_COCO", str(coco.make_mini_coco(report.parent / "coco", every=2)))
     fit.LONG_SIDE //= 2
-    fit.FEWER_BOXES = {key: number // 4 for key, number in fit.FEWER_BOXES.items()}
+    fit.FEWER_BOXES = {key: number // 2 for key, number in fit.FEWER_BOXES.items()}
     console, started = Console(stderr=True), time.monotonic()
-    results = []
+    results, spent = [], collections.Counter()
     with _own_folder():
         for topic, file in {(mutation.topic, mutation.file): None for mutation in found}:
             _content(stack.family, topic, file)
-    with multiprocessing.get_context("fork").Pool(len(os.sched_getaffinity(0)), maxtasksperchild=1) as pool:
+    fork = multiprocessing.get_context("fork")
+    with fork.Pool(budget.cores(), _may_have_children, maxtasksperchild=1) as pool:
         limits = {}
         console.print("the how-tos as they are …")
-        topics.sort(key=shards.cost, reverse=True)
+        topics.sort(key=files.cost, reverse=True)
         for topic, (problem, seconds) in zip(topics, pool.imap(_as_it_is, [(stack.family, topic) for topic in topics])):
             if problem:
                 raise HowtoError(f"{topic} does not pass as it is, see python -m howto verify {topic}: {problem}")
             limits[topic] = round(30 + 2 * seconds)  # a mutation that makes the checks hang is noticed, too
-        found.sort(key=lambda mutation: -limits[mutation.topic])  # else the last ones are long, on one core
-        tried = pool.imap(_try, [(stack.family, mutation, limits[mutation.topic]) for mutation in found])
-        for mutation, (result, why) in track(zip(found, tried), "mutations", len(found), console=console):
+        left = collections.Counter(mutation.topic for mutation in found)
+        found.sort(key=lambda mutation: (-limits[mutation.topic], mutation.topic))  # the longest first
+        tried = pool.imap(_timed, [(stack.family, mutation, limits[mutation.topic]) for mutation in found])
+        for mutation, ((result, why), took) in track(zip(found, tried), "mutations", len(found), console=console):
+            spent[mutation.topic] += took
             results.append({"topic": mutation.topic, "file": mutation.file, "edit": mutation.edit, "result": result})
             results[-1] |= {"why": why, "of": fingerprint.sources(stack, mutation.topic)}
             if result == "survived":
                 console.print(f"survived: {mutation.topic}/{mutation.file}: {mutation.edit}", markup=False)
-    write_json(report, sorted(kept + results, key=lambda item: item["topic"]))
+            left[mutation.topic] -= 1
+            if not left[mutation.topic]:  # whoever ends this has the how-tos that are through
+                kept = [item for item in kept if item["topic"] != mutation.topic]
+                kept += [item for item in results if item["topic"] == mutation.topic]
+                write_json(report, sorted(kept, key=lambda item: item["topic"]))
+    for topic, took in spent.most_common():
+        print(f"{topic}: {sum(item['topic'] == topic for item in results)} mutations, {took:.0f} s on one core")
     counts = collections.Counter(item["result"] for item in results)
     found = ", ".join(f"{counts[result]} {result}" for result in ("killed", "survived", "equivalent"))
     print(f"{len(results)} mutations: {found}; {time.monotonic() - started:.0f} s")
     return int(counts["survived"] > 0 or counts["equivalent"] > 0.05 * len(results))
+
+
+def _may_have_children() -> None:
+    """Let a process of the pool start others, as a page does whose ``DataLoader`` has workers; daemons may not."""
+    multiprocessing.current_process()._config["daemon"] = False
 
 
 def _as_it_is(job: tuple[str, str]) -> tuple[str, float]:
@@ -106,6 +122,11 @@ def _as_it_is(job: tuple[str, str]) -> tuple[str, float]:
         return _problem(*job), time.monotonic() - started
 
 
+def _timed(job: tuple[str, Mutation, int]) -> tuple[tuple[str, str], float]:
+    started = time.monotonic()
+    return _try(job), time.monotonic() - started
+
+
 def _try(job: tuple[str, Mutation, int]) -> tuple[str, str]:
     """In a process of its own: ``killed``, ``equivalent`` or ``survived``, and why."""
     family, mutation, limit = job
@@ -113,7 +134,7 @@ def _try(job: tuple[str, Mutation, int]) -> tuple[str, str]:
     sys.unraisablehook = lambda _: None  # mmcv closes a temporary file of a broken config after its folder is gone
     with _own_folder() as folder:
         shutil.copytree(files.snippet_folder(family), Path(folder, family))
-        Path(folder, family, mutation.topic, mutation.file).write_text(mutation.source)
+        Path(folder, family, mutation.topic, mutation.file).write_text(mutation.source, "utf-8")
         before = _content(family, mutation.topic, mutation.file)
         os.environ["HOWTO_SNIPPETS"] = folder
         _content.cache_clear()
@@ -146,7 +167,7 @@ def _own_folder() -> Iterator[str]:
 def _content(family: str, topic: str, file: str) -> str:
     """What a config comes to with all that it inherits, or nothing if the file is none or does not load."""
     with contextlib.suppress(Exception):
-        if is_config((files.snippet_folder(family) / topic / file).read_text()):
+        if is_config((files.snippet_folder(family) / topic / file).read_text("utf-8")):
             cfg = Workspace(topic).config(file)
             if "custom_imports" in cfg:
                 cfg.custom_imports.setdefault("allow_failed_imports", False)  # mmcv's default
@@ -158,7 +179,7 @@ def _problem(family: str, topic: str) -> str:
     """The first thing that is wrong: an example in a docstring, else a check of the script."""
     try:
         for path in files.snippet_files(family, topic):
-            if ">>>" in path.read_text():
+            if ">>>" in path.read_text("utf-8"):
                 with limited(), Workspace(topic).inside(), contextlib.redirect_stdout(io.StringIO()):
                     found = doctest.testmod(importlib.import_module(f"configs.{topic}.{path.stem}"))
                 if found.failed:

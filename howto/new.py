@@ -33,7 +33,7 @@ RetinaNet on a ResNet-18.
 #
 # .. code-block:: console
 #
-#    $ python tools/train.py configs/{topic}/{name}
+#    $ python tools/train.py configs/{topic}/{name} --auto-scale-lr
 
 # %%
 # What the config becomes
@@ -101,7 +101,7 @@ def new(stack: Stack, topic: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         words = topic.replace("_", " ")
         line = "=" * len(words)
-        path.write_text(text.format(topic=topic, name=name, words=words, line=line, change=change, rate=rate))
+        path.write_text(text.format(topic=topic, name=name, words=words, line=line, change=change, rate=rate), "utf-8")
         print(_shown(path))
     factor = "" if stack.name == "mmdet2" else f"-{stack.name}"
     print(f"Change them step by step, and see with: tox -e verify{factor} -- {topic}")

@@ -4,7 +4,7 @@ import base64
 import html
 import io
 
-WIDTH = 480  # pixels
+WIDTH = 448  # pixels
 
 
 class Pairs:
@@ -35,7 +35,7 @@ class Pairs:
 
         height = round(WIDTH * picture.shape[0] / picture.shape[1])
         file = io.BytesIO()
-        Image.fromarray(picture[..., ::-1].astype("uint8")).resize((WIDTH, height)).save(file, "WEBP", quality=60)
+        Image.fromarray(picture[..., ::-1].astype("uint8")).resize((WIDTH, height)).save(file, "WEBP", quality=50)
         data = base64.b64encode(file.getvalue()).decode()
         name, alt = html.escape(name), html.escape(f"{name}, {step}")
         size = f'width="{WIDTH}" height="{height}"'

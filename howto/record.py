@@ -44,6 +44,7 @@ class Record:
         device: ``CPU`` or the GPU's name.
         versions: Installed version of each package of the stack.
         weights: For each checkpoint file ``real`` or ``stand-in``.
+        hosts: For each stand-in the host that would have had the real file.
         overrides: What the harness changed in each config it ran, as ``--cfg-options`` takes it.
         checks: The checks, in the order in which they ran.
         seconds: Time that the page's code ran, in seconds.
@@ -58,6 +59,7 @@ class Record:
     device: str = ""
     versions: dict[str, str] = dataclasses.field(default_factory=dict)
     weights: dict[str, str] = dataclasses.field(default_factory=dict)
+    hosts: dict[str, str] = dataclasses.field(default_factory=dict)
     overrides: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)
     checks: list[Check] = dataclasses.field(default_factory=list)
     seconds: float = 0.0
@@ -98,7 +100,7 @@ def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all: a reader, or a kill, never meets half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     half = path.with_name(f".{path.name}.{os.getpid()}.half")
-    half.write_text(text)
+    half.write_text(text, "utf-8")
     half.replace(path)
 
 

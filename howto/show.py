@@ -1,5 +1,6 @@
 """Draw what the how-tos show: boxes on images, feature maps, stages over epochs, tables."""
 
+import dataclasses
 import html
 from collections.abc import Sequence
 
@@ -12,6 +13,21 @@ COLOURS = (
 )  # Okabe and Ito's, told apart by all kinds of colour vision
 
 
+@dataclasses.dataclass(frozen=True)
+class Unfolds:
+    """A cell of a table: a line that a page unfolds to a text, to be copied; a terminal shows the line alone."""
+
+    line: str
+    text: str
+
+    def __str__(self) -> str:
+        return self.line
+
+    def _repr_html_(self) -> str:
+        block = f'<div class="highlight-text"><div class="highlight"><pre>{html.escape(self.text)}</pre></div></div>'
+        return f"<details><summary>{html.escape(self.line)}</summary>{block}</details>"
+
+
 class Table:
     """Rows of text; a notebook or a page shows it as an HTML table, a terminal as aligned columns.
 
@@ -21,6 +37,7 @@ class Table:
     """
 
     def __init__(self, head: Sequence[str], rows: Sequence[Sequence]) -> None:
+        self.rows = rows
         self.lines = [
             [f"{cell:.3g}" if isinstance(cell, float) else str(cell) for cell in row] for row in (head, *rows)
         ]
@@ -34,6 +51,8 @@ class Table:
 
     def _repr_html_(self) -> str:
         head, *rows = [[html.escape(cell) for cell in line] for line in self.lines]
+        for line, row in zip(rows, self.rows, strict=True):
+            line[:] = [x._repr_html_() if isinstance(x, Unfolds) else text for x, text in zip(row, line, strict=True)]
         body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
         columns = "".join(f'<th scope="col">{cell}</th>' for cell in head)
         table = f'<table class="docutils"><thead><tr>{columns}</tr></thead><tbody>{body}</tbody></table>'

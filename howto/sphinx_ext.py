@@ -20,10 +20,10 @@ from sphinx.directives.code import LiteralInclude
 from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective
 
-from howto import downloads, files, limits, shards, stacks, workers
+from howto import downloads, files, limits, replay, shards, stacks, standby, workers
 from howto.bench import BenchTables
 from howto.drift import DriftTable
-from howto.fingerprint import changed, fingerprint, mutations, package_sources, weights_kind
+from howto.fingerprint import changed, fingerprint, mutations, package_sources, prose, weights_kind
 from howto.isolation import fresh, put_back
 from howto.migrate import Migrations, Renamed
 from howto.record import write_json
@@ -74,6 +74,19 @@ class Needs(SphinxDirective):
         return [nodes.admonition("", nodes.title("", "Not executed in this build"), said, classes=["warning"])]
 
 
+class Install(SphinxDirective):
+    """``.. install:: PACKAGE …``: installs what a how-to needs, in the versions of this stack."""
+
+    required_arguments = 1
+    final_argument_whitespace = True
+
+    def run(self) -> list[nodes.Node]:
+        stack = stacks.current()
+        self.env.note_dependency(str(stack.lock))
+        command = f"$ {stack.install(self.arguments[0].split())}"
+        return [nodes.literal_block(command, command, language="console")]
+
+
 class VerifiedPanel(SphinxDirective):
     """``.. verified-panel::``: what this page's record says."""
 
@@ -85,7 +98,7 @@ class VerifiedPanel(SphinxDirective):
         weights = ", ".join(f"{kind} weights ({name})" for name, kind in record["weights"].items()) or "none loaded"
         facts = [
             ("Executed on", f"{record['device']}, {record['seconds']:.0f} s, up to {record['peak_memory_mib']} MiB"),
-            ("With", ", ".join(f"{name} {version}" for name, version in record["versions"].items())),
+            ("With", _named(record["versions"])),
             ("Photographs", record["data"]),
             ("Weights", weights),
         ]
@@ -95,6 +108,15 @@ class VerifiedPanel(SphinxDirective):
         section += table(("Fact", "When this page was built"), facts)
         section += table(("Check", "Expected", "Measured"), checks)
         return [section]
+
+
+def _named(versions: dict[str, str]) -> str:
+    """The versions that ran, each that is not the lock's with the one that is."""
+    others = stacks.differing(versions, stacks.current())
+    return ", ".join(
+        f"{name} {version}" + (f" (the lock has {others[name]})" if name in others else "")
+        for name, version in versions.items()
+    )
 
 
 class VerifiedTable(SphinxDirective):
@@ -159,6 +181,7 @@ def setup(app: Sphinx) -> dict:
     """Register the directives and the steps around sphinx-gallery's own, which runs at builder-inited, priority 500."""
     app.add_directive("snippet", Snippet)
     app.add_directive("needs", Needs)
+    app.add_directive("install", Install)
     app.add_directive("verified-panel", VerifiedPanel)
     app.add_directive("verified-table", VerifiedTable)
     app.add_directive("mutation-table", MutationTable)
@@ -171,6 +194,7 @@ def setup(app: Sphinx) -> dict:
     app.connect("builder-inited", finish_what_did_not_run, priority=900)
     app.connect("env-get-outdated", find_what_has_come)
     app.connect("source-read", add_panel)
+    app.connect("env-updated", write_what_is_indexed)
     app.connect("build-finished", note_failures, priority=100)
     app.connect("build-finished", publish_records)
     # Pages are read again, not executed, when a directive would write them otherwise.
@@ -180,12 +204,20 @@ def setup(app: Sphinx) -> dict:
 def around_page(gallery_conf: dict, script: str, when: str) -> None:
     """sphinx-gallery's ``reset_modules``: a page gets a fresh state and limits, and may leave nothing behind."""
     topic, source = Path(script).stem.removeprefix("plot_"), Path(gallery_conf["src_dir"])
-    if when == "before":
+    replay.install()
+    if replay.chosen(topic):
+        if when == "after":
+            page = source / files.GALLERY / f"plot_{topic}.rst"
+            limits.cut(page)
+            downloads.finish_notebook(stacks.current().family, page.with_suffix(".ipynb"))
+            keep_words(topic)
+    elif when == "before":
         import matplotlib
 
         import howto.preloaded  # noqa: F401
 
         workers.settle()
+        standby.keep()
         around_page.page = contextlib.ExitStack()
         around_page.page.enter_context(_ticking(topic, sys.__stderr__))
         around_page.page.enter_context(put_back())
@@ -198,6 +230,9 @@ def around_page(gallery_conf: dict, script: str, when: str) -> None:
         around_page.page.close()
         page = source / files.GALLERY / f"plot_{topic}.rst"
         problems = around_page.leftovers() + limits.cut(page)
+        record = files.records(stacks.current()) / f"{topic}.json"
+        if _mark(source, topic).exists() and not record.exists():
+            problems.append("checks nothing, so nothing of it is verified; give it a checkout.check(…)")
         if problems:
             write_json(_problems() / f"{topic}.json", problems)
             _mark(source, topic).unlink(missing_ok=True)
@@ -227,13 +262,21 @@ FIGURES = {
 
 def forget_stale(app: Sphinx) -> None:
     """Drop sphinx-gallery's mark of a page that ran, where the page would come out otherwise today."""
+    replay.install()
     stack, conf = stacks.current(), app.config.sphinx_gallery_conf
     shutil.rmtree(_problems(), ignore_errors=True)
     mine = shards.mine(stack)
     conf["filename_pattern"] = "|".join(rf"/plot_{topic}\.py$" for topic in mine) or "(?!)"  # an empty one fits any
-    stale = []
+    stale, replayed = [], []
     for topic in files.topics(stack.family):
         parts = changed(stack, topic)
+        # Words that changed, or that another builder set without any output.
+        if not parts and (kept_words(topic) != prose(stack, topic) or not _mark(Path(app.srcdir), topic).exists()):
+            if replay.kept(topic):
+                replayed.append(topic)
+                _mark(Path(app.srcdir), topic).unlink(missing_ok=True)
+            else:
+                parts = ["words"]  # and nothing to set beside them
         stale += [topic] if parts and topic in mine else []
         if parts:  # another builder writes such a page without its output, so it has to run for the site even if it
             _mark(Path(app.srcdir), topic).unlink(missing_ok=True)  # is put back as it was
@@ -242,15 +285,21 @@ def forget_stale(app: Sphinx) -> None:
             (files.records(stack) / f"{topic}.json").unlink(missing_ok=True)
             # Taken before the page runs: what is edited while it runs makes it stale.
             write_json(_pending(topic), fingerprint(stack, topic))
-    needed = workers.start(len(stale), sum(map(shards.cost, stale))) if conf["plot_gallery"] else 1
+    replay.choose(replayed)
+    needed = workers.start(len(stale), sum(map(files.cost, stale))) if conf["plot_gallery"] else 1
     conf["parallel"] = needed if needed > 1 else False
+
+
+def write_what_is_indexed(app: Sphinx, env) -> list[str]:
+    """The pages with an ``index`` directive: search knows its words only of pages that the build at hand writes."""
+    return sorted(name for name, entries in env.get_domain("index").entries.items() if entries)
 
 
 def collect_problems(app: Sphinx) -> None:
     """Make a failure of what a page left behind; it may have run in another process."""
     failing = app.config.sphinx_gallery_conf["failing_examples"]
     for path in sorted(_problems().glob("*.json")):
-        text = "\n".join(f"the page {problem}" for problem in json.loads(path.read_text()))
+        text = "\n".join(f"the page {problem}" for problem in json.loads(path.read_text("utf-8")))
         failing.setdefault(str(files.script(stacks.current().family, path.stem)), text)
 
 
@@ -265,13 +314,28 @@ def keep_passed(srcdir: Path, topic: str) -> None:
     """Close the record of a page that has just run and passed, and store what it depended on when it began."""
     path = files.records(stacks.current()) / f"{topic}.json"
     if _mark(srcdir, topic).exists() and path.exists() and _pending(topic).exists():
-        record = json.loads(path.read_text())
+        record = json.loads(path.read_text("utf-8"))
         now = time.strftime("%Y-%m-%d %H:%M", time.gmtime())
         write_json(path, {**record, "status": "passed", "executed": now})
         # Only the checkpoints that a page needs are known after it ran.
         weights = weights_kind(stacks.current(), topic)
-        write_json(files.fingerprint_file(topic), {**json.loads(_pending(topic).read_text()), "weights": weights})
+        write_json(
+            files.fingerprint_file(topic), {**json.loads(_pending(topic).read_text("utf-8")), "weights": weights}
+        )
         _pending(topic).unlink()
+        keep_words(topic)
+
+
+def kept_words(topic: str) -> str:
+    """What :func:`keep_words` stored; empty for nothing."""
+    return json.loads(files.fingerprint_file(topic).read_text("utf-8")).get("prose", "")
+
+
+def keep_words(topic: str) -> None:
+    """Store which words stand beside the outputs of a page that was not executed again."""
+    path = files.fingerprint_file(topic)
+    found = json.loads(path.read_text("utf-8"))
+    write_json(path, {**found, "prose": prose(stacks.current(), topic)})
 
 
 def add_panel(app: Sphinx, docname: str, source: list[str]) -> None:
@@ -316,7 +380,7 @@ def read_record(topic: str, env) -> dict | None:
     path = files.records(stacks.current()) / f"{topic}.json"
     if env.current_document.docname:
         note(env, path)
-    record = json.loads(path.read_text()) if path.exists() else {}
+    record = json.loads(path.read_text("utf-8")) if path.exists() else {}
     return record if record.get("status") == "passed" else None
 
 

@@ -43,11 +43,9 @@ def provide(cfg, home: Path) -> dict[str, str]:
     """
     kinds = {}
     for address, build in _wanted(cfg.model):
-        url = urlsplit(address)
-        name = Path(url.path).name if url.hostname else address
-        name = url.path[1:] if name.endswith(".pkl") else name
+        url, name = urlsplit(address), _name(address)
         real = cached(name)
-        if not real and reachable(url.hostname or "huggingface.co"):
+        if not real and reachable(_host(address)):
             _download(address, detectron2_cache() / name if name.endswith(".pkl") else user_cache() / name)
             real = cached(name)
         known = bool(real) and _has_its_hash(real)
@@ -62,8 +60,13 @@ def provide(cfg, home: Path) -> dict[str, str]:
         if not url.hostname:
             main = link.parents[2] / "refs" / "main"  # the hub's branch, and the commit that it is at
             main.parent.mkdir(exist_ok=True)
-            main.write_text(link.parent.name)
+            main.write_text(link.parent.name, "utf-8")
     return kinds
+
+
+def hosts(cfg) -> dict[str, str]:
+    """By its name, the host of every checkpoint that :func:`provide` puts in place."""
+    return {_name(address): _host(address) for address, _ in _wanted(cfg.model)}
 
 
 def place(home: Path, name: str) -> Path:
@@ -144,6 +147,17 @@ def cached(name: str) -> Path | None:
     return Path(found) if isinstance(found, str) else None
 
 
+def _host(address: str) -> str:
+    return urlsplit(address).hostname or "huggingface.co"
+
+
+def _name(address: str) -> str:
+    """A file's name, a repository on the hub, or the path of one of Detectron2's files."""
+    url = urlsplit(address)
+    name = Path(url.path).name if url.hostname else address
+    return url.path[1:] if name.endswith(".pkl") else name
+
+
 def _wanted(node: object) -> Iterator[tuple[str, Callable]]:
     """Each checkpoint's URL, or repository on the hub, and what builds its model, that a model config names."""
     if isinstance(node, (list, tuple)):
@@ -160,7 +174,7 @@ def _wanted(node: object) -> Iterator[tuple[str, Callable]]:
             yield api().torchvision_urls()[name], functools.partial(_torchvision_model, name)
         elif checkpoint.startswith("https://download.openmmlab.com/mmclassification/"):
             yield checkpoint, functools.partial(_classifier, checkpoint)
-    if kind.endswith("TIMMBackbone") and node.get("pretrained"):
+    if kind.endswith("TIMMBackbone") and node.get("pretrained") and not node.get("pretrained_cfg"):
         import timm
 
         name = node["model_name"]

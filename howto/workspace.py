@@ -8,6 +8,7 @@ import io
 import json
 import logging
 import os
+import re
 import runpy
 import shlex
 import shutil
@@ -19,7 +20,7 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
-from howto import coco, device, distributed, fit, stacks, weights
+from howto import coco, device, distributed, fit, measure, stacks, standby, weights
 from howto.errors import HowtoError
 from howto.family import api
 from howto.files import check_topic, snippet_files, snippet_folder
@@ -105,14 +106,14 @@ class Workspace:
             HowtoError: If a key does not occur exactly once.
         """
         path = self._path(name)
-        before = after = path.read_text()
+        before = after = path.read_text("utf-8")
         for old, new in changes.items():
             if after.count(old) != 1:
                 raise HowtoError(f"{self._shown(path)}: {old!r} occurs {after.count(old)} times, not once")
             after = after.replace(old, new)
         number = len(list(path.parent.glob(f"{path.stem}_variant*.py"))) + 1
         variant = path.with_name(f"{path.stem}_variant{number}.py")
-        variant.write_text(after)
+        variant.write_text(after, "utf-8")
         diff = list(difflib.unified_diff(before.splitlines(), after.splitlines(), path.name, variant.name, "", "", n=1))
         print("\n".join(line.rstrip("\n") for line in diff))
         return variant.name
@@ -136,7 +137,7 @@ class Workspace:
 
     def annotations(self, split: str) -> dict:
         """The content of this checkout's ``instances_<split>2017.json``."""
-        return json.loads((self.root / f"data/coco/annotations/instances_{split}2017.json").read_text())
+        return json.loads((self.root / f"data/coco/annotations/instances_{split}2017.json").read_text("utf-8"))
 
     def photograph(self) -> Path:
         """A photograph of the validation set: the first that shows an object."""
@@ -150,13 +151,17 @@ class Workspace:
         with self._inside(), quiet():
             return api().dataset(cfg, split)
 
-    def inside(self):
-        """Context in which the working directory is this checkout and what its files register is registered."""
-        return self._inside()
+    def inside(self, cfg=None):
+        """Context in which the working directory is this checkout and what its files register is registered.
+
+        With `cfg`, its weights are found and its ``custom_imports`` are made.
+        """
+        return self._inside(cfg)
 
     def train(
-        self, name: str, epochs: int = 1, evaluate: bool = True, resume_from: Path | None = None, **changes
-    ) -> Run:
+        self, name: str, epochs: int = 1, evaluate: bool = True, resume_from: Path | None = None,
+        warmed_up: bool = False, **changes,
+    ) -> Run:  # fmt: skip
         """Train the config `name` by mmdet's own training API and say what happened.
 
         Args:
@@ -164,13 +169,16 @@ class Workspace:
             epochs: Number of epochs, of the config's own data.
             evaluate: Whether to evaluate after each epoch, as ``tools/train.py`` does by default.
             resume_from: Checkpoint to resume, as ``--resume-from``.
+            warmed_up: Whether to leave out the schedule's linear warm-up, in which the whole of a run this short would
+                lie, and to scale the learning rate to the images of a step, as ``--auto-scale-lr``.
             **changes: More overrides, with ``__`` for the dot: ``model__backbone__depth=18``.
 
         Raises:
             HowtoError: If a snippet cannot be loaded. What training raises is passed on, with the snippet's line.
         """
         cfg = self.config(name)
-        changes = {**fit.overrides(cfg, self.device, epochs), **_dotted(changes)}
+        warm = api().warmed_up(cfg) if warmed_up else {}
+        changes = {**fit.overrides(cfg, self.device, epochs), **warm, **_dotted(changes)}
         cfg.merge_from_dict(changes)
         self.record.overrides[name] = {key: str(value) for key, value in changes.items()}
         options = fit.as_options(changes)
@@ -187,24 +195,55 @@ class Workspace:
             model = api().train(cfg, self.device, evaluate, resume_from, observer)
         return Run(cfg, model, observer, log.getvalue(), Path(cfg.work_dir, f"epoch_{epochs}.pth"))
 
-    def train_in_two_processes(self, names: list[str], epochs: int, **changes) -> list[dict[str, float]]:
-        """Train each config of `names` in two processes on the CPU that average their gradients (DDP, gloo).
+    def train_in_two_processes(
+        self, names: list[str], epochs: int = 1, iterations: int | None = None, evaluate: bool = False, **changes
+    ) -> list[dict[str, float]]:
+        """Train each config of `names` by ``tools/train.py`` in two processes that average their gradients (DDP).
+
+        On a machine with two GPUs each has its own; on any other they are on the CPU, see :mod:`howto.distributed`.
+
+        Args:
+            names: Config files of this how-to.
+            epochs: Number of epochs, of the config's own data.
+            iterations: As many epochs as this number of iterations takes, in the place of `epochs`.
+            evaluate: Whether to evaluate after each epoch, as ``tools/train.py`` does by default.
+            **changes: More overrides, with ``__`` for the dot.
 
         Returns:
             For each config, by stage, the largest absolute difference of any weight between the two at the end.
+
+        Raises:
+            HowtoError: If a process fails.
         """
-        reports, configs = [], []
-        for name in names:
-            cfg = self.config(name)
-            cfg.merge_from_dict({**fit.overrides(cfg, "cpu", epochs), **_dotted(changes)})
-            self._provide(cfg)
-            configs.append(self.root / "work_dirs" / f"{Path(name).stem}_two_processes.py")
-            configs[-1].parent.mkdir(exist_ok=True)
-            cfg.dump(str(configs[-1]))
-            reports.append(configs[-1].with_suffix(".json"))
-        variables = {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{self.root}:{ROOT}"}
-        self._run([sys.executable, "-m", distributed.__name__, *map(str, configs)], variables)
-        return [json.loads(report.read_text()) for report in reports]
+        configs, options = self._prepare_launch(names, epochs, iterations, evaluate, changes, compared=True)
+        self._launch(configs, options)
+        return [json.loads((config.with_suffix("") / "apart.json").read_text("utf-8")) for config in configs]
+
+    def launch(self, name: str, iterations: int = 3, succeeds: bool = True, **changes) -> str:
+        """Train the config `name` in two processes, as :meth:`train_in_two_processes`, and show a reader's command.
+
+        Args:
+            name: Config file of this how-to.
+            iterations: As many epochs as this number of iterations takes are run, and not evaluated.
+            succeeds: Whether it must succeed or must fail.
+            **changes: More overrides, with ``__`` for the dot.
+
+        Returns:
+            What the processes printed, errors included, the first process's before the second's.
+
+        Raises:
+            HowtoError: If it fails although it should succeed, or the other way round.
+        """
+        configs, options = self._prepare_launch([name], 1, iterations, False, changes, compared=False)
+        command = api().several_gpus(self.config(name), str(self._path(name).relative_to(self.root)), 2)
+        print("$", command, *(option for option in options if option == "--no-validate"))
+        return self._launch(configs, options, succeeds)
+
+    def unused_parameters(self, cfg, size: int = 128) -> list[str]:
+        """Parameters of the detector of `cfg` that train and get no gradient; see :func:`measure.unused_parameters`."""
+        model = self.build(cfg)
+        with self._inside(cfg):
+            return measure.unused_parameters(model, size)
 
     def detect(self, model, cfg, photograph: Path):
         """Detections of `model` on one photograph, as this MMDetection returns them."""
@@ -213,12 +252,18 @@ class Workspace:
             cfg.merge_from_dict(fit.overrides(cfg, self.device, 1))
             return api().detect(model, cfg, photograph)
 
-    def shell(self, command: str, succeeds: bool = True) -> str:
-        """Run `command` in this checkout in a fresh process, as a reader would; return what it printed.
+    def shell(self, command: str, succeeds: bool = True, anew: bool = False) -> str:
+        """Run `command` in this checkout as a reader would, in a process of its own; return what it printed.
 
-        What it wrote to its error stream follows if it fails.
+        What it wrote to its error stream follows if it fails. A Python program may find MMDetection imported, see
+        :mod:`howto.standby`.
 
         ``{fit}`` in `command` stands for the overrides that fit its config to this machine.
+
+        Args:
+            command: What a reader would type.
+            succeeds: Whether it must succeed or must fail.
+            anew: Whether a Python program has to import MMDetection itself.
 
         Raises:
             HowtoError: If the command fails although it should succeed, or the other way round.
@@ -235,7 +280,7 @@ class Workspace:
         print("$ " + command.replace(" {fit}", ""))
         if words[0] == "python":
             words[0] = sys.executable
-        return self._run(words, variables, succeeds)
+        return self._run(words, variables, succeeds, anew)
 
     def fails(self, action, *args, **kwargs) -> "Failure":
         """Call `action`, which must fail, and print the line that failed and the error as Python prints them.
@@ -249,6 +294,7 @@ class Workspace:
         except Exception as error:
             line = traceback.extract_tb(error.__traceback__)[-1].line
             last = traceback.format_exception_only(type(error), error.with_traceback(None))[0].rstrip()
+            last = re.sub(r"\. Did you (mean|forget)\b.*\?$", "", last)  # Python 3.12 guesses, older ones say nothing
             print(f"    {line}\n{last}")
             return Failure(line, last)
         raise HowtoError(f"{self.topic}: {getattr(action, '__name__', action)} was to fail and did not")
@@ -271,14 +317,57 @@ class Workspace:
         else:
             coco.make_mini_coco(data)
 
-    def _run(self, words: list[str], variables: dict[str, str], succeeds: bool = True) -> str:
+    def _prepare_launch(
+        self, names: list[str], epochs: int, iterations: int | None, evaluate: bool, changes: dict, compared: bool
+    ) -> tuple[list[Path], list[str]]:
+        """Write the configs with their overrides; return their paths, and options for ``tools/train.py``."""
+        configs = []
+        for name in names:
+            cfg = self.config(name)
+            on_cpu = self._gpus() < 2
+            cfg.merge_from_dict({**fit.overrides(cfg, "cpu" if on_cpu else "cuda", epochs), **_dotted(changes)})
+            if iterations:
+                each = max(1, len(self.dataset(cfg)) // (2 * api().images(cfg)))
+                cfg.merge_from_dict(api().schedule(cfg, self.device, -(-iterations // each)))
+            options = api().launching(cfg, evaluate, on_cpu)
+            if compared:
+                cfg.custom_hooks = [*cfg.get("custom_hooks", []), dict(type="HowtoApartHook")]
+                imports = cfg.get("custom_imports", {"imports": []})
+                cfg.custom_imports = {**imports, "imports": [*imports["imports"], "howto.apart"]}
+            self._provide(cfg)
+            configs.append(self.root / "work_dirs" / f"{Path(name).stem}_two_processes{len(configs)}.py")
+            configs[-1].parent.mkdir(exist_ok=True)
+            cfg.dump(str(configs[-1]))
+        return configs, options
+
+    def _launch(self, configs: list[Path], options: list[str], succeeds: bool = True) -> str:
+        path = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")])  # noqa: PTH120
+        variables = {"PYTHONPATH": f"{self.root}:{ROOT}", "PATH": path}
+        paths = [str(config.relative_to(self.root)) for config in configs]
+        if self._gpus() < 2:
+            variables |= {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+            return self._run([sys.executable, "-m", distributed.__name__, *paths, *options], variables, succeeds)
+        commands = [api().several_gpus({}, each, 2) for each in paths]
+        return "".join(self._run([*shlex.split(each), *options], variables, succeeds) for each in commands)
+
+    def _gpus(self) -> int:
+        if self.device == "cpu":
+            return 0
+        import torch
+
+        return torch.cuda.device_count()
+
+    def _run(self, words: list[str], variables: dict[str, str], succeeds: bool = True, anew: bool = False) -> str:
         own = weights.environment(self.root / ".torch") | {"PYTHONWARNINGS": "ignore"} | PLAIN
         if self.device == "cpu":
             own |= {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-        done = subprocess.run(
-            words, cwd=self.root, env={**os.environ, **own, **variables}, stdin=subprocess.DEVNULL,
-            capture_output=True, text=True,
-        )  # fmt: skip
+        environment = {**os.environ, **own, **variables}
+        if words[0] == sys.executable and not anew:
+            done = standby.run(words[1:], self.root, environment)
+        else:
+            done = subprocess.run(
+                words, cwd=self.root, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True
+            )
         if (done.returncode == 0) != succeeds:
             tail = "\n".join((done.stdout + done.stderr).splitlines()[-60:])
             raise HowtoError(f"{self.topic}: `{shlex.join(words)}` ended with exit code {done.returncode}:\n{tail}")
@@ -323,6 +412,8 @@ class Workspace:
             if kind == "stand-in" and name not in self.record.weights:
                 print(f"stand-in weights: {name}")
             self.record.weights[name] = kind
+        hosts = weights.hosts(cfg)
+        self.record.hosts |= {name: hosts[name] for name in hosts if self.record.weights[name] == "stand-in"}
 
     def _path(self, name: str) -> Path:
         path = self.root / "configs" / self.topic / name
@@ -342,7 +433,7 @@ class Workspace:
 
     def _compile(self, path: Path) -> None:
         try:
-            compile(path.read_text(), str(path), "exec")
+            compile(path.read_text("utf-8"), str(path), "exec")
         except SyntaxError as error:
             raise HowtoError(
                 f"{self._shown(path)}:{error.lineno}: syntax error: {error.msg}; mend that line"

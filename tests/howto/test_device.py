@@ -1,3 +1,6 @@
+import importlib.util
+import types
+
 import pytest
 import torch
 
@@ -55,6 +58,19 @@ def test_auto_is_the_cpu_without_a_gpu(no_gpu):
 
 def test_auto_is_the_cpu_where_the_ops_know_no_cuda(gpu_without_ops):
     assert device.choose() == "cpu"
+
+
+@pytest.mark.parametrize(("linked", "kind"), [(b"libc10.so", "cpu"), (b"libc10.so libcudart.so.13", "cuda")], ids=str)
+def test_a_driver_beside_ops_that_know_no_cuda_counts_as_the_cpu(monkeypatch, tmp_path, linked, kind):
+    driver, package = tmp_path / "version", tmp_path / "mmcv/__init__.py"
+    package.parent.mkdir()
+    for file, content in ((driver, b""), (package, b""), (package.with_name("_ext.so"), linked)):
+        file.write_bytes(content)
+    monkeypatch.setattr(device, "DRIVERS", (driver,))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: types.SimpleNamespace(origin=package))
+    device._has_cuda_ops.cache_clear()
+    assert device.kind() == kind
+    device._has_cuda_ops.cache_clear()
 
 
 def test_the_cpu_is_had_without_looking_for_a_gpu(monkeypatch):

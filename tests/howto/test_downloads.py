@@ -8,6 +8,7 @@ from howto import files, stacks
 from howto.downloads import finish_notebook, topic_zip
 
 FAMILY = stacks.current().family
+TIMM = f"pip install timm=={stacks.current().versions['timm']}"
 
 
 @pytest.mark.parametrize("topic", files.topics(FAMILY))
@@ -45,6 +46,7 @@ def test_a_notebook_shows_the_snippet_itself(notebook):
 @pytest.mark.parametrize(
     ("prose", "shown"),
     [
+        ("A.\n\n.. install:: timm\n\nB.", f"A.\n\n```console\n$ {TIMM}\n```\n\nB."),
         ("A.\n\n.. needs:: detectron2\n\nB.", "A.\n\nIt needs the package detectron2.\n\nB."),
         (
             ".. tab:: One\n\n   .. snippet:: {0}\n\n.. tab:: Two\n\n   .. snippet:: {0}\n",

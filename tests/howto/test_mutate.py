@@ -1,6 +1,8 @@
 import ast
 import dataclasses
 import json
+import multiprocessing
+import os
 import re
 import tempfile
 
@@ -48,6 +50,10 @@ def test_there_are_more_than_sixty_and_some_for_each_how_to():
     ("topic", "edit"),
     [
         ("mmcls_backbone", "in_channels=[48, 48, 96]"),
+        ("mmcls_backbone", "out_indices=(3, 8, 10)"),
+        ("mmcls_backbone", "out_indices=(4, 8, 11)"),
+        ("mmcls_backbone", "in_channels=[24, 96, 48], start_level=0"),
+        ("unfreeze_backbone", "frozen_stages=2"),
         ("mmcls_backbone", "type='MobileNetV3'"),
         ("timm_backbone", "lr=0.02"),
         ("mosaic", "img_scale = (1333, 800)"),
@@ -58,6 +64,65 @@ def test_there_are_more_than_sixty_and_some_for_each_how_to():
 )
 def test_the_mistakes_that_readers_make_are_among_them(topic, edit):
     assert any(edit in mutation.source for mutation in found(topic))
+
+
+CONFIG = "_base_ = '../é.py'\n"
+
+
+def edits(tmp_path, monkeypatch, line: str, every: bool = False) -> set[str]:
+    """What becomes of a line in a config, edit by edit."""
+    folder = tmp_path / FAMILY / "made"
+    folder.mkdir(parents=True)
+    (folder / "config.py").write_text(f"{CONFIG}{line}\n", "utf-8")
+    monkeypatch.setenv("HOWTO_SNIPPETS", str(tmp_path))
+    made = [mutation.source for mutation in mutations(FAMILY, "made", every)]
+    assert all(source.endswith("\n") for source in made)
+    return {source.removeprefix(CONFIG).rstrip("\n") for source in made if source.startswith(CONFIG)}
+
+
+def test_a_whole_number_is_doubled_and_moved_by_one_and_any_other_is_doubled(tmp_path, monkeypatch):
+    assert edits(tmp_path, monkeypatch, "x = dict(a=4, b=0.5)") >= {
+        "x = dict(a=8, b=0.5)",
+        "x = dict(a=5, b=0.5)",
+        "x = dict(a=3, b=0.5)",
+    }
+
+
+def test_a_number_that_is_none_is_doubled_alone(tmp_path, monkeypatch):
+    assert edits(tmp_path, monkeypatch, "lr = 0.5") == {"lr = 1.0", "pass"}
+
+
+def test_every_number_of_a_sequence_is_moved_and_every_pair_of_neighbours_swapped(tmp_path, monkeypatch):
+    moved = {"(2, 6, 9)", "(4, 6, 9)", "(3, 5, 9)", "(3, 7, 9)", "(3, 6, 8)", "(3, 6, 10)"}
+    swapped = {"(6, 3, 9)", "(3, 9, 6)"}
+    assert edits(tmp_path, monkeypatch, "x = (3, 6, 9)") >= {f"x = {each}" for each in moved | swapped}
+
+
+def test_neighbouring_values_of_a_dictionary_are_swapped_if_they_are_of_one_kind(tmp_path, monkeypatch):
+    found = edits(tmp_path, monkeypatch, "x = dict(type='A', scale=(8, 4), size=(2, 1), prob=0.5, times=1, on=True)")
+    assert "x = dict(type='A', scale=(2, 1), size=(8, 4), prob=0.5, times=1, on=True)" in found
+    assert "x = dict(type='A', scale=(8, 4), size=(2, 1), prob=1, times=0.5, on=True)" in found
+    assert not any("type=(" in each or "times=True" in each for each in found)
+
+
+def test_equal_neighbours_are_not_swapped(tmp_path, monkeypatch):
+    assert edits(tmp_path, monkeypatch, "x = (0.5, 0.5)", every=True) == {
+        "x = (0.5)",
+        "x = (1.0, 0.5)",
+        "x = (0.5, 1.0)",
+        "pass",
+    }
+
+
+def test_a_letter_of_two_bytes_shifts_nothing(tmp_path, monkeypatch):
+    found = edits(tmp_path, monkeypatch, "x = dict(name='é', prob=0.5)  # à", every=True)
+    assert found == {
+        "x = dict(prob=0.5)  # à",
+        "x = dict(name='é')  # à",
+        "x = dict(name='éx', prob=0.5)  # à",
+        "x = dict(name='é', prob=1.0)  # à",
+        "pass  # à",
+    }
 
 
 def test_a_mutation_that_the_checks_notice_says_what_they_said(snippets_put_back):
@@ -92,14 +157,27 @@ def test_a_snippet_that_is_as_it_was_passes(snippets_put_back):
     assert _try((FAMILY, dataclasses.replace(mutation, source=path.read_text()), 300)) == ("survived", "")
 
 
-PRINTED = """
+def with_a_worker() -> int:
+    """What a process ends with that this one starts."""
+    worker = multiprocessing.get_context("fork").Process(target=os.getpid)
+    worker.start()
+    worker.join()
+    return worker.exitcode
+
+
+def test_a_page_that_is_mutated_may_have_worker_processes():
+    with multiprocessing.get_context("fork").Pool(1, mutate._may_have_children) as pool:
+        assert pool.apply(with_a_worker) == 0
+
+
+PRINTS = """
 import contextlib
 import io
 
 with contextlib.redirect_stdout(io.StringIO()) as out:
     runpy.run_path(str(snippet))
-record.check("what it prints", out.getvalue(), "2\\n")
 """
+PRINTED = f'{PRINTS}record.check("what it prints", out.getvalue(), "2\\n")\n'
 
 
 @pytest.fixture(scope="module")
@@ -148,3 +226,22 @@ def test_a_how_to_that_does_not_pass_as_it_is_is_not_mutated(mutated, tmp_path):
     done = project.howto("mutate", "looks")
     assert done.returncode == 1
     assert "looks does not pass as it is, see python -m howto verify looks" in done.stderr
+
+
+FULL = f"""{PRINTS}
+if out.getvalue() != "2\\n":
+    raise OSError(28, "No space left on device")
+"""
+
+
+def test_what_was_found_before_the_run_ended_is_in_the_report(tiny_project, tmp_path):
+    project = tiny_project.copy(tmp_path / "project")
+    project.add("looks")
+    append(
+        project, "gallery/mmdet2/plot_looks.py", PRINTED + "import time; time.sleep(1)  # longer, so it is the first\n"
+    )
+    append(project, "gallery/mmdet2/plot_tiny.py", FULL)
+    done = project.howto("mutate")
+    assert (done.returncode, "no space left" in done.stderr) == (1, True)
+    report = json.loads((project.root / "docs/_build/mutations/mmdet2.json").read_text())
+    assert {(item["topic"], item["result"]) for item in report} == {("looks", "killed")}

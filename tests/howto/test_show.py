@@ -4,7 +4,7 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from howto.show import Table, draw_boxes, draw_levels
+from howto.show import Table, Unfolds, draw_boxes, draw_levels
 
 
 def test_a_table_escapes_what_html_would_read():
@@ -29,6 +29,14 @@ def test_a_float_has_three_significant_digits():
 def test_rows_of_different_lengths_are_refused():
     with pytest.raises(ValueError, match="zip"):
         repr(Table(("a", "b"), [(1,)]))
+
+
+def test_a_cell_that_unfolds_shows_its_line_in_a_terminal_and_hides_its_text_on_a_page():
+    table = Table(("a", "b"), [("x", Unfolds("a <config>", "b = 'c' < 1"))])
+    assert repr(table) == "a  b\nx  a <config>"
+    shown = table._repr_html_()
+    assert "<td><details><summary>a &lt;config&gt;</summary>" in shown
+    assert "<pre>b = &#x27;c&#x27; &lt; 1</pre>" in shown
 
 
 def test_boxes_lie_where_they_are_said_to_be():

@@ -247,6 +247,12 @@ def test_a_config_without_pretrained_weights_needs_none(tmp_path):
     assert weights.provide(cfg, tmp_path) == {}
 
 
+def test_a_config_that_names_a_file_of_its_own_downloads_nothing(tmp_path):
+    cfg = efficientnet()
+    cfg.model.backbone.pretrained_cfg = dict(file=str(tmp_path / "own.pth"))
+    assert weights.provide(cfg, tmp_path) == {}
+
+
 def test_a_checkpoint_that_nobody_knows_the_model_of_says_where_to_put_it(tmp_path):
     cfg = mobilenet()
     cfg.model.backbone.init_cfg.checkpoint = MOBILENET.replace("8427ecf0", "00000000")

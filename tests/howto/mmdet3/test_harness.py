@@ -165,3 +165,26 @@ def test_every_package_that_the_stack_locks_has_its_version():
     versions = installed_versions()
     assert len(versions) == 7
     assert versions.items() <= current().versions.items()
+
+
+@pytest.mark.parametrize("spelling", ["-", "_"], ids=["strings", "pure Python"])
+def test_a_warmed_up_run_has_the_rate_for_its_images_from_the_start(spelling):
+    checkout = Workspace("mmcls_backbone")
+    name = f"retinanet_mobilenet{spelling}v3{spelling}small_fpn_1x_coco.py"
+    run = checkout.train(name, evaluate=False, warmed_up=True)
+    assert run.images_per_step == 2
+    assert run.rates == [pytest.approx(run.cfg.optim_wrapper.optimizer.lr * 2 / 16)] * len(run.losses)
+    cold = checkout.train(name, evaluate=False)
+    assert cold.rates[0] == pytest.approx(0.001 * run.cfg.optim_wrapper.optimizer.lr)
+
+
+def test_two_processes_are_evaluated_and_end_with_the_same_weights():
+    checkout = Workspace("mosaic")
+    small = dict(model__backbone__depth=18, model__backbone__init_cfg=None)
+    small["model__neck__in_channels"] = [64, 128, 256, 512]
+    name = "faster-rcnn_r50_fpn_mosaic_1x_coco.py"
+    (apart,) = checkout.train_in_two_processes([name], evaluate=True, **small)
+    assert {"stem", "layer4", "neck", "rpn_head", "roi_head"} <= set(apart)
+    assert set(apart.values()) == {0.0}
+    (log,) = checkout.root.glob("work_dirs/*_two_processes0/*/*.log")
+    assert "Evaluating bbox..." in log.read_text()
