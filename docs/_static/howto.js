@@ -65,6 +65,7 @@ function reach() {
 }
 reach();
 addEventListener("resize", reach);
+addEventListener("toggle", reach, true); // of a <details>, which does not bubble
 
 // Pictures to step through, and pairs of them to slide from the one to the other.
 class HowtoSteps extends HTMLElement {

@@ -22,7 +22,19 @@ Detectron2 is installed from its sources, against the torch that is there:
 #
 # .. code-block:: console
 #
-#    $ python tools/train.py configs/detectron2/d2-retinanet_r50_fpn_1x_coco.py
+#    $ python tools/train.py configs/detectron2/d2-retinanet_r50_fpn_1x_coco.py --auto-scale-lr
+#
+# On several GPUs, here eight:
+#
+# .. code-block:: console
+#
+#    $ bash tools/dist_train.sh configs/detectron2/d2-retinanet_r50_fpn_1x_coco.py 8 --auto-scale-lr
+#
+# .. include:: ../../gallery/words/learning_rate.rst
+#
+# The rate, 0.01, is that of MMDetection's own RetinaNet, and so is the schedule: ``detector`` takes
+# the keys below ``MODEL``, so Detectron2's ``SOLVER`` has no part in it. ``Detectron2Wrapper``
+# came with MMDetection 3.0.
 
 # %%
 # It is Detectron2's own RetinaNet
@@ -87,14 +99,21 @@ figure = draw_levels(photograph[..., ::-1], levels, strides)
 # ------------------------------------------------------
 import math
 
-run = checkout.train(config, epochs=2)
+# %%
+run = checkout.train(config, epochs=2, warmed_up=True)
 checkout.check("every loss is finite", all(map(math.isfinite, run.losses)), True)
 checkout.check(
     "the model's weights moved in each epoch", run.trains("d2_model"), [True, True]
 )
 checkout.check("evaluations", run.evaluations, 2)
+stock = checkout.config("retinanet/retinanet_r50_fpn_1x_coco.py")
+rates = [each.optim_wrapper.optimizer.lr for each in (cfg, stock)]
 checkout.check(
-    "initial learning rate", run.optimizer.param_groups[0]["initial_lr"], 0.01
+    "learning rate, and that of MMDetection's own RetinaNet", rates, [0.01] * 2
+)
+scaled = 0.01 * run.images_per_step / 16
+checkout.check(
+    "learning rates of the run, scaled to its images", set(run.rates), {scaled}
 )
 
 # %%

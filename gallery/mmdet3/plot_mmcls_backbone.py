@@ -17,11 +17,25 @@ RetinaNet gets a MobileNetV3 small in place of its ResNet-50.
 #
 #    .. snippet:: mmcls_backbone/retinanet_mobilenet_v3_small_fpn_1x_coco.py
 #
-# Put one of them at that place in your checkout, and train it by its name:
+# Install MMPreTrain, put one of the files at that place in your checkout, and train it by
+# its name:
+#
+# .. install:: mmpretrain
 #
 # .. code-block:: console
 #
-#    $ python tools/train.py configs/mmcls_backbone/retinanet_mobilenet-v3-small_fpn_1x_coco.py
+#    $ python tools/train.py configs/mmcls_backbone/retinanet_mobilenet-v3-small_fpn_1x_coco.py --auto-scale-lr
+#
+# On several GPUs, here eight:
+#
+# .. code-block:: console
+#
+#    $ bash tools/dist_train.sh configs/mmcls_backbone/retinanet_mobilenet-v3-small_fpn_1x_coco.py 8 --auto-scale-lr
+#
+# .. include:: ../../gallery/words/learning_rate.rst
+#
+# The config with ``_base_`` is for any MMDetection 3, the one in pure Python for those with
+# MMEngine 0.8 or newer, where ``read_base`` came.
 
 # %%
 # What the config becomes
@@ -35,7 +49,7 @@ cfg = checkout.config(config)
 checkout.check(
     "keys of the backbone",
     sorted(cfg.model.backbone),
-    ["arch", "init_cfg", "out_indices", "type"],
+    ["arch", "init_cfg", "norm_eval", "out_indices", "type"],
 )
 
 # %%
@@ -76,9 +90,31 @@ checkout.check(
 checkout.check("strides of the levels, in pixels", strides, [8, 16, 32])
 
 # %%
+# Block after block, these are the last at their strides:
+last, level = {}, image
+for number, name in enumerate(backbone.layers[:-1]):  # the last layer is no block
+    level = getattr(backbone, name)(level)
+    last[image.shape[-1] // level.shape[-1]] = number
+checkout.check(
+    "last blocks at these strides",
+    [last[stride] for stride in strides],
+    list(cfg.model.backbone.out_indices),
+)
+
+# %%
 from howto.show import draw_levels
 
 figure = draw_levels(photograph, levels, strides)
+
+# %%
+# The strides belong to the anchors
+# ---------------------------------
+# .. include:: ../../gallery/words/mmcls_backbone_strides.rst
+from howto.measure import anchor_strides, neck_strides
+
+anchors = anchor_strides(model)
+checkout.check("strides of the anchors", anchors, [8, 16, 32, 64, 128])
+checkout.check("strides of the levels that the head gets", neck_strides(model), anchors)
 
 # %%
 # Every weight is the checkpoint's
@@ -100,17 +136,60 @@ equal = [
 checkout.check("tensors equal to the checkpoint's", len(equal), len(loaded))
 
 # %%
+# .. include:: ../../gallery/words/mmcls_backbone_stand_in.rst
+from torchvision.models import mobilenet_v3_small
+
+published = mobilenet_v3_small().features.state_dict()
+same = [a.shape == b.shape for a, b in zip(loaded.values(), published.values())]
+checkout.check(
+    "tensors of torchvision's shape", (sum(same), len(published)), (len(loaded),) * 2
+)
+
+# %%
 # It trains
 # ---------
 # .. include:: ../../gallery/words/mmcls_backbone_trains.rst
 import math
+import statistics
 
-run = checkout.train(config, epochs=2)
-checkout.check("every loss is finite", all(map(math.isfinite, run.losses)), True)
-checkout.check(
-    "the backbone's weights moved in each epoch", run.trains("backbone"), [True, True]
+run = checkout.train(
+    config,
+    epochs=8,
+    warmed_up=True,
+    train_dataloader__batch_size=8,
+    train_cfg__val_interval=8,
 )
-checkout.check("evaluations", run.evaluations, 2)
+
+# %%
+early, late = run.losses[: len(run.losses) // 2], run.losses[len(run.losses) // 2 :]
+checkout.check(
+    "mean loss of the second half over that of the first",
+    statistics.mean(late) / statistics.mean(early),
+    at_most=0.99,
+)
+checkout.check("learning rates", set(run.rates), {0.01 * run.images_per_step / 16})
+checkout.check("evaluations", run.evaluations, 1)
+moved = run.trains("backbone")
+checkout.check("the backbone's weights moved in each epoch", all(moved), True)
+
+# %%
+# Batch norms keep their statistics
+# ---------------------------------
+# .. include:: ../../gallery/words/mmcls_backbone_norm_eval.rst
+averaging = [epoch.norms_training["backbone"] for epoch in run.epochs.values()]
+checkout.check("batch norms of the backbone average", any(averaging), False)
+
+line = "        norm_eval=True,"
+variant = checkout.edit(config, {line: f"{line}\n        frozen_stages=1,"})
+partly = checkout.build(checkout.config(variant)).train().backbone
+frozen = {
+    name.partition(".")[0]
+    for name, parameter in partly.named_parameters()
+    if not parameter.requires_grad
+}
+checkout.check(
+    "layers that frozen_stages=1 freezes", sorted(frozen), ["layer0", "layer1"]
+)
 
 # %%
 # The trained detector answers with a ``DetDataSample``: boxes, scores and classes lie in
@@ -120,19 +199,48 @@ checkout.check("what it tells", sorted(found.keys()), ["bboxes", "labels", "scor
 checkout.check("numbers for a box: x1, y1, x2, y2", found.bboxes.shape[1], 4)
 
 # %%
-# So it does with MMDetection's own script, in a fresh process where nothing else has
-# imported MMPreTrain.
-output = checkout.shell(
-    f"python tools/train.py configs/mmcls_backbone/{config} {{fit}}"
+# It trains on several GPUs
+# -------------------------
+# .. include:: ../../gallery/words/mmcls_backbone_unused.rst
+unused = checkout.unused_parameters(cfg)
+checkout.check(
+    "parameters without a gradient",
+    unused,
+    [f"backbone.layer12.{name}" for name in ("conv.weight", "bn.weight", "bn.bias")],
 )
-saved = checkout.root / "work_dirs" / config.removesuffix(".py") / "epoch_1.pth"
-checkout.check("the script saved a checkpoint", saved.exists(), True)
 
 # %%
-# The learning rate is ``schedule_1x.py``'s. MMDetection's own RetinaNet takes half of it;
-# the how-to for timm shows the line that sets it.
-checkout.check("learning rate here", cfg.optim_wrapper.optimizer.lr, 0.02)
-checkout.check("in MMDetection's own RetinaNet", stock.optim_wrapper.optimizer.lr, 0.01)
+# So it trains with MMDetection's own script, in fresh processes where nothing else has
+# imported MMPreTrain.
+output = checkout.launch(config, iterations=2, auto_scale_lr__enable=True)
+folder = checkout.root / "work_dirs" / config.replace(".py", "_two_processes0")
+saved = any(folder.glob("epoch_*.pth"))
+checkout.check("the script saved a checkpoint", saved, True)
+
+# %%
+# It says by what it multiplied the learning rate for two images in each process.
+scaled = "Scaling the original LR by 0.25."
+checkout.check("learning rate of four images a step", scaled in output, True)
+own, rate = stock.optim_wrapper.optimizer.lr, cfg.optim_wrapper.optimizer.lr
+checkout.check("of MMDetection's own RetinaNet", own, rate)
+
+# %%
+# .. include:: ../../gallery/words/mmcls_backbone_layer12.rst
+variant = checkout.edit(
+    config, {"(3, 8, 11)": "(3, 8, 12)", "[24, 48, 96]": "[24, 48, 576]"}
+)
+wide = checkout.config(variant)
+checkout.check("parameters without a gradient", checkout.unused_parameters(wide), [])
+
+# %%
+from howto.measure import millions
+
+grown = millions(checkout.build(wide).neck) - millions(model.neck)
+checkout.check(
+    "the neck grows by more millions of parameters than the backbone has",
+    grown > millions(backbone),
+    True,
+)
 
 # %%
 # What it saves
@@ -156,6 +264,50 @@ checkout.check(
     rows[1][3] < rows[0][3],
     True,
 )
+
+# %%
+# Pitfall: ``find_unused_parameters`` is left out
+# -----------------------------------------------
+# One GPU trains all the same. Several stop in the second iteration, and each names what
+# had no gradient.
+variant = checkout.edit(config, {"find_unused_parameters = True\n": ""})
+output = checkout.launch(variant, iterations=2, succeeds=False)
+message = "RuntimeError: Expected to have finished reduction in the prior iteration before starting a new one."
+checkout.check("what it says", message in output, True)
+checkout.check("and", "did not receive grad for rank 0: 135 136 137" in output, True)
+
+# %%
+# Pitfall: ``start_level=0`` is left out
+# --------------------------------------
+# .. include:: ../../gallery/words/mmcls_backbone_no_start.rst
+variant = checkout.edit(config, {", start_level=0": ""})
+shifted = checkout.build(checkout.config(variant))
+checkout.check(
+    "strides of the levels that the head gets",
+    neck_strides(shifted),
+    [2 * stride for stride in anchors],
+)
+checkout.check("strides of the anchors", anchor_strides(shifted), anchors)
+silent = checkout.train(variant, evaluate=False)
+checkout.check("every loss is finite", all(map(math.isfinite, silent.losses)), True)
+
+# %%
+# Pitfall: the learning rate of the schedule
+# ------------------------------------------
+# .. include:: ../../gallery/words/mmcls_backbone_rate.rst
+variant = checkout.edit(
+    config,
+    {
+        "optim_wrapper = dict(optimizer=dict(lr=0.01))  # as MMDetection's own RetinaNet\n": ""
+    },
+)
+faster = checkout.config("faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py")
+checkout.check(
+    "learning rate without the line",
+    checkout.config(variant).optim_wrapper.optimizer.lr,
+    0.02,
+)
+checkout.check("of Faster R-CNN", faster.optim_wrapper.optimizer.lr, 0.02)
 
 # %%
 # Pitfall: the prefix does not match
@@ -212,8 +364,10 @@ checkout.check(
     sorted(key for key in one if one[key] != same.get(key)),
     ["custom_imports", "model"],
 )
+for form in (one, same):
+    del form["model"]["backbone"]["type"]  # a name, and the class that it names
 checkout.check(
-    "keys of its backbone", sorted(other.model.backbone), sorted(cfg.model.backbone)
+    "its model's backbone", same["model"]["backbone"] == one["model"]["backbone"], True
 )
 
 # %%
@@ -227,9 +381,8 @@ equal = [
 checkout.check("tensors equal to the checkpoint's", len(equal), len(loaded))
 
 # %%
-output = checkout.shell(f"python tools/train.py configs/mmcls_backbone/{pure} {{fit}}")
-saved = checkout.root / "work_dirs" / pure.removesuffix(".py") / "epoch_1.pth"
-checkout.check("the script saved a checkpoint", saved.exists(), True)
+alike = checkout.train(pure, evaluate=False)
+checkout.check("the backbone's weights moved", alike.trains("backbone"), [True])
 
 # %%
 # .. include:: ../../gallery/words/pure_python_update.rst

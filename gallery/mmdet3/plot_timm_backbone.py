@@ -7,6 +7,8 @@ the neck the channels of the levels you pick. Here RetinaNet gets an EfficientNe
 """
 
 # %%
+# .. index:: ! EfficientNet
+#
 # .. tab:: With _base_
 #
 #    .. snippet:: timm_backbone/retinanet_timm-efficientnet-b1_fpn_1x_coco.py
@@ -15,19 +17,32 @@ the neck the channels of the levels you pick. Here RetinaNet gets an EfficientNe
 #
 #    .. snippet:: timm_backbone/retinanet_timm_efficientnet_b1_fpn_1x_coco.py
 #
-# Put one of them at that place in your checkout, and train it by its name:
+# Install timm and MMPreTrain, put one of the files at that place in your checkout, and train
+# it by its name:
+#
+# .. install:: timm mmpretrain
 #
 # .. code-block:: console
 #
-#    $ pip install timm mmpretrain
-#    $ python tools/train.py configs/timm_backbone/retinanet_timm-efficientnet-b1_fpn_1x_coco.py
+#    $ python tools/train.py configs/timm_backbone/retinanet_timm-efficientnet-b1_fpn_1x_coco.py --auto-scale-lr
+#
+# On several GPUs, here eight:
+#
+# .. code-block:: console
+#
+#    $ bash tools/dist_train.sh configs/timm_backbone/retinanet_timm-efficientnet-b1_fpn_1x_coco.py 8 --auto-scale-lr
+#
+# .. include:: ../../gallery/words/learning_rate.rst
+#
+# The config with ``_base_`` is for any MMDetection 3, which has one like it in
+# ``configs/timm_example``; the one in pure Python is for those with MMEngine 0.8 or newer,
+# where ``read_base`` came.
 
 # %%
 # What the config becomes
 # -----------------------
 # ``mmpretrain.TIMMBackbone`` is MMPreTrain's wrapper: ``mmpretrain`` names where the class
-# is registered, and every other key goes on to ``timm.create_model``. Beside
-# onedl-mmdetection its package is called ``onedl-mmpretrain``.
+# is registered, and every other key goes on to ``timm.create_model``.
 from howto import Workspace
 
 checkout = Workspace("timm_backbone")
@@ -70,6 +85,7 @@ image = (
 )
 levels = backbone(image)
 
+# %%
 channels = [level.shape[1] for level in levels]
 strides = [image.shape[-1] // level.shape[-1] for level in levels]
 checkout.check("channels of the levels", channels, [24, 40, 112, 320])
@@ -78,16 +94,33 @@ checkout.check(
 )
 checkout.check("strides of the levels, in pixels", strides, [4, 8, 16, 32])
 
+listed = backbone.timm_model.feature_info.info
+own = [listed[number]["reduction"] for number in cfg.model.backbone.out_indices]
+checkout.check("timm's strides for these numbers", own, strides)
+
 # %%
 from howto.show import draw_levels
 
 figure = draw_levels(photograph, levels, strides)
 
 # %%
+# The strides belong to the anchors
+# ---------------------------------
+# .. include:: ../../gallery/words/timm_backbone_strides.rst
+from howto.measure import anchor_strides, neck_strides
+
+anchors = anchor_strides(model)
+checkout.check("strides of the anchors", anchors, [8, 16, 32, 64, 128])
+checkout.check("strides of the levels that the head gets", neck_strides(model), anchors)
+checkout.check("parameters without a gradient", checkout.unused_parameters(cfg), [])
+
+# %%
 # ``pretrained=True`` is honoured
 # -------------------------------
 # timm loads its own checkpoint while the backbone is built, and ``init_weights`` leaves
 # it alone.
+#
+# .. include:: ../../gallery/words/timm_backbone_stand_in.rst
 checkpoint = checkout.checkpoint("efficientnet_b1")
 loaded = backbone.timm_model.state_dict()
 checkout.check(
@@ -102,18 +135,33 @@ checkout.check("tensors equal to the checkpoint's", len(equal), len(loaded))
 # It trains, with the optimizer of the config
 # -------------------------------------------
 # .. include:: ../../gallery/words/timm_backbone_trains.rst
-import math
+import statistics
 
-run = checkout.train(config, epochs=2)
-checkout.check("every loss is finite", all(map(math.isfinite, run.losses)), True)
-checkout.check(
-    "the backbone's weights moved in each epoch", run.trains("backbone"), [True, True]
+run = checkout.train(
+    config,
+    epochs=8,
+    warmed_up=True,
+    train_dataloader__batch_size=8,
+    train_cfg__val_interval=8,
 )
-checkout.check("evaluations", run.evaluations, 2)
 
 # %%
+early, late = run.losses[: len(run.losses) // 2], run.losses[len(run.losses) // 2 :]
+checkout.check(
+    "mean loss of the second half over that of the first",
+    statistics.mean(late) / statistics.mean(early),
+    at_most=0.99,
+)
+checkout.check("learning rates", set(run.rates), {0.01 * run.images_per_step / 16})
+checkout.check("evaluations", run.evaluations, 1)
+moved = run.trains("backbone")
+checkout.check("the backbone's weights moved in each epoch", all(moved), True)
+
+# %%
+# These are the config's, which sets the rate for 16 images.
 group = run.optimizer.param_groups[0]
 settings = {key: group[key] for key in ("initial_lr", "momentum", "weight_decay")}
+settings["initial_lr"] *= 16 / run.images_per_step
 checkout.check("class of the optimizer", type(run.optimizer).__name__, "SGD")
 checkout.check(
     "its settings",
@@ -128,9 +176,16 @@ checkout.check("what it tells", sorted(found.keys()), ["bboxes", "labels", "scor
 # %%
 # So it does with MMDetection's own script, in a fresh process where nothing else has
 # imported MMPreTrain.
-output = checkout.shell(f"python tools/train.py configs/timm_backbone/{config} {{fit}}")
+output = checkout.shell(
+    f"python tools/train.py configs/timm_backbone/{config} --auto-scale-lr {{fit}}"
+)
 saved = checkout.root / "work_dirs" / config.removesuffix(".py") / "epoch_1.pth"
 checkout.check("the script saved a checkpoint", saved.exists(), True)
+
+# %%
+# It says by what it multiplied the learning rate for two images a step.
+scaled = "Scaling the original LR by 0.125."
+checkout.check("learning rate of two images a step", scaled in output, True)
 
 # %%
 # The same in pure Python
@@ -145,7 +200,11 @@ checkout.check(
     sorted(key for key in one if one[key] != same.get(key)),
     ["custom_imports", "model"],
 )
-checkout.check("keys of its backbone", sorted(other.model.backbone), keys)
+for form in (one, same):
+    del form["model"]["backbone"]["type"]  # a name, and the class that it names
+checkout.check(
+    "its model's backbone", same["model"]["backbone"] == one["model"]["backbone"], True
+)
 
 # %%
 again = checkout.build(other).backbone.timm_model
@@ -158,9 +217,52 @@ equal = [
 checkout.check("tensors equal to the checkpoint's", len(equal), len(loaded))
 
 # %%
-output = checkout.shell(f"python tools/train.py configs/timm_backbone/{pure} {{fit}}")
-saved = checkout.root / "work_dirs" / pure.removesuffix(".py") / "epoch_1.pth"
-checkout.check("the script saved a checkpoint", saved.exists(), True)
+alike = checkout.train(pure, evaluate=False)
+checkout.check("the backbone's weights moved", alike.trains("backbone"), [True])
+
+# %%
+# Its batch norms train
+# ---------------------
+# .. include:: ../../gallery/words/timm_backbone_norms.rst
+averaging = [epoch.norms_training["backbone"] for epoch in run.epochs.values()]
+checkout.check("batch norms of the backbone average", all(averaging), True)
+
+trained = run.model.backbone.timm_model.state_dict()
+means = [key for key in trained if key.endswith("running_mean")]
+kept = [key for key in means if torch.equal(trained[key].cpu(), checkpoint[key])]
+checkout.check("means that are still the checkpoint's", len(kept), 0)
+
+convnext = checkout.backbone(
+    type="mmpretrain.TIMMBackbone", model_name="convnext_tiny", features_only=True
+)
+norms = {name for name, _ in convnext.named_buffers() if "running_" in name}
+checkout.check("statistics in ConvNeXt", norms, set())
+
+# %%
+# .. include:: ../../gallery/words/timm_backbone_sync.rst
+line = "        features_only=True,"
+variant = checkout.edit(config, {line: f"{line}\n        norm_layer='SyncBN',"})
+failure = checkout.fails(checkout.build, checkout.config(variant))
+reason = "unexpected keyword argument 'inplace'"
+checkout.check("what it says", reason in failure.message, True)
+
+# %%
+# A checkpoint of your own
+# ------------------------
+# .. include:: ../../gallery/words/timm_backbone_file.rst
+import timm
+
+own = timm.create_model("efficientnet_b1").state_dict()
+torch.save(own, checkout.root / "own.pth")
+line = "        pretrained=True,"
+named = f"{line}\n        pretrained_cfg=dict(file='own.pth'),"
+variant = checkout.edit(config, {line: named})
+found = checkout.build(checkout.config(variant)).backbone.timm_model.state_dict()
+equal = [key for key, value in found.items() if torch.equal(value.cpu(), own[key])]
+checkout.check("tensors equal to the file's", len(equal), len(loaded))
+convolutions = [key for key in equal if own[key].ndim == 4]
+equal = [key for key in convolutions if torch.equal(own[key], checkpoint[key])]
+checkout.check("convolutions equal to timm's checkpoint", len(equal), 0)
 
 # %%
 # Other timm models
@@ -221,6 +323,23 @@ rate = ignored.optimizer.param_groups[0]["initial_lr"]
 checkout.check("learning rate", rate, 0.02)
 
 # %%
+# Pitfall: ``sync_bn``
+# --------------------
+# The key of MMEngine's runner makes every batch norm one that averages over all GPUs. timm's
+# norms have the activation in them, and lose it without an error.
+from mmengine.model import convert_sync_batchnorm
+from torch import nn
+
+before = checkout.build(cfg).backbone
+kinds = {type(module) for module in before.modules() if hasattr(module, "running_mean")}
+checkout.check(
+    "norms have activations", {hasattr(kind(1), "act") for kind in kinds}, {True}
+)
+after = convert_sync_batchnorm(before, "torch")
+kinds = {type(module) for module in after.modules() if hasattr(module, "running_mean")}
+checkout.check("norms afterwards", kinds, {nn.SyncBatchNorm})
+
+# %%
 # Pitfall: ``features_only`` is left out
 # --------------------------------------
 # timm then builds the whole classifier, which has no levels to pick.
@@ -232,7 +351,7 @@ checkout.check("what it says", reason in failure.message, True)
 # %%
 # Pitfall: ``pretrained`` is a path
 # ---------------------------------
-# It is a switch. For a file of your own, use ``checkpoint_path``.
+# It is a switch. For a file of your own, add ``pretrained_cfg`` as above.
 variant = checkout.edit(config, {"pretrained=True": "pretrained='efficientnet_b1.pth'"})
 failure = checkout.fails(checkout.build, checkout.config(variant))
 checkout.check(
@@ -240,6 +359,15 @@ checkout.check(
     "pretrained must be bool, not str for model path" in failure.message,
     True,
 )
+
+# %%
+# Pitfall: ``checkpoint_path``
+# ----------------------------
+# .. include:: ../../gallery/words/timm_backbone_checkpoint_path.rst
+variant = checkout.edit(config, {"pretrained=True": "checkpoint_path='own.pth'"})
+failure = checkout.fails(checkout.build, checkout.config(variant))
+reason = 'Unexpected key(s) in state_dict: "conv_head.weight"'
+checkout.check("what it says", reason in failure.message, True)
 
 # %%
 # Pitfall: the levels are counted from 1

@@ -2,12 +2,14 @@
 How do I unfreeze the backbone after some epochs?
 =================================================
 
-A frozen backbone gives a new head a quiet start; later it should learn too. A hook
-lifts ``frozen_stages`` when the epoch has come. Two files do it, and nothing in
-MMDetection is edited.
+A frozen backbone gives a new head a quiet start; later it should learn too.
+``frozen_stages=4`` freezes all of a ResNet, and a hook lifts it when the epoch has come.
+Two files do it, and nothing in MMDetection is edited.
 """
 
 # %%
+# .. index:: ! frozen_stages
+#
 # .. snippet:: unfreeze_backbone/faster-rcnn_r50_fpn_unfreeze_1x_coco.py
 #
 # .. snippet:: unfreeze_backbone/unfreeze_backbone_epoch_based_hook.py
@@ -16,40 +18,116 @@ MMDetection is edited.
 #
 # .. code-block:: console
 #
-#    $ PYTHONPATH=. python tools/train.py configs/unfreeze_backbone/faster-rcnn_r50_fpn_unfreeze_1x_coco.py
+#    $ PYTHONPATH=. python tools/train.py configs/unfreeze_backbone/faster-rcnn_r50_fpn_unfreeze_1x_coco.py --auto-scale-lr
 #
-# ``tools/dist_train.sh`` adds the root by itself.
+# On several GPUs, here eight:
+#
+# .. code-block:: console
+#
+#    $ bash tools/dist_train.sh configs/unfreeze_backbone/faster-rcnn_r50_fpn_unfreeze_1x_coco.py 8 --auto-scale-lr
+#
+# .. include:: ../../gallery/words/learning_rate.rst
+#
+# ``tools/dist_train.sh`` adds the root by itself. Releases of MMDetection 3 older than the
+# one that this page ran on were not tried.
 
 # %%
-# Three epochs, and what each stage did
-# -------------------------------------
-# A ``Workspace`` is an MMDetection checkout with a small COCO in it; the files above
-# lie in it unchanged. The run is evaluated after each epoch, and ``trains`` asks of a
-# stage whether its weights could move and did.
+# What each value freezes
+# -----------------------
+# .. include:: ../../gallery/words/unfreeze_backbone_stages.rst
 from howto import Workspace
+from howto.measure import kept_for_backward, levels, millions
+from howto.show import Table
 
 checkout = Workspace("unfreeze_backbone")
 config = "faster-rcnn_r50_fpn_unfreeze_1x_coco.py"
 cfg = checkout.config(config)
 stock = checkout.config("faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py")
+checkout.check("stock frozen_stages", stock.model.backbone.frozen_stages, 1)
+
 
 # %%
+def rests(module):
+    """Whether a module has weights and none of them trains."""
+    trains = [value.requires_grad for value in module.parameters()]
+    return bool(trains) and not any(trains)
+
+
+def frozen(stages):
+    """What one value freezes of the config's backbone, and what its training keeps."""
+    backbone = checkout.backbone(**{**cfg.model.backbone, "frozen_stages": stages})
+    backbone.train()
+    names = [name for name, child in backbone.named_children() if rests(child)]
+    norms = [module for module in backbone.modules() if hasattr(module, "running_mean")]
+    weights = sum(millions(getattr(backbone, name)) for name in names)
+    memory = round(kept_for_backward(backbone.to("meta"), 800, 1344))
+    return stages, ", ".join(names), weights, sum(map(rests, norms)), memory
+
+
+# %%
+rows = [frozen(stages) for stages in range(-1, 5)]
+checkout.check("4 freezes", rows[5][1], "conv1, bn1, layer1, layer2, layer3, layer4")
+checkout.check("1 freezes", rows[2][1], "conv1, bn1, layer1")
+trains = 1 - rows[2][2] / rows[5][2]
+checkout.check("share of the weights that trains with 1", round(trains, 2), 0.99)
+memory = {row[0]: row[4] for row in rows}
+kept = [memory[4], memory[1], memory[-1]]
+checkout.check("MiB kept with 4, with 1, unfrozen", kept, [0, 972, 1756])
+
+# %%
+head = "frozen_stages", "Frozen", "Weights, million", "Batch norms", "MiB for an image"
+Table(head, rows)
+
+# %%
+# Two epochs, and what each stage did
+# -----------------------------------
+# A ``Workspace`` is an MMDetection checkout with a small COCO in it; the files above
+# lie in it unchanged.
 from howto.diagram import draw_detector
 
 model = checkout.build(cfg)
 draw_detector(model, cfg, stock, frozen="does not train before unfreeze_epoch")
 
 # %%
-run = checkout.train(config, epochs=3)
-checkout.check("the stem trains", run.trains("stem"), [False, True, True])
-checkout.check("layer1 trains", run.trains("layer1"), [False, True, True])
-checkout.check("layer2, never frozen, trains", run.trains("layer2"), [True, True, True])
-checkout.check("evaluations in between", run.evaluations, 3)
+# ``trains`` asks of a stage whether its weights could move and did.
+run = checkout.train(config, epochs=2, evaluate=False)
+stages = ("stem", "layer1", "layer2", "layer3", "layer4")
+for stage in stages:
+    checkout.check(f"{stage} trains", run.trains(stage), [False, True])
+checkout.check("the neck, never frozen, trains", run.trains("neck"), [True, True])
 
 # %%
-# The hook says what it did, once.
-message = "Epoch 1: unfroze conv1, norm1, layer1 of ResNet"
+# The hook says what it did.
+message = "Epoch 1: unfroze conv1, norm1, layer1, layer2, layer3, layer4 of ResNet"
 checkout.check("what the hook logs", run.logged("unfroze"), [message])
+
+# %%
+# The optimizer has known the frozen weights from the start; SGD gives them their
+# momentum once they get gradients.
+weights = list(run.model.backbone.parameters())
+state = run.optimizer.state
+moving = [weight for weight in weights if "momentum_buffer" in state[weight]]
+checkout.check("parameters with momentum", len(moving), len(weights))
+
+# %%
+# Three epochs at the full rate
+# -----------------------------
+# .. include:: ../../gallery/words/unfreeze_backbone_rate.rst
+import statistics
+
+small = dict(model__backbone__depth=18, model__neck__in_channels=[64, 128, 256, 512])
+small["model__backbone__init_cfg__checkpoint"] = "torchvision://resnet18"
+run = checkout.train(
+    config, epochs=3, warmed_up=True, train_cfg__val_interval=2, **small
+)
+checkout.check("layer1 stays unfrozen", run.trains("layer1"), [False, True, True])
+checkout.check("what the hook logs, once", run.logged("unfroze"), [message])
+checkout.check("evaluations", run.evaluations, 2)
+checkout.check("learning rates", set(run.rates), {0.02 * run.images_per_step / 16})
+
+# %%
+first, *_, last = [statistics.mean(epoch.losses) for epoch in run.epochs.values()]
+checkout.check("loss in the last epoch over the first's", last / first, at_most=0.9)
 
 # %%
 # The published hook unfreezes nothing
@@ -67,7 +145,8 @@ once = checkout.edit(f"{hook}.py", changes)
 naive = checkout.edit(config, {hook: once.removesuffix(".py")})
 
 # %%
-published = checkout.train(naive, epochs=3)
+keys = dict(evaluate=False, warmed_up=True, **small)
+published = checkout.train(naive, epochs=3, **keys)
 checkout.check("layer1 trains", published.trains("layer1"), [False, False, False])
 
 # %%
@@ -77,89 +156,75 @@ checkout.check("what it logs", published.logged("unfroze"), [message])
 # %%
 from howto.show import draw_stages
 
-stages = ("stem", "layer1", "layer2", "layer3", "layer4")
-figure = draw_stages({"this page's hook": run, "published hook": published}, stages)
+titled = {"this page's hook": run, "published hook": published}
+figure = draw_stages(titled, stages)
 
 # %%
 # The same epoch by epoch: how far the weights moved, as a share of them.
 from howto.diagram import draw_epochs
 
-draw_epochs({"this page's hook": run, "published hook": published}, stages)
-
-# %%
-# Batch norms stay as the config wants them
-# -----------------------------------------
-# ``norm_eval=True`` is the stock setting: batch norms keep the checkpoint's statistics.
-# Unfreezing does not change that; their weights do train. With ``norm_eval=False``, the
-# batch norms of a stage go into training mode when it is unfrozen.
-norms = [epoch.norms_training["layer1"] for epoch in run.epochs.values()]
-checkout.check("layer1's batch norms in training mode", norms, [False, False, False])
-
-keys = dict(epochs=2, model__backbone__norm_cfg=dict(_delete_=True, type="BN"))
-other = checkout.train(config, model__backbone__norm_eval=False, **keys)
-norms = [epoch.norms_training["layer1"] for epoch in other.epochs.values()]
-checkout.check("with norm_eval=False", norms, [False, True])
-
-
-def first_layers(run):
-    """Whether ``layer1``'s first convolution and batch norm train."""
-    block = run.model.backbone.layer1[0]
-    return [weight.requires_grad for weight in (block.conv1.weight, block.bn1.weight)]
-
-
-checkout.check("convolution and batch norm train", first_layers(other), [True, True])
-
-# %%
-# ``norm_cfg`` may keep their weights from training, with ``requires_grad=False``. A
-# stage that is unfrozen then trains its convolutions alone.
-small = dict(model__backbone__depth=18, model__neck__in_channels=[64, 128, 256, 512])
-small["model__backbone__init_cfg__checkpoint"] = "torchvision://resnet18"
-keys = dict(epochs=2, evaluate=False, model__backbone__norm_cfg__requires_grad=False)
-other = checkout.train(config, **keys, **small)
-checkout.check("convolution and batch norm train", first_layers(other), [True, False])
+draw_epochs(titled, stages)
 
 # %%
 # A resumed run is unfrozen too
 # -----------------------------
 # Resuming builds the model anew, frozen. The hook asks whether the epoch has *passed*,
 # so it unfreezes at once.
-resumed = checkout.train(config, epochs=4, resume_from=run.checkpoint)
+resumed = checkout.train(config, epochs=4, resume_from=run.checkpoint, **keys)
 checkout.check("epochs that ran", list(resumed.epochs), [3])
 checkout.check("layer1 trains", resumed.trains("layer1"), [True])
 
 # %%
-# Several GPUs
-# ------------
-# .. include:: ../../gallery/words/unfreeze_backbone_gpus.rst
-words = 'what required them when it wrapped."""'
-alone = checkout.edit(f"{hook}.py", {words: f"{words}\n        return model"})
-variant = checkout.edit(config, {hook: alone.removesuffix(".py")})
+# Batch norms stay as the config wants them
+# -----------------------------------------
+# ``norm_eval=True`` is the stock setting: batch norms keep the checkpoint's statistics.
+# Unfreezing must not change that. Their weights do train.
+norms = [epoch.norms_training["layer1"] for epoch in run.epochs.values()]
+checkout.check("layer1's batch norms in training mode", norms, [False, False, False])
+
 
 # %%
-equal, apart = checkout.train_in_two_processes([config, variant], epochs=2, **small)
-for stage in ("stem", "layer1", "layer4"):
-    checkout.check(f"difference in {stage}", equal[stage], 0.0)
-checkout.check("layer1 differs without wrapping again", apart["layer1"] > 0, True)
-checkout.check(
-    "difference in layer4, which trained when it was wrapped", apart["layer4"], 0.0
+# With ``norm_eval=False`` they use each batch's own statistics, from the epoch on that
+# unfreezes them. (What else this run has is the next section's.)
+short = dict(epochs=2, evaluate=False, warmed_up=True, **small)
+together = dict(
+    optim_wrapper__accumulative_counts=2,
+    custom_hooks=[*cfg.custom_hooks, dict(type="EMAHook", momentum=0.1)],
+    model__backbone__norm_cfg=dict(_delete_=True, type="SyncBN"),
 )
 
-# %%
-from howto.show import Table
-
-Table(
-    ("Stage", "Wrapped again", "Not wrapped again"),
-    [(stage, equal[stage], apart[stage]) for stage in stages],
-)
 
 # %%
-# Gradients accumulated over several batches
-# ------------------------------------------
-# ``accumulative_counts`` lets the optimizer step after every second batch. Unfreezing
-# has nothing to do with it.
-keys = dict(epochs=2, evaluate=False, auto_scale_lr__enable=True, **small)
-run = checkout.train(config, **keys, optim_wrapper__accumulative_counts=2)
-checkout.check("layer1 trains", run.trains("layer1"), [False, True])
+def first_layers(run):
+    """Whether ``layer1``'s first convolution and batch norm train."""
+    block = run.model.backbone.layer1[0]
+    return [weight.requires_grad for weight in (block.conv1.weight, block.bn1.weight)]
+
+
+other = checkout.train(config, model__backbone__norm_eval=False, **together, **short)
+norms = [epoch.norms_training["layer1"] for epoch in other.epochs.values()]
+checkout.check("with norm_eval=False", norms, [False, True])
+checkout.check("convolution and batch norm train", first_layers(other), [True, True])
+
+# %%
+# ``norm_cfg`` may keep their weights from training, with ``requires_grad=False``. A
+# stage that is unfrozen then trains its convolutions alone, as the run under
+# ``paramwise_cfg`` shows.
+
+# %%
+# Together with what else a config may have
+# -----------------------------------------
+# .. include:: ../../gallery/words/unfreeze_backbone_together.rst
+checkout.check("layer1 trains", other.trains("layer1"), [False, True])
+
+# %%
+# The checkpoint has the averages, in the place of the weights.
+import torch
+
+saved = torch.load(other.checkpoint, map_location="cpu", weights_only=False)
+average = saved["state_dict"]["backbone.layer1.0.conv1.weight"]
+before = checkout.checkpoint("resnet18")["layer1.0.conv1.weight"]
+checkout.check("the average is the checkpoint's", average.allclose(before), False)
 
 # %%
 # Learning rates of their own: ``paramwise_cfg``
@@ -174,35 +239,70 @@ checkout.check("optimizers built", len(run.logged(scaling)), 1)
 # hook then builds the optimizer once more, before the run begins. Here the backbone
 # gets a tenth of the learning rate, which ``auto_scale_lr`` divides by 8.
 tenth = dict(custom_keys=dict(backbone=dict(lr_mult=0.1)))
-keys["optim_wrapper__paramwise_cfg"] = tenth
-run = checkout.train(config, **keys)
-checkout.check("layer1 trains", run.trains("layer1"), [False, True])
-checkout.check("optimizers built", len(run.logged(scaling)), 2)
+keys = dict(short, optim_wrapper__paramwise_cfg=tenth)
+other = checkout.train(config, model__backbone__norm_cfg__requires_grad=False, **keys)
+checkout.check("layer1 trains", other.trains("layer1"), [False, True])
+checkout.check("convolution and batch norm train", first_layers(other), [True, False])
+checkout.check("optimizers built", len(other.logged(scaling)), 2)
 
 # %%
-rates = {
-    group["params"][0]: group["initial_lr"] for group in run.optimizer.param_groups
-}
-weights = run.model.backbone.layer1.parameters()
-checkout.check("its rates", {round(rates[weight], 6) for weight in weights}, {0.00025})
+groups = other.optimizer.param_groups
+rates = {group["params"][0]: group["initial_lr"] for group in groups}
+block = other.model.backbone.layer1[0]
+checkout.check("its rate", round(rates[block.conv1.weight], 6), 0.00025)
 
 # %%
 # Without that line of the hook:
-left = checkout.edit(
-    f"{hook}.py", {"self.build_optimizer_again(runner, params)": "pass"}
-)
+line = "self.build_optimizer_again(runner, params)"
+left = checkout.edit(f"{hook}.py", {line: "pass"})
 variant = checkout.edit(config, {hook: left.removesuffix(".py")})
+keys.update(epochs=1, custom_hooks__0__unfreeze_epoch=0)
 without = checkout.train(variant, **keys)
-checkout.check("layer1 trains", without.trains("layer1"), [False, False])
+checkout.check("layer1 trains", without.trains("layer1"), [False])
+
+# %%
+# Several GPUs
+# ------------
+# .. include:: ../../gallery/words/unfreeze_backbone_gpus.rst
+words = 'what required them when it wrapped."""'
+alone = checkout.edit(f"{hook}.py", {words: f"{words}\n        return model"})
+variant = checkout.edit(config, {hook: alone.removesuffix(".py")})
+
+# %%
+small["custom_hooks__0__unfreeze_epoch"] = 0
+equal, apart = checkout.train_in_two_processes([config, variant], **small)
+for stage in ("stem", "layer1", "layer4", "neck"):
+    checkout.check(f"difference in {stage}", equal[stage], 0.0)
+checkout.check("layer1 differs without wrapping again", apart["layer1"] > 0, True)
+
+# %%
+Table(
+    ("Stage", "Wrapped again", "Not wrapped again"),
+    [(stage, equal[stage], apart[stage]) for stage in (*stages, "neck")],
+)
+
+# %%
+# Pitfall: memory runs out at the epoch that unfreezes
+# ----------------------------------------------------
+# .. include:: ../../gallery/words/unfreeze_backbone_memory.rst
+other.model.train()
+backbone = other.model.backbone
+kept = kept_for_backward(backbone, 128, 128)
+for block in (*backbone.layer1, *backbone.layer2, *backbone.layer3, *backbone.layer4):
+    block.with_cp = True
+share = kept_for_backward(backbone, 128, 128) / kept
+checkout.check("share that with_cp=True keeps", share, at_most=0.6)
 
 # %%
 # Pitfall: ``PYTHONPATH=.`` is left out
 # -------------------------------------
-output = checkout.shell(
-    f"python tools/train.py configs/unfreeze_backbone/{config} {{fit}}", succeeds=False
-)
+path = f"configs/unfreeze_backbone/{config}"
 message = "ModuleNotFoundError: No module named 'configs'"
-checkout.check("what is missing", message in output.splitlines(), True)
+tested = f"tools/test.py {path} work_dirs/{run.checkpoint.parent.name}/epoch_3.pth"
+for command in (f"tools/train.py {path}", tested):
+    output = checkout.shell(f"python {command} {{fit}}", succeeds=False)
+    script = command.partition(" ")[0]
+    checkout.check(f"what {script} misses", message in output.splitlines(), True)
 print(message)
 
 # %%
@@ -223,28 +323,39 @@ checkout.check(
 # Pitfall: imports from ``mmcv.runner``
 # -------------------------------------
 # The hooks' registry was there in MMDetection 2. Runners and hooks are MMEngine's now.
+import runpy
+
 old = "from mmdet.registry import HOOKS"
 variant = checkout.edit(f"{hook}.py", {old: "from mmcv.runner.hooks import HOOKS"})
-output = checkout.shell(f"python configs/unfreeze_backbone/{variant}", succeeds=False)
+path = checkout.root / "configs/unfreeze_backbone" / variant
+failure = checkout.fails(runpy.run_path, str(path))
 message = "ModuleNotFoundError: No module named 'mmcv.runner'"
-checkout.check("what importing mmcv.runner says", output.splitlines()[-1], message)
+checkout.check("what importing mmcv.runner says", failure.message, message)
+
+# %%
+# Pitfall: the run counts iterations
+# ----------------------------------
+# An ``IterBasedTrainLoop`` stays in epoch 0, so a hook that waits for another would never
+# do anything. This one stops the run before its first iteration.
+by_iteration = dict(_delete_=True, type="IterBasedTrainLoop", max_iters=4)
+failure = checkout.fails(checkout.train, config, train_cfg=by_iteration, **small)
+message = "TypeError: IterBasedTrainLoop has no epochs to wait for"
+checkout.check("error", failure.message.startswith(message), True)
 
 # %%
 # Pitfall: the backbone is no ResNet
 # ----------------------------------
 # The stages have the names that MMDetection's ``ResNet`` gives them. With another
 # backbone the hook stops the run before its first epoch.
-other = dict(_delete_=True, type="MobileNetV2", out_indices=(1, 2, 4, 6))
+other = dict(type="MobileNetV2", out_indices=(1, 2, 4, 6))
+channels, _ = levels(checkout.backbone(**other), 64)
+checkout.check("channels of its levels", channels, [24, 32, 96, 320])
+
 failure = checkout.fails(
     checkout.train,
     config,
-    model__backbone=other,
-    model__neck__in_channels=[24, 32, 96, 1280],
+    model__backbone=dict(_delete_=True, **other),
+    model__neck__in_channels=channels,
 )
-checkout.check(
-    "error",
-    failure.message.startswith(
-        "TypeError: MobileNetV2 has no ResNet stages to unfreeze"
-    ),
-    True,
-)
+message = "TypeError: MobileNetV2 has no ResNet stages to unfreeze"
+checkout.check("error", failure.message.startswith(message), True)

@@ -12,7 +12,7 @@ import pytest
 import sphinx_gallery
 from bs4 import BeautifulSoup
 
-from howto import files, stacks
+from howto import files, policy, stacks
 from howto.stacks import ROOT
 
 FAMILY = stacks.current().family
@@ -171,6 +171,13 @@ def test_no_page_of_3_speaks_of_2_as_its_own(articles):
     assert {name: found for name, text in how_tos.items() if (found := other.findall(text))} == {}
 
 
+def test_a_page_that_speaks_of_the_policy_gets_it_all_the_same():
+    page = '<html><head><meta charset="utf-8"></head><body>&lt;meta http-equiv="Content-Security-Policy"</body></html>'
+    once = policy.restricted(page.replace("&lt;", "<"))
+    assert once.count('<meta http-equiv="Content-Security-Policy"') == 2
+    assert policy.restricted(once) == once
+
+
 def downloads(site, pages, topic, suffix):
     """The file that a how-to's page offers."""
     path = site / f"how-to/plot_{topic}.html"
@@ -225,3 +232,13 @@ def test_no_file_of_the_site_holds_a_path_of_the_machine_that_built_it(site):
         for path in paths
         if path in file.read_text("utf-8", errors="replace")
     ] == []
+
+
+def test_what_loses_its_mark_looks_like_any_text(site):
+    """Names and punctuation have the colour of what is around them, in light and dark."""
+    styles = (site / "_static/pygments.css").read_text()
+    plain = re.findall(r"^(.*)\.highlight \{[^}]*?[^-]color: (#\w+)", styles, re.MULTILINE)
+    assert len(plain) >= 2
+    for theme, colour in plain:
+        for mark in "np":
+            assert f"{theme}.highlight .{mark} {{ color: {colour} }}" in styles

@@ -151,12 +151,19 @@ def test_a_snippet_is_downloaded_byte_for_byte(pages, snippet):
 def test_every_cell_of_the_drift_table_shows_a_check_that_this_stacks_records_hold(site, pages, verified):
     records = [record for record in verified["records"] if record["topic"] in EXECUTED]
     measured = {(record["topic"], c["name"], c["measured"]) for record in records for c in record["checks"]}
-    found = [families[FAMILY] for families in drift.STATEMENTS.values()]
-    assert [each for each in found if (each.topic, each.check, each.measured) not in measured] == []
-    table = pages[site / "drift.html"].select_one("[role=main] table")
-    column = [cell.get_text() for cell in table.thead("th")].index(stacks.current().title)
+    found = list(drift.STATEMENTS[FAMILY].values())
+    executed = [each for each in found if each.topic in EXECUTED]
+    assert [each for each in executed if (each.topic, each.check, each.measured) not in measured] == []
+    title = stacks.current().title
+    (table,) = [
+        each for each in pages[site / "drift.html"].select("[role=main] table") if title in each.thead.get_text()
+    ]
+    column = [cell.get_text() for cell in table.thead("th")].index(title)
     for each, row in zip(found, table.tbody("tr"), strict=True):
         cell = row("td")[column]
+        if each not in executed:
+            assert cell.get_text() == "not executed"
+            continue
         assert cell.get_text().translate(STRAIGHT).startswith(f"{each.verdict}; {each.check}: {each.measured[:4]}")
         assert cell.a["href"] == f"how-to/plot_{each.topic}.html"
 
@@ -165,6 +172,16 @@ LOADED = {
     "audio": "src", "embed": "src", "iframe": "src", "img": "src", "input": "src", "link": "href", "object": "data",
     "script": "src", "source": "src", "track": "src", "video": "src", "form": "action",
 }  # fmt: skip
+
+
+@pytest.mark.parametrize("topic", EXECUTED)
+def test_a_command_that_installs_names_the_versions_that_the_page_ran_with(site, pages, verified, topic):
+    (versions,) = [record["versions"] for record in verified["records"] if record["topic"] == topic]
+    shown = [block.get_text() for block in pages[site / f"how-to/plot_{topic}.html"].select("article pre")]
+    for command in shown:
+        if command.startswith("$ pip install "):
+            pinned = dict(word.split("==") for word in command.removeprefix("$ pip install ").split())
+            assert versions.items() >= pinned.items()
 
 
 def test_no_page_loads_anything_from_another_host(site, pages):

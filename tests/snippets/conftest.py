@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from howto import Workspace, files, stacks
+from howto import Workspace, files, stacks, standby
 from howto.downloads import topic_zip
 
 FAMILY = stacks.current().family
+standby.keep()  # while no test has imported anything
 
 # The other families' snippets need packages that this stack does not have.
 collect_ignore = [str(path) for path in Path(__file__).parent.iterdir() if path.is_dir() and path.name != FAMILY]
@@ -28,15 +29,16 @@ def checkout(request) -> Workspace:
 @pytest.fixture(scope="module")
 def work_dir(checkout) -> Path:
     """What the stock ``tools/train.py`` leaves of one epoch of the how-to's zip, started with the command it gives."""
-    page = files.script(FAMILY, checkout.topic).read_text("utf-8")
-    (command,) = re.findall(r"^#    \$ (.*python tools/train\.py configs/\S+)$", page, re.MULTILINE)
-    folder = checkout.root / "work_dirs" / Path(command.split()[-1]).stem
+    page = files.script(FAMILY, checkout.topic).read_text("utf-8").replace("\\\n# ", "")  # a command may go on below
+    found = re.search(r"^#    \$ (.*\bpython tools/train\.py configs/\w+/(\S+)\.py.*)$", page, re.MULTILINE)
+    command, name = found.groups()
+    folder = checkout.root / "work_dirs" / name
     shutil.rmtree(folder, ignore_errors=True)
     own = checkout.root / "configs" / checkout.topic
     aside = own.rename(own.with_name("aside"))
     with zipfile.ZipFile(io.BytesIO(topic_zip(FAMILY, checkout.topic))) as archive:
         archive.extractall(own.parent)
-    checkout.shell(f"{command} {{fit}}")
+    checkout.shell(f"{command} {{fit}}", anew=True)
     shutil.rmtree(own)
     aside.rename(own)
     return folder

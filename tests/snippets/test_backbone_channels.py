@@ -1,6 +1,7 @@
-"""The script prints a backbone's channels wherever it is run."""
+"""The script prints a backbone's channels wherever it is run, and every config of the table trains."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,9 +9,13 @@ from pathlib import Path
 import pytest
 
 from howto import stacks
+from howto.backbones import Backbone, listed, measured
+from howto.errors import HowtoError
 from howto.files import snippet_folder
+from howto.measure import anchor_strides, neck_strides, roi_strides, unused_parameters
 
-SCRIPT = snippet_folder(stacks.current().family) / "backbone_channels/get_channels.py"
+FAMILY = stacks.current().family
+SCRIPT = snippet_folder(FAMILY) / "backbone_channels/get_channels.py"
 SHAPES = ["(1, 64, 8, 8)", "(1, 128, 4, 4)", "(1, 256, 2, 2)", "(1, 512, 1, 1)"]
 
 
@@ -32,3 +37,73 @@ def test_prints_the_shapes_of_another_backbone_put_in_its_place(tmp_path):
     other = tmp_path / "other.py"
     other.write_text(SCRIPT.read_text().replace("ResNet(depth=18)", "ResNet(depth=50)"))
     assert run(other, tmp_path) == ["(1, 256, 8, 8)", "(1, 512, 4, 4)", "(1, 1024, 2, 2)", "(1, 2048, 1, 1)"]
+
+
+@pytest.fixture(scope="module")
+def fitted(checkout) -> dict[str, Backbone]:
+    """The backbones of the page's table, with their configs in the checkout."""
+    found = {name: measured(keys, checkout.backbone(**keys)) for name, keys in listed().items()}
+    for name, backbone in found.items():
+        for kind, text in (("retinanet", backbone.retinanet()), ("faster_rcnn", backbone.faster_rcnn())):
+            (checkout.root / "configs/backbone_channels" / file(name, kind)).write_text(text)
+    return found
+
+
+def file(name: str, kind: str) -> str:
+    return f"{kind}_{re.sub(r'[^a-z0-9]', '_', name.lower())}.py"
+
+
+@pytest.mark.parametrize("kind", ["retinanet", "faster_rcnn"])
+@pytest.mark.parametrize("name", listed())
+def test_a_config_of_the_table_fits_its_backbone(checkout, fitted, name, kind):
+    cfg = checkout.config(file(name, kind))
+    cfg.model.backbone.pop("init_cfg", None)  # quicker
+    model = checkout.build(cfg)
+    strides, boxes = neck_strides(model), roi_strides(model)
+    assert strides == anchor_strides(model) == ([8, 16, 32, 64, 128] if kind == "retinanet" else strides)
+    assert strides[: len(boxes)] == boxes
+    assert boxes[-1:] == ([] if kind == "retinanet" else [32])
+    with checkout.inside():
+        assert bool(unused_parameters(model)) == cfg.get("find_unused_parameters", False)
+
+
+# One image for each process, and no checkpoint: 25 of them would fill 4 GB.
+QUICK = dict(
+    mmdet2=dict(data__samples_per_gpu=1, checkpoint_config__interval=9, checkpoint_config__save_last=False),
+    mmdet3=dict(
+        train_dataloader__batch_size=1, default_hooks__checkpoint__interval=9,
+        default_hooks__checkpoint__save_last=False,
+    ),
+)[FAMILY]  # fmt: skip
+
+
+def test_every_config_of_the_table_that_could_stop_trains_in_two_processes(checkout, fitted):
+    names = [file(name, "retinanet") for name in fitted]  # it leaves out no fewer parameters than Faster R-CNN
+    # and those that differ from the stock Faster R-CNN in more than channels
+    names += [file(name, "faster_rcnn") for name, each in fitted.items() if each.unused[0] or each.strides[0] != 4]
+    apart = checkout.train_in_two_processes(names, epochs=1, **QUICK)
+    assert [max(each.values()) for each in apart] == [0.0] * len(names)
+
+
+def test_a_config_that_needs_find_unused_parameters_stops_without(checkout, fitted):
+    variant = checkout.edit(file("MobileNetV2", "retinanet"), {"find_unused_parameters = True\n": ""})
+    output = checkout.launch(variant, succeeds=False, **QUICK)
+    assert "Expected to have finished reduction in the prior iteration" in output
+
+
+def test_levels_that_no_detector_can_follow_are_refused(checkout):
+    keys = dict(type="MobileNetV2", out_indices=(2, 6))
+    with pytest.raises(HowtoError, match=r"strides \[8, 32\], not 4 or 8 to 32; choose other out_indices"):
+        measured(keys, checkout.backbone(**keys))
+
+
+def test_a_config_of_the_table_is_at_most_79_columns_wide(fitted):
+    texts = [text for each in fitted.values() for text in (each.retinanet(), each.faster_rcnn())]
+    assert max(len(line) for text in texts for line in text.splitlines()) <= 79
+
+
+def test_a_config_of_the_table_has_the_keys_that_the_backbone_was_measured_with(checkout, fitted):
+    for name, keys in listed().items():
+        for kind in ("retinanet", "faster_rcnn"):
+            own = checkout.config(file(name, kind)).model.backbone
+            assert {key: str(own[key]) for key in own} == {key: str(value) for key, value in keys.items()}, name

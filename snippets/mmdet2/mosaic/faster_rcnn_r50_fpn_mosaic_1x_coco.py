@@ -34,4 +34,5 @@ train_dataset = dict(
         filter_empty_gt=False),
     pipeline=train_pipeline)
 
-data = dict(train=train_dataset)
+# Workers that end with an epoch would draw the same mosaics in the next one.
+data = dict(train=train_dataset, persistent_workers=True)

@@ -8,9 +8,9 @@ custom_imports = dict(
     imports=['configs.unfreeze_backbone.unfreeze_backbone_epoch_based_hook'],
     allow_failed_imports=False)
 
-model = dict(backbone=dict(frozen_stages=1))  # the stem and layer1 start frozen
+model = dict(backbone=dict(frozen_stages=4))  # all of it starts frozen
 
-# Epochs count from 0: one epoch with the frozen stages, then everything trains.
+# Epochs count from 0: one epoch with the backbone frozen, then all trains.
 custom_hooks = [
     dict(type='NumClassCheckHook'),  # set by default_runtime.py; a list replaces it
     dict(type='UnfreezeBackboneEpochBasedHook', unfreeze_epoch=1)

@@ -1,6 +1,8 @@
 from mmcv.cnn import is_norm
 from mmcv.parallel import is_module_wrapper
+from mmcv.runner import DefaultOptimizerConstructor, EpochBasedRunner
 from mmcv.runner.hooks import HOOKS, Hook
+from mmcv.runner.optimizer import OPTIMIZER_BUILDERS
 from torch.nn.parallel import DistributedDataParallel
 
 
@@ -30,8 +32,17 @@ class UnfreezeBackboneEpochBasedHook(Hook):
         self.unfreeze_epoch = unfreeze_epoch
 
     def before_run(self, runner):
-        # A backbone without stages should stop the run now, not in an epoch.
+        # What cannot be unfrozen should stop the run now, not in an epoch.
         self.frozen_modules(self.get_backbone(runner.model))
+        if not isinstance(runner, EpochBasedRunner):
+            raise TypeError(
+                f'{type(runner).__name__} has no epochs to wait for; '
+                'UnfreezeBackboneEpochBasedHook needs an EpochBasedRunner')
+        _, *others = runner.optimizer.param_groups
+        if others and not hasattr(runner.optimizer, 'constructor'):
+            raise TypeError(
+                'paramwise_cfg passes over what is frozen; in the config, set '
+                "optimizer.constructor='FrozenTooOptimizerConstructor'")
 
     def before_train_epoch(self, runner):
         # Not ==: a run resumed after unfreeze_epoch starts frozen again.
@@ -89,3 +100,17 @@ class UnfreezeBackboneEpochBasedHook(Hook):
             dim=model.dim,
             broadcast_buffers=model.broadcast_buffers,
             find_unused_parameters=model.find_unused_parameters)
+
+
+@OPTIMIZER_BUILDERS.register_module()
+class FrozenTooOptimizerConstructor(DefaultOptimizerConstructor):
+    """Applies `paramwise_cfg` to the parameters that are frozen as well."""
+
+    def __call__(self, model):
+        before = [(param, param.requires_grad) for param in model.parameters()]
+        model.requires_grad_()
+        optimizer = super().__call__(model)
+        for param, requires_grad in before:
+            param.requires_grad = requires_grad
+        optimizer.constructor = self
+        return optimizer

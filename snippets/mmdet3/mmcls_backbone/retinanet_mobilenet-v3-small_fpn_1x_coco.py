@@ -15,7 +15,14 @@ model = dict(
         type='mmpretrain.MobileNetV3',
         arch='small',
         out_indices=(3, 8, 11),
+        norm_eval=True,  # as in _base_, for two images a GPU
         # The checkpoint is a classifier's: its keys start with 'backbone.'.
         init_cfg=dict(
             type='Pretrained', checkpoint=pretrained, prefix='backbone.')),
+    # Three levels, and all of them are used: _base_ skips the first of four.
     neck=dict(in_channels=[24, 48, 96], start_level=0))
+
+# layer12 is built as well; behind the last level it gets no gradient.
+find_unused_parameters = True
+
+optim_wrapper = dict(optimizer=dict(lr=0.01))  # as MMDetection's own RetinaNet

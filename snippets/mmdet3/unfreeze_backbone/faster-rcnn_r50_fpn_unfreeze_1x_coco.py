@@ -8,7 +8,7 @@ custom_imports = dict(
     imports=['configs.unfreeze_backbone.unfreeze_backbone_epoch_based_hook'],
     allow_failed_imports=False)
 
-model = dict(backbone=dict(frozen_stages=1))  # the stem and layer1 start frozen
+model = dict(backbone=dict(frozen_stages=4))  # all of it starts frozen
 
-# Epochs count from 0: one epoch with the frozen stages, then everything trains.
+# Epochs count from 0: one epoch with the backbone frozen, then all trains.
 custom_hooks = [dict(type='UnfreezeBackboneEpochBasedHook', unfreeze_epoch=1)]

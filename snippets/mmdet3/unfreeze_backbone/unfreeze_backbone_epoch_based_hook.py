@@ -3,6 +3,7 @@ from mmdet.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.model import MMDistributedDataParallel, is_model_wrapper
 from mmengine.optim import OptimWrapper
+from mmengine.runner import EpochBasedTrainLoop
 
 
 @HOOKS.register_module()
@@ -31,9 +32,14 @@ class UnfreezeBackboneEpochBasedHook(Hook):
         self.unfreeze_epoch = unfreeze_epoch
 
     def before_run(self, runner):
-        # A backbone without stages should stop the run now, not in an epoch.
+        # What cannot be unfrozen should stop the run now, not in an epoch.
         params = self.frozen_params(self.get_backbone(runner.model))
         if isinstance(runner.optim_wrapper, OptimWrapper):  # not so in a test
+            if not isinstance(runner.train_loop, EpochBasedTrainLoop):
+                raise TypeError(
+                    f'{type(runner.train_loop).__name__} has no epochs to '
+                    'wait for; UnfreezeBackboneEpochBasedHook needs an '
+                    'EpochBasedTrainLoop')
             known = set()
             for group in runner.optim_wrapper.param_groups:
                 known.update(group['params'])
@@ -115,4 +121,5 @@ class UnfreezeBackboneEpochBasedHook(Hook):
             dim=model.dim,
             broadcast_buffers=model.broadcast_buffers,
             find_unused_parameters=model.find_unused_parameters,
+            gradient_as_bucket_view=model.gradient_as_bucket_view,
             static_graph=model.static_graph)

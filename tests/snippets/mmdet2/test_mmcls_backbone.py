@@ -18,7 +18,7 @@ def model(checkout):
 
 def test_no_key_of_the_resnet_is_left(checkout):
     resnet = checkout.config(STOCK).model.backbone
-    assert set(checkout.config(CONFIG).model.backbone) & set(resnet) == {"type", "out_indices", "init_cfg"}
+    assert set(checkout.config(CONFIG).model.backbone) & set(resnet) == {"type", "out_indices", "init_cfg", "norm_eval"}
 
 
 def test_no_key_of_the_resnets_init_cfg_is_left(checkout):
@@ -34,6 +34,17 @@ def test_the_levels_are_its_own(checkout):
 def test_the_stock_detector_is_changed_in_its_backbone_and_neck_alone(checkout):
     own, stock = checkout.config(CONFIG).model, checkout.config(STOCK).model
     assert {key for key in own | stock if own.get(key) != stock.get(key)} == {"backbone", "neck"}
+
+
+def test_the_optimizer_is_that_of_the_stock_retinanet(checkout):
+    assert checkout.config(CONFIG).optimizer == checkout.config(STOCK).optimizer
+
+
+def test_the_batch_norms_keep_their_statistics_and_everything_trains(checkout):
+    backbone = checkout.build(checkout.config(CONFIG)).train().backbone
+    norms = [module for module in backbone.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    assert {norm.training for norm in norms} == {False}
+    assert {parameter.requires_grad for parameter in backbone.parameters()} == {True}
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from howto.mosaic import distance, images_shown, mixed, painted_boxes, seeded
+from howto.mosaic import distance, images_shown, mixed, painted_boxes, partners, read, seeded
 
 CONFIG = "faster_rcnn_r50_fpn_mosaic_1x_coco.py"
 STEPS = ("Mosaic", "RandomAffine")
@@ -69,6 +69,12 @@ def test_every_image_of_the_dataset_takes_part(checkout, dataset):
 
 def test_images_without_objects_are_left_out_when_filter_empty_gt_is_true(checkout):
     variant = checkout.edit(CONFIG, {"filter_empty_gt=False": "filter_empty_gt=True"})
+    shown = {annotation["image_id"] for annotation in checkout.annotations("train")["annotations"]}
+    assert len(checkout.dataset(checkout.config(variant))) == len(shown)
+
+
+def test_images_without_objects_are_left_out_when_nothing_is_said(checkout):
+    variant = checkout.edit(CONFIG, {",\n        filter_empty_gt=False": ""})
     shown = {annotation["image_id"] for annotation in checkout.annotations("train")["annotations"]}
     assert len(checkout.dataset(checkout.config(variant))) == len(shown)
 
@@ -159,3 +165,33 @@ def test_trains_on_images_without_objects_alone(checkout, empty, resnet18):
 
 def test_the_copied_file_trains_with_the_command_that_the_page_gives(work_dir):
     assert (work_dir / "latest.pth").resolve().name == "epoch_1.pth"
+
+
+@pytest.fixture(scope="module")
+def epochs(checkout, dataset):
+    """What the worker processes read, in two epochs."""
+    with checkout.inside():
+        return read(checkout.config(CONFIG), dataset)
+
+
+class TestWorkers:
+    def test_read_four_images_for_each(self, epochs):
+        assert {len(numbers) for epoch in epochs for _, numbers in epoch} == {4}
+
+    def test_are_two_and_mix_in_different_images(self, epochs):
+        assert partners(epochs[0], worker=0)
+        assert partners(epochs[0], worker=1)
+        assert partners(epochs[0], worker=0) != partners(epochs[0], worker=1)
+
+    def test_mix_in_other_images_in_the_next_epoch(self, epochs):
+        assert partners(epochs[0]) != partners(epochs[1])
+
+    def test_mix_in_the_same_images_in_each_epoch_if_they_end_with_it(self, checkout, dataset):
+        variant = checkout.config(checkout.edit(CONFIG, {", persistent_workers=True": ""}))
+        with checkout.inside():
+            first, second = read(variant, dataset)
+        assert partners(first) == partners(second)
+
+    def test_train_where_the_dataset_has_them(self, checkout, resnet18):
+        run = checkout.train(CONFIG, evaluate=False, data__workers_per_gpu=2, data__persistent_workers=True, **resnet18)
+        assert all(map(math.isfinite, run.losses))

@@ -1,9 +1,11 @@
 """EfficientNet-B1 takes the place of ResNet whole, and its levels fit the neck at any image size."""
 
 import pytest
+import timm
 import torch
 from mmcv import Config
 
+from howto.measure import levels
 from tests.snippets.mmdet2.levels import padded, shapes
 
 CONFIG = "retinanet_timm_efficientnet_b1_fpn_1x_coco.py"
@@ -52,6 +54,34 @@ def test_the_strides_of_the_necks_levels_are_those_of_the_anchors(checkout, mode
     levels = shapes(model.extract_feat, torch.rand(1, 3, 256, 384, device=checkout.device))
     strides = [(384 // width, 256 // height) for _, _, height, width in levels]
     assert strides == model.bbox_head.prior_generator.strides
+
+
+@pytest.mark.parametrize(
+    ("name", "out_indices"),
+    [
+        ("convnext_tiny", (0, 1, 2, 3)),
+        *((name, (1, 2, 3, 4)) for name in ("resnet18", "regnety_008", "efficientnet_b3", "mobilenetv3_large_100")),
+    ],
+)
+def test_every_parameter_of_another_timm_model_gets_a_gradient(checkout, name, out_indices):
+    cfg = checkout.config(CONFIG)
+    keys = dict(cfg.model.backbone, model_name=name, out_indices=out_indices, pretrained=False)
+    cfg.model.backbone.update(keys)
+    cfg.model.neck.in_channels = levels(checkout.backbone(**keys), size=64)[0]
+    assert checkout.unused_parameters(cfg) == []
+
+
+def test_a_file_of_the_readers_own_is_loaded_whole(checkout):
+    cfg = checkout.config(CONFIG)
+    own = {key: torch.randn_like(value) if value.is_floating_point() else value for key, value in fresh().items()}
+    torch.save(own, checkout.root / "own.pth")
+    cfg.model.backbone.pretrained_cfg = dict(file=str(checkout.root / "own.pth"))
+    loaded = checkout.build(cfg).backbone.timm_model.state_dict()
+    assert {key: torch.equal(value.cpu(), own[key]) for key, value in loaded.items()} == dict.fromkeys(loaded, True)
+
+
+def fresh():
+    return timm.create_model("efficientnet_b1").state_dict()
 
 
 def test_the_copied_file_trains_with_the_command_that_the_page_gives(work_dir):

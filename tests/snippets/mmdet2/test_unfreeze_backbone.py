@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import mmcls.models  # noqa: F401  registers mmcls's backbones
+import mmdet.core.hook  # noqa: F401  and this mmdet's hooks
 import pytest
 import torch
 from mmcv.parallel import MMDataParallel
@@ -19,6 +20,8 @@ from tests.snippets.mmdet2.tiny_run import SETTINGS, SGD, WRAPPED, TinyRun
 CONFIG = "faster_rcnn_r50_fpn_unfreeze_1x_coco.py"
 STEM = {"ResNet": ("conv1", "bn1"), "ResNetV1d": ("stem",)}
 LAYERS = ("layer1", "layer2", "layer3", "layer4")
+CONSTRUCTOR = dict(constructor="FrozenTooOptimizerConstructor")
+TENTH = dict(custom_keys=dict(backbone=dict(lr_mult=0.1)))
 ADAMW = dict(type="AdamW", lr=0.001, weight_decay=0.05)
 
 every_stem = pytest.mark.parametrize("kind", STEM)
@@ -165,15 +168,62 @@ def test_group_norms_are_unfrozen_too(kind):
     "optimizer",
     [
         SGD | dict(paramwise_cfg=dict(norm_decay_mult=0.0)),
-        SGD | dict(paramwise_cfg=dict(custom_keys={"backbone": dict(lr_mult=0.1)})),
+        SGD | dict(paramwise_cfg=TENTH),
         ADAMW,
         ADAMW | dict(paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0)),
     ],
     ids=["SGD-norm_decay_mult", "SGD-custom_keys", "AdamW", "AdamW-norm_decay_mult"],
 )
 def test_trains_with_any_optimizer_and_its_paramwise_cfg(optimizer):
-    run = TinyRun(optimizer=optimizer, frozen_stages=1).start()
+    run = TinyRun(optimizer=optimizer | CONSTRUCTOR, frozen_stages=1).start()
     assert run.trains("conv1", "bn1", "layer1") == {0: False, 1: True, 2: True}
+
+
+@pytest.mark.parametrize("after", [1, 3])
+def test_paramwise_cfg_gives_the_unfrozen_weights_their_own_rate_in_a_resumed_run_too(after, tmp_path):
+    keys = dict(optimizer=SGD | CONSTRUCTOR | dict(paramwise_cfg=TENTH), unfreeze_epoch=2, frozen_stages=1)
+    TinyRun(epochs=after, work_dir=tmp_path, **keys).start()
+    run = TinyRun(epochs=4, resume_from=tmp_path / f"epoch_{after}.pth", **keys).start()
+    rates = {group["params"][0]: group["lr"] for group in run.runner.optimizer.param_groups}
+    weights = [*run.detector.backbone.layer1.parameters(), *run.detector.backbone.layer4.parameters()]
+    assert {round(rates[weight], 6) for weight in weights} == {SGD["lr"] / 10}
+
+
+def test_the_optimizer_s_constructor_leaves_what_is_frozen_frozen():
+    run = TinyRun(optimizer=SGD | CONSTRUCTOR, frozen_stages=1, norm_cfg=dict(type="BN", requires_grad=False))
+    frozen = {name for name, parameter in run.detector.named_parameters() if not parameter.requires_grad}
+    assert frozen == run.norms | run.parameters("conv1", "layer1")
+
+
+def test_paramwise_cfg_without_the_constructor_stops_the_run_before_its_first_epoch():
+    run = TinyRun(optimizer=SGD | dict(paramwise_cfg=TENTH), frozen_stages=1)
+    with pytest.raises(TypeError, match=r"set optimizer\.constructor='FrozenTooOptimizerConstructor'$"):
+        run.start()
+    assert (run.runner.iter, run.epochs) == (0, {})
+
+
+@pytest.mark.parametrize("number", [2, 3])  # 3: a step in the middle of an epoch
+def test_trains_when_gradients_are_accumulated(number):
+    accumulated = dict(type="GradientCumulativeOptimizerHook", cumulative_iters=number)
+    run = TinyRun(optimizer_config=accumulated, frozen_stages=1).start()
+    assert run.trains("conv1", "bn1", "layer1") == {0: False, 1: True, 2: True}
+
+
+def test_an_average_of_the_weights_follows_the_unfrozen_ones():
+    run = TinyRun(hooks=[dict(type="ExpMomentumEMAHook")], frozen_stages=1)
+    before = run.detector.backbone.conv1.weight.clone()
+    run.start()  # after which the detector has the averages, and the buffers have the weights
+    average, weight = run.detector.backbone.conv1.weight, run.detector.ema_backbone_conv1_weight
+    assert run.trains("conv1", "bn1", "layer1") == {0: False, 1: True, 2: True}
+    assert not torch.allclose(average, before)
+    assert not torch.equal(average, weight)
+
+
+def test_weights_of_synchronized_batch_norms_are_unfrozen_unless_norm_cfg_froze_them():
+    run = TinyRun(frozen_stages=1, norm_eval=True, norm_cfg=dict(type="SyncBN")).start()
+    kept = TinyRun(frozen_stages=1, norm_eval=True, norm_cfg=dict(type="SyncBN", requires_grad=False)).start()
+    assert run.trains("conv1", "bn1", "layer1") == {0: False, 1: True, 2: True}
+    assert kept.everything - kept.epochs[1].trainable == kept.norms
 
 
 @pytest.mark.parametrize(
@@ -240,10 +290,14 @@ class TestOfTwoProcesses:
         assert two_processes[wrapped]["after"][number] == two_processes[wrapped]["before"][number]
 
 
-def test_the_real_config_trains_four_frozen_stages_from_epoch_0_on(checkout, resnet18):
-    run = checkout.train(
-        CONFIG, evaluate=False, model__backbone__frozen_stages=4, custom_hooks__1__unfreeze_epoch=0, **resnet18
-    )
+def test_a_run_that_counts_iterations_stops_before_its_first(checkout, resnet18):
+    by_iteration = dict(_delete_=True, type="IterBasedRunner", max_iters=2)
+    with pytest.raises(TypeError, match=r"^IterBasedRunner has no epochs to wait for"):
+        checkout.train(CONFIG, evaluate=False, runner=by_iteration, **resnet18)
+
+
+def test_the_real_config_trains_every_stage_from_epoch_0_on(checkout, resnet18):
+    run = checkout.train(CONFIG, evaluate=False, custom_hooks__1__unfreeze_epoch=0, **resnet18)
     assert [run.trains(stage) for stage in ("stem", *LAYERS)] == [[True]] * 5
 
 

@@ -18,6 +18,7 @@ from mmcv.cnn import is_norm
 from mmcv.parallel import MMDistributedDataParallel
 from mmcv.runner import EpochBasedRunner, build_optimizer
 from mmcv.runner.hooks import HOOKS, Hook
+from mmcv.runner.optimizer import OPTIMIZER_BUILDERS
 from mmdet.models import build_backbone
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -32,12 +33,19 @@ WRAPPED = {
     "stock": dict(broadcast_buffers=False),  # as mmdet.apis.train_detector wraps
     "other": dict(broadcast_buffers=True, dim=1),
     "unused": dict(broadcast_buffers=False, find_unused_parameters=True),
+    "accumulating": dict(broadcast_buffers=False),
+    "all frozen": dict(broadcast_buffers=False),
+}
+KEYS = {  # of the runs in WRAPPED that have some of their own
+    "unused": dict(part_unused=True),
+    "accumulating": dict(optimizer_config=dict(type="GradientCumulativeOptimizerHook", cumulative_iters=3)),
+    "all frozen": dict(frozen_stages=4),
 }
 
 
 @contextlib.contextmanager
 def registered_hook() -> Iterator[None]:
-    """The snippet's hook, from the very file that a reader copies, is in mmcv's registry."""
+    """What the very file that a reader copies registers is in mmcv's registries."""
     spec = importlib.util.spec_from_file_location(HOOK.stem, HOOK)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -45,6 +53,7 @@ def registered_hook() -> Iterator[None]:
         yield
     finally:
         del HOOKS._module_dict["UnfreezeBackboneEpochBasedHook"]
+        del OPTIMIZER_BUILDERS._module_dict["FrozenTooOptimizerConstructor"]
 
 
 class TinyDetector(nn.Module):
@@ -96,6 +105,8 @@ class TinyRun(Hook):
         work_dir: Where a checkpoint is saved after each epoch; nowhere, if it is left out.
         resume_from: Checkpoint to resume.
         optimizer: The optimizer's config.
+        optimizer_config: Config of the hook that lets the optimizer step.
+        hooks: Configs of more hooks, which come before the snippet's.
         part_unused: Whether a part of the detector gets no gradient.
         seed: Seed of the images.
         **backbone: Keys of the backbone's config.
@@ -103,7 +114,7 @@ class TinyRun(Hook):
 
     def __init__(
         self, epochs=3, unfreeze_epoch=None, evaluate=False, wrap=None, work_dir=None, resume_from=None, optimizer=SGD,
-        part_unused=False, seed=0, **backbone,
+        optimizer_config=None, hooks=(), part_unused=False, seed=0, **backbone,
     ) -> None:  # fmt: skip
         torch.set_num_threads(1)
         torch.manual_seed(0)
@@ -117,17 +128,17 @@ class TinyRun(Hook):
         self.workflow = [("train", 1), ("val", 1)][: 1 + evaluate]
         logger = logging.Logger("tiny")  # one of its own, without handlers
         logger.addFilter(lambda record: self.log.append(record.getMessage()))
-        self.runner = EpochBasedRunner(
-            model, optimizer=build_optimizer(model, optimizer), work_dir=work_dir and str(work_dir), logger=logger,
-            max_epochs=epochs,
-        )  # fmt: skip
         hook = dict(type="UnfreezeBackboneEpochBasedHook")
         if unfreeze_epoch is not None:
             hook["unfreeze_epoch"] = unfreeze_epoch
         with registered_hook():
+            self.runner = EpochBasedRunner(
+                model, optimizer=build_optimizer(model, optimizer), work_dir=work_dir and str(work_dir), logger=logger,
+                max_epochs=epochs,
+            )  # fmt: skip
             self.runner.register_training_hooks(
-                dict(policy="step", step=[100]), dict(grad_clip=None), work_dir and dict(interval=1),
-                custom_hooks_config=[hook],
+                dict(policy="step", step=[100]), optimizer_config or dict(grad_clip=None),
+                work_dir and dict(interval=1), custom_hooks_config=[*hooks, hook],
             )  # fmt: skip
         self.runner.register_hook(self, priority="VERY_LOW")
         if resume_from:
@@ -203,7 +214,7 @@ def main(folder: Path) -> None:
     for name, settings in WRAPPED.items():
         run = TinyRun(
             wrap=lambda model, s=settings: MMDistributedDataParallel(model, **s),
-            seed=dist.get_rank(), frozen_stages=1, part_unused=name == "unused",
+            seed=dist.get_rank(), **dict(frozen_stages=1) | KEYS.get(name, {}),
         )  # fmt: skip
         wrapper = run.runner.model
         try:

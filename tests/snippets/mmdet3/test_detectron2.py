@@ -35,6 +35,13 @@ def test_the_stock_detector_is_replaced_and_nothing_else(checkout):
     assert {key: value for key, value in stock.items() if key in own} == own
 
 
+def test_its_learning_rate_is_the_stock_retinanets_and_scales_with_the_images(checkout):
+    own, stock = checkout.config(CONFIG), checkout.config(STOCK)
+    assert own.optim_wrapper == stock.optim_wrapper
+    assert own.optim_wrapper.optimizer.lr == 0.01
+    assert own.auto_scale_lr.base_batch_size == 8 * own.train_dataloader.batch_size == 16
+
+
 def test_it_says_what_to_install_where_detectron2_is_not(checkout, monkeypatch):
     monkeypatch.setattr(d2_wrapper, "detectron2", None)
     with checkout.inside(), pytest.raises(ImportError, match="Please install Detectron2 first"):

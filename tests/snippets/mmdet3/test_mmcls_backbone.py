@@ -20,7 +20,7 @@ def model(checkout, request):
 @pytest.mark.parametrize("config", [CONFIG, PURE])
 def test_no_key_of_the_resnet_is_left(checkout, config):
     backbone = dict(checkout.config(config).model.backbone)
-    assert set(backbone) == {"type", "arch", "out_indices", "init_cfg"}
+    assert set(backbone) == {"type", "arch", "out_indices", "init_cfg", "norm_eval"}
     assert backbone["init_cfg"].pop("checkpoint").endswith("/mobilenet_v3_small-8427ecf0.pth")
     assert backbone["init_cfg"] == dict(type="Pretrained", prefix="backbone.")
 
@@ -29,6 +29,19 @@ def test_no_key_of_the_resnet_is_left(checkout, config):
 def test_the_stock_detector_is_changed_in_its_backbone_and_neck_alone(checkout, config):
     own, stock = checkout.config(config).model, checkout.config(STOCK).model
     assert {key for key in own | stock if own.get(key) != stock.get(key)} == {"backbone", "neck"}
+
+
+@pytest.mark.parametrize("config", [CONFIG, PURE])
+def test_the_optimizer_is_that_of_the_stock_retinanet(checkout, config):
+    assert checkout.config(config).optim_wrapper == checkout.config(STOCK).optim_wrapper
+
+
+@pytest.mark.parametrize("config", [CONFIG, PURE])
+def test_the_batch_norms_keep_their_statistics_and_everything_trains(checkout, config):
+    backbone = checkout.build(checkout.config(config)).train().backbone
+    norms = [module for module in backbone.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    assert {norm.training for norm in norms} == {False}
+    assert {parameter.requires_grad for parameter in backbone.parameters()} == {True}
 
 
 @pytest.mark.parametrize(

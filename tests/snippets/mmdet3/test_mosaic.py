@@ -2,12 +2,14 @@
 
 import json
 import math
+from pathlib import Path
 
+import mmdet
 import numpy as np
 import pytest
 import torch
 
-from howto.mosaic import distance, images_shown, mixed, painted_boxes, seeded
+from howto.mosaic import distance, images_shown, mixed, painted_boxes, partners, read, seeded
 
 CONFIG = "faster-rcnn_r50_fpn_mosaic_1x_coco.py"
 STEPS = ("Mosaic", "RandomAffine")
@@ -72,6 +74,11 @@ def test_images_without_objects_are_left_out_when_filter_empty_gt_is_true(checko
     variant = checkout.edit(CONFIG, {"filter_empty_gt=False": "filter_empty_gt=True"})
     shown = {annotation["image_id"] for annotation in checkout.annotations("train")["annotations"]}
     assert len(checkout.dataset(checkout.config(variant))) == len(shown)
+
+
+def test_images_without_objects_take_part_when_nothing_is_said(checkout):
+    variant = checkout.edit(CONFIG, {"        filter_cfg=dict(filter_empty_gt=False, min_size=32),\n": ""})
+    assert len(checkout.dataset(checkout.config(variant))) == len(checkout.annotations("train")["images"])
 
 
 def test_the_validation_data_are_those_of_the_stock_config(checkout):
@@ -166,3 +173,50 @@ def test_trains_on_images_without_objects_alone(checkout, empty, resnet18):
 
 def test_the_copied_file_trains_with_the_command_that_the_page_gives(work_dir):
     assert (work_dir / "epoch_1.pth").exists()
+
+
+@pytest.fixture(scope="module")
+def epochs(checkout, dataset):
+    """What the worker processes read, in two epochs."""
+    with checkout.inside():
+        return read(checkout.config(CONFIG), dataset)
+
+
+class TestWorkers:
+    def test_read_four_images_for_each(self, epochs):
+        assert {len(numbers) for epoch in epochs for _, numbers in epoch} == {4}
+
+    def test_are_two_and_mix_in_different_images(self, epochs):
+        assert partners(epochs[0], worker=0)
+        assert partners(epochs[0], worker=1)
+        assert partners(epochs[0], worker=0) != partners(epochs[0], worker=1)
+
+    def test_mix_in_other_images_in_the_next_epoch(self, epochs):
+        assert partners(epochs[0]) != partners(epochs[1])
+
+    def test_mix_in_the_same_images_in_each_epoch_if_they_end_with_it(self, checkout, dataset):
+        variant = checkout.config(
+            checkout.edit(
+                CONFIG, {"dict(dataset=train_dataset": "dict(persistent_workers=False, dataset=train_dataset"}
+            )
+        )
+        with checkout.inside():
+            first, second = read(variant, dataset)
+        assert partners(first) == partners(second)
+
+    def test_train_where_the_dataset_has_them(self, checkout, resnet18):
+        run = checkout.train(
+            CONFIG,
+            evaluate=False,
+            train_dataloader__num_workers=2,
+            train_dataloader__persistent_workers=True,
+            **resnet18,
+        )
+        assert all(map(math.isfinite, run.losses))
+
+
+def test_no_installed_package_has_a_base_of_faster_rcnn_that_python_can_import():
+    package = Path(mmdet.__file__).parent
+    assert not (package / "configs").exists()
+    bases = [path.stem for path in package.glob(".mim/configs/_base_/models/faster*rcnn_r50_fpn.py")]
+    assert bases == ["faster-rcnn_r50_fpn"]

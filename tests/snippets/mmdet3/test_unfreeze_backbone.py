@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.hooks import EMAHook
 from mmengine.optim.optimizer import amp_optimizer_wrapper
 
 from howto.stacks import ROOT
@@ -160,6 +161,21 @@ def test_trains_in_mixed_precision(monkeypatch):
     assert run.trains("conv1", "bn1", "layer1") == {0: False, 1: True, 2: True}
 
 
+def test_an_average_of_the_weights_follows_the_unfrozen_ones():
+    run = TinyRun(frozen_stages=1, hooks=[dict(type="EMAHook", momentum=0.1)]).start()
+    (hook,) = [hook for hook in run.runner.hooks if type(hook) is EMAHook]
+    average, weight = hook.ema_model.module.backbone.conv1.weight, run.detector.backbone.conv1.weight
+    assert run.trains("conv1", "bn1", "layer1") == {0: False, 1: True, 2: True}
+    assert torch.allclose(average, weight, atol=0.1)
+    assert not torch.equal(average, weight)
+
+
+@pytest.mark.parametrize("requires_grad", [True, False])
+def test_weights_of_synchronized_batch_norms_are_unfrozen_unless_norm_cfg_froze_them(requires_grad):
+    run = TinyRun(frozen_stages=1, norm_cfg=dict(type="SyncBN", requires_grad=requires_grad)).start()
+    assert run.everything - run.epochs[1].trainable == (set() if requires_grad else run.norms)
+
+
 @pytest.mark.parametrize(
     "backbone",
     [
@@ -206,10 +222,14 @@ class TestOfTwoProcesses:
         assert two_processes[wrapped]["after"] == two_processes[wrapped]["before"]
 
 
-def test_the_real_config_trains_four_frozen_stages_from_epoch_0_on(checkout, resnet18):
-    run = checkout.train(
-        CONFIG, evaluate=False, model__backbone__frozen_stages=4, custom_hooks__0__unfreeze_epoch=0, **resnet18
-    )
+def test_a_run_that_counts_iterations_stops_before_its_first(checkout, resnet18):
+    by_iteration = dict(_delete_=True, type="IterBasedTrainLoop", max_iters=2)
+    with pytest.raises(TypeError, match=r"^IterBasedTrainLoop has no epochs to wait for"):
+        checkout.train(CONFIG, evaluate=False, train_cfg=by_iteration, **resnet18)
+
+
+def test_the_real_config_trains_every_stage_from_epoch_0_on(checkout, resnet18):
+    run = checkout.train(CONFIG, evaluate=False, custom_hooks__0__unfreeze_epoch=0, **resnet18)
     assert [run.trains(stage) for stage in ("stem", *LAYERS)] == [[True]] * 5
 
 

@@ -28,11 +28,22 @@ from howto.isolation import isolated, quiet
 
 FOLDER = snippet_folder("mmdet3") / "unfreeze_backbone"
 SGD = dict(type="SGD", lr=0.01, momentum=0.9, weight_decay=0.0001)
-SETTINGS = ("device_ids", "dim", "broadcast_buffers", "find_unused_parameters", "detect_anomalous_params")
+SETTINGS = (
+    "device_ids", "dim", "broadcast_buffers", "find_unused_parameters", "detect_anomalous_params", "static_graph",
+    "gradient_as_bucket_view",
+)  # fmt: skip
 WRAPPED = {
     "stock": dict(broadcast_buffers=False),  # as the Runner wraps
     "other": dict(broadcast_buffers=True, dim=1, detect_anomalous_params=True),
     "unused": dict(broadcast_buffers=False, find_unused_parameters=True),
+    "static": dict(broadcast_buffers=False, static_graph=True, gradient_as_bucket_view=True),
+    "accumulating": dict(broadcast_buffers=False),
+    "all frozen": dict(broadcast_buffers=False),
+}
+KEYS = {  # of the runs in WRAPPED that have some of their own
+    "unused": dict(part_unused=True),
+    "accumulating": dict(optim_wrapper=dict(accumulative_counts=2)),  # an iteration an epoch, here
+    "all frozen": dict(frozen_stages=4),
 }
 
 
@@ -110,18 +121,19 @@ class TinyRun:
         wrap: Keys of the config's ``model_wrapper_cfg``.
         part_unused: Whether a part of the detector gets no gradient.
         seed: Seed of the images.
+        hooks: Configs of more hooks, which come before the snippet's.
         before: Called with the detector before the run starts.
         **backbone: Keys of the backbone's config.
     """
 
     def __init__(
         self, epochs=3, unfreeze_epoch=None, evaluate=False, work_dir=None, resume_from=None, optim_wrapper=None,
-        auto_scale_lr=None, wrap=None, part_unused=False, seed=0, before=None, **backbone,
+        auto_scale_lr=None, wrap=None, part_unused=False, seed=0, hooks=(), before=None, **backbone,
     ) -> None:  # fmt: skip
         self.epochs: dict[int, Epoch] = {}
         self._keys = (epochs, unfreeze_epoch, evaluate, work_dir, resume_from, wrap, part_unused, seed, before)
         self._optim_wrapper, self._backbone = dict(optimizer=SGD) | (optim_wrapper or {}), backbone
-        self._auto_scale_lr = auto_scale_lr
+        self._auto_scale_lr, self._hooks = auto_scale_lr, hooks
 
     def start(self, action: str = "train") -> "TinyRun":
         """Train, or only evaluate with ``val``; return this."""
@@ -157,7 +169,7 @@ class TinyRun:
             train_dataloader=loader, train_cfg=dict(by_epoch=True, max_epochs=epochs),
             optim_wrapper=self._optim_wrapper, auto_scale_lr=self._auto_scale_lr, randomness=dict(seed=0),
             param_scheduler=dict(type="MultiStepLR", by_epoch=True, milestones=[100]),
-            custom_hooks=[hook, dict(type="Watch", priority="VERY_LOW")],
+            custom_hooks=[*self._hooks, hook, dict(type="Watch", priority="VERY_LOW")],
             resume=bool(resume_from), load_from=resume_from and str(resume_from),
         )  # fmt: skip
         if evaluate:
@@ -236,7 +248,7 @@ def main(folder: Path) -> None:
     dist.init_process_group("gloo")
     results = {}
     for name, settings in WRAPPED.items():
-        run = TinyRun(wrap=settings, seed=dist.get_rank(), frozen_stages=1, part_unused=name == "unused")
+        run = TinyRun(wrap=settings, seed=dist.get_rank(), **dict(frozen_stages=1) | KEYS.get(name, {}))
         run.start()
         results[name] = dict(
             trains=list(run.trains("conv1", "bn1", "layer1").values()),

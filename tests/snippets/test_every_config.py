@@ -1,0 +1,139 @@
+"""What a real run asks of every config of every how-to: its own scale, several GPUs, its learning rate, resuming."""
+
+import io
+import re
+import runpy
+import sys
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from howto import Workspace, files, fit, measure, stacks
+from howto.edits import is_config
+from howto.family import api
+
+FAMILY = stacks.current().family
+CONFIGS = [
+    (topic, path.name)
+    for topic in files.runnable(FAMILY)
+    for path in files.snippet_files(FAMILY, topic)
+    if is_config(path.read_text("utf-8"))
+]
+
+
+class Subject:
+    """A config of a how-to in a checkout of its own, and what is made of it, each once."""
+
+    def __init__(self, topic: str, name: str) -> None:
+        self.checkout = Workspace(topic)
+        self.name = name
+        self.cfg = self.checkout.config(name)
+        self.path = self.checkout.root / "configs" / topic / name
+
+    @property
+    def stock(self):
+        """The stock config whose detector this one changes: the one that it names, else the first with its model."""
+        text = self.path.read_text("utf-8")
+        if whole := re.search(r"\.\.[./]?(\w+[./][\w-]+_coco)(\.py| import)", text):
+            return self.checkout.config(f"{whole[1].replace('.', '/')}.py")
+        model = re.search(r"_base_[./]models[./]([\w-]+)", text)[1]
+        return self.checkout.config(str(next(self.checkout.root.glob(f"configs/*/{model}_1x_coco.py"))))
+
+
+def sides(node: object, key: object = None) -> Iterator[int]:
+    """All heights and widths that a part of a config names as image scales."""
+    if isinstance(node, int) and key in api().SCALES:
+        yield node
+    items = node.items() if isinstance(node, dict) else [(key, each) for each in node] if hasattr(node, "index") else []
+    for name, value in items:
+        yield from () if isinstance(value, str) else sides(value, name)
+
+
+@pytest.fixture(scope="module", params=CONFIGS, ids="/".join)
+def subject(request) -> Subject:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("HOWTO_COCO", raising=False)
+        return Subject(*request.param)
+
+
+@pytest.fixture(scope="module")
+def model(subject):
+    return subject.checkout.build(subject.cfg)
+
+
+@pytest.fixture(scope="module")
+def step(subject, model) -> tuple[dict, float]:
+    """What the config's own pipeline makes of a photograph, and the loss of one step on it; its gradients stay."""
+    dataset = subject.checkout.dataset(subject.cfg)
+    with subject.checkout.inside():
+        item = dataset[0]
+        model.train()
+        loss = api().loss(model, [item])
+        loss.backward()
+    return item, float(loss)
+
+
+@pytest.fixture(scope="module")
+def run(subject):
+    """One epoch on small images, at the rate that ``--auto-scale-lr`` leads to on one GPU once it has warmed up."""
+    return subject.checkout.train(subject.name, evaluate=False, warmed_up=True)
+
+
+def test_it_trains_at_its_own_scale(step, model):
+    assert 0 < step[1] < 100
+    assert all(torch.isfinite(value.grad).all() for value in model.parameters() if value.grad is not None)
+
+
+def test_its_images_are_as_large_as_it_says(subject, step):
+    (train, *_) = api().datasets(subject.cfg).values()
+    assert set(sides(train)) & set(api().shape(step[0]))
+
+
+def test_the_levels_have_the_strides_that_anchors_and_boxes_count_on(model):
+    levels, boxes = measure.neck_strides(model), measure.roi_strides(model)
+    assert levels == measure.anchor_strides(model)
+    assert levels[: len(boxes)] == boxes
+
+
+def test_all_that_trains_gets_a_gradient_or_it_says_that_something_gets_none(subject, step, model):
+    unused = [name for name, value in model.named_parameters() if value.requires_grad and value.grad is None]
+    assert bool(unused) == subject.cfg.get("find_unused_parameters", False), unused
+
+
+def test_it_trains_in_two_processes(subject):
+    subject.checkout.launch(subject.name, iterations=3)
+    assert list(subject.checkout.root.glob("work_dirs/*_two_processes0/epoch_*.pth"))
+
+
+def test_its_rate_is_that_of_the_stock_config_for_eight_gpus(subject):
+    own, stock = subject.cfg, subject.stock
+    assert api().rate(own) == api().rate(stock)
+    assert own.auto_scale_lr.base_batch_size == 8 * api().images(own)
+
+
+def test_on_one_gpu_the_rate_is_scaled_to_the_images_of_a_step(subject, run):
+    rate = api().rate(subject.cfg) * run.images_per_step / subject.cfg.auto_scale_lr.base_batch_size
+    assert run.rates == [pytest.approx(rate)] * len(run.losses)
+
+
+def test_no_loss_explodes_at_that_rate(run):
+    assert all(0 < loss < 100 for loss in run.losses)
+
+
+def test_what_it_saved_is_evaluated(subject, run):
+    options = fit.as_options(fit.overrides(subject.cfg, subject.checkout.device, 1))
+    metric = ["--eval", "bbox"] if FAMILY == "mmdet2" else []
+    words = [subject.path, run.checkpoint, *metric, "--cfg-options", *options]
+    printed = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, subject.checkout.inside(subject.cfg):
+        patch.setattr(sys, "argv", ["tools/test.py", *map(str, words)])
+        patch.setattr(sys, "stdout", printed)
+        runpy.run_path("tools/test.py", run_name="__main__")
+    assert "Evaluating bbox..." in printed.getvalue()
+
+
+def test_it_resumes(subject, run):
+    resumed = subject.checkout.train(subject.name, epochs=2, evaluate=False, warmed_up=True, resume_from=run.checkpoint)
+    assert list(resumed.epochs) == [1]
+    assert resumed.rates == run.rates
