@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 ROOT = Path(__file__).parent
 sys.path.insert(0, str(ROOT))
 
-from howto import files, stacks  # noqa: E402
+from howto.execution import page  # noqa: E402
+from howto.project import files, stacks  # noqa: E402
 
 stack = stacks.current()
 files.take_gallery(stack)
@@ -26,10 +27,10 @@ extensions = [
     "sphinx_gallery.gen_gallery",
     "sphinx_inline_tabs",
     "notfound.extension",
-    "howto.sphinx_ext",
-    "howto.dress",
-    "howto.machines",
-    "howto.policy",
+    "howto.site.extension",
+    "howto.site.dress",
+    "howto.site.twins",
+    "howto.site.policy",
 ]
 source_suffix = {".rst": "restructuredtext", ".md": "markdown"}
 exclude_patterns = ["_build"]
@@ -66,7 +67,7 @@ if base_url:
     extensions.append("sphinxext.opengraph")
     ogp_social_cards = {"font": "DejaVu Sans"}
 if repository_url:
-    html_theme_options["source_edit_link"] = repository_url  # howto.dress completes it
+    html_theme_options["source_edit_link"] = repository_url  # howto.site.dress completes it
     html_theme_options["top_of_page_buttons"] = ["edit"]
 if analytics_url:
     html_js_files.append((analytics_url, {"defer": "defer"}))
@@ -77,7 +78,7 @@ sphinx_gallery_conf = {
     "backreferences_dir": f"_build/backreferences/{stack.name}",
     "default_thumb_file": str(ROOT / "docs/_static/not-executed.svg"),
     "download_all_examples": False,
-    "image_srcset": ["2x"],
+    "image_srcset": page.DENSITIES,
     "first_notebook_cell": (
         f"# Run this with the packages of {stack.title} and this site's own:\n"
         f"# clone its repository, run `tox -e wheels`, and use .tox/stack-{stack.name}/bin/python.\n"
@@ -86,7 +87,7 @@ sphinx_gallery_conf = {
     "log_level": {"backreference_missing": "info"},
     "nested_sections": False,
     "remove_config_comments": True,
-    "reset_modules": ("matplotlib", "howto.sphinx_ext.around_page"),
+    "reset_modules": ("matplotlib", "howto.site.gallery.around_page"),
     "reset_modules_order": "both",
     "show_signature": False,
     "thumbnail_size": (420, 140),  # the pages' pictures are wide

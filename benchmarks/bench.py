@@ -34,8 +34,8 @@ sys.path.insert(0, str(ROOT))
 
 import themes  # noqa: E402  beside this file
 
-from howto import files, record, stacks  # noqa: E402
-from howto.errors import HowtoError  # noqa: E402
+from howto.project import files, record, stacks  # noqa: E402
+from howto.project.errors import HowtoError  # noqa: E402
 
 FAMILY = stacks.current().family
 LIGHT = '''"""
@@ -54,8 +54,8 @@ import runpy
 
 import mmdet
 import torch
-from howto.files import snippet_files
-from howto.record import Record, sha256
+from howto.project.files import snippet_files
+from howto.project.record import Record, sha256
 from mmdet.models import build_backbone
 
 (snippet,) = snippet_files("{family}", "{topic}")
@@ -79,8 +79,8 @@ Few words.
 # .. snippet:: {topic}/one.py
 
 # %%
-from howto.files import snippet_files
-from howto.record import Record, sha256
+from howto.project.files import snippet_files
+from howto.project.record import Record, sha256
 
 (snippet,) = snippet_files("{family}", "{topic}")
 record = Record("{topic}", "{stack}", {{"{family}/{topic}/one.py": sha256(snippet)}}, device="CPU")
@@ -385,7 +385,7 @@ def cases(peer: Peer, overlay: Path, light: bool) -> dict[str, tuple[Run, int | 
     peer.write(first, peer.scripts[first].replace("Few words.", "Other words."))
     found["one page's text edited"] = (peer.build(), int(not peer.shows(first, "Other words.")))
     if isinstance(peer, This):
-        edit(peer.project / "howto/record.py", '"""Keep what', '"""Keep all that')
+        edit(peer.project / "howto/project/record.py", '"""Keep what', '"""Keep all that')
         found["a module of howto edited"] = (peer.build(), None)
     put_back = edit(overlay / "mmdet/version.py", "2.28.2", "2.28.9")
     run = peer.build()

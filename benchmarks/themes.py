@@ -19,10 +19,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from howto import files
-from howto.errors import HowtoError
-from howto.machine import BROWSERS
-from howto.stacks import Stack
+from howto.execution.machine import BROWSERS
+from howto.project import files
+from howto.project.errors import HowtoError
+from howto.project.stacks import Stack
 
 THEMES = ("furo", "pydata_sphinx_theme", "sphinx_book_theme")
 OVERRIDE = """

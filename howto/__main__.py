@@ -5,8 +5,8 @@ import errno
 import pathlib
 import sys
 
-from howto import stacks
-from howto.errors import HowtoError
+from howto.project import stacks
+from howto.project.errors import HowtoError
 
 
 def main() -> int:
@@ -71,54 +71,54 @@ def run(arguments: argparse.Namespace) -> int:
     """Run one command. Imports stand here because install runs before anything is installed."""
     stack = stacks.named(arguments.stack) if getattr(arguments, "stack", None) else stacks.current()
     if arguments.command == "install" and (arguments.here or arguments.list):
-        from howto.here import install_here
+        from howto.setup.here import install_here
 
         install_here(stack, arguments.find_links, arguments.no_index, arguments.list)
         return 0
     if arguments.command == "install":
-        from howto.install import install
+        from howto.setup.install import install
 
         install(stack)
         return 0
     if arguments.command == "doctor":
-        from howto.doctor import doctor
+        from howto.execution.doctor import doctor
 
         return doctor(stack)
     if arguments.command == "diff":
-        from howto.migrate import show
+        from howto.site.migrate import show
 
         return show(arguments.topic, *arguments.stacks)
     if arguments.command == "site":
-        from howto.join import build_all
+        from howto.publish.join import build_all
 
         return build_all()
     if arguments.command == "verify":
-        from howto.verify import verify
+        from howto.execution.verify import verify
 
         return verify(stack, arguments.topics)
     if arguments.command == "serve":
-        from howto.serve import serve
+        from howto.commands.serve import serve
 
         serve(arguments.options)
         return 0
     if arguments.command == "latest":
-        from howto.latest import latest
+        from howto.setup.latest import latest
 
         return latest(stack, arguments.options)
     if arguments.command == "merge":
-        from howto.shards import merge
+        from howto.execution.shards import merge
 
         return merge(arguments.bundles)
     if arguments.command == "new":
-        from howto.new import new
+        from howto.commands.new import new
 
         new(stack, arguments.topic)
         return 0
     if arguments.command == "mutate":
-        from howto.mutate import mutate
+        from howto.commands.mutate import mutate
 
         return mutate(stack, arguments.topics, arguments.all)
-    from howto import build
+    from howto.publish import build
 
     return build.build(stack) if arguments.command == "build" else build.doctest(stack)
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from howto import files, stacks
-from howto.machine import BROWSERS
+from howto.execution.machine import BROWSERS
+from howto.project import files, stacks
 
 ONE = "print(1 + 1)\n"
 PAGE = '''"""
@@ -27,8 +27,8 @@ Two.
 # %%
 import runpy
 
-from howto.files import snippet_files
-from howto.record import Record, sha256
+from howto.project.files import snippet_files
+from howto.project.record import Record, sha256
 
 (snippet,) = snippet_files("mmdet2", "{topic}")
 record = Record("{topic}", "mmdet2", {{"mmdet2/{topic}/one.py": sha256(snippet)}}, device="CPU")

@@ -36,7 +36,7 @@ checkout.check("what the script prints", output, shapes)
 # deeper the level, the more channels and the fewer places.
 import cv2
 import torch
-from howto.show import draw_levels
+from howto.figures.show import draw_levels
 
 photograph = cv2.imread(str(checkout.photograph()))[..., ::-1][:256, :256]
 image = torch.tensor(photograph.copy()).permute(2, 0, 1)[None] / 255
@@ -47,7 +47,7 @@ figure = draw_levels(photograph, resnet(image), strides=(4, 8, 16, 32))
 # The config for your backbone
 # ----------------------------
 # .. include:: ../../gallery/words/backbone_channels_table.rst
-from howto.backbones import listed, measured
+from howto.figures.backbones import listed, measured
 
 backbones, files = {}, {}
 for name, keys in listed().items():
@@ -60,7 +60,7 @@ for name, keys in listed().items():
         files[name, detector] = path
 
 # %%
-from howto.show import Table, Unfolds
+from howto.figures.show import Table, Unfolds
 
 
 def cell(path):
@@ -101,7 +101,7 @@ checkout.check(
 # What relies on the strides
 # --------------------------
 # .. include:: ../../gallery/words/backbone_channels_strides.rst
-from howto.backbones import neck_strides
+from howto.figures.backbones import neck_strides
 
 apart, cfgs = [], {}
 for (name, detector), path in files.items():
@@ -187,7 +187,7 @@ checkout.check(
 )
 
 # %%
-from howto.diagram import draw_detector
+from howto.figures.diagram import draw_detector
 
 cfg = checkout.config(stock)
 r50 = checkout.config("retinanet/retinanet_r50_fpn_1x_coco.py")
@@ -244,8 +244,8 @@ checkout.check("every loss is finite", all(map(math.isfinite, losses)), True)
 
 # %%
 # .. include:: ../../gallery/words/backbone_channels_half.rst
-from howto.measure import anchor_reach, anchor_strides, roi_strides
-from howto.measure import neck_strides as strides_of
+from howto.checkout.measure import anchor_reach, anchor_strides, roi_strides
+from howto.checkout.measure import neck_strides as strides_of
 
 right = [checkout.build(checkout.config(name)) for name in yolox]
 one, two = [run.model for run in shifted]

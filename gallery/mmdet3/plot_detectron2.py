@@ -82,7 +82,7 @@ checkout.check("frozen stages", sorted(frozen), ["res2", "stem"])
 # %%
 # The levels of its feature pyramid, on a photograph:
 import cv2
-from howto.show import draw_levels
+from howto.figures.show import draw_levels
 
 photograph = cv2.imread(str(checkout.photograph()))[:256, :256]
 pixels = torch.tensor(photograph.copy(), device=checkout.device).permute(2, 0, 1)[None]

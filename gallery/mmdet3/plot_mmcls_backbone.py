@@ -63,7 +63,7 @@ checkout.check(
 )
 
 # %%
-from howto.diagram import draw_detector
+from howto.figures.diagram import draw_detector
 
 stock = checkout.config("retinanet/retinanet_r50_fpn_1x_coco.py")
 draw_detector(model, cfg, stock)
@@ -102,7 +102,7 @@ checkout.check(
 )
 
 # %%
-from howto.show import draw_levels
+from howto.figures.show import draw_levels
 
 figure = draw_levels(photograph, levels, strides)
 
@@ -110,7 +110,7 @@ figure = draw_levels(photograph, levels, strides)
 # The strides belong to the anchors
 # ---------------------------------
 # .. include:: ../../gallery/words/mmcls_backbone_strides.rst
-from howto.measure import anchor_strides, neck_strides
+from howto.checkout.measure import anchor_strides, neck_strides
 
 anchors = anchor_strides(model)
 checkout.check("strides of the anchors", anchors, [8, 16, 32, 64, 128])
@@ -233,7 +233,7 @@ wide = checkout.config(variant)
 checkout.check("parameters without a gradient", checkout.unused_parameters(wide), [])
 
 # %%
-from howto.measure import millions
+from howto.checkout.measure import millions
 
 grown = millions(checkout.build(wide).neck) - millions(model.neck)
 checkout.check(
@@ -248,8 +248,8 @@ checkout.check(
 # The same detector with its ResNet-50, both on a 320 × 320 image: parameters,
 # multiply-adds as MMEngine counts them, and the median time of five passes on the device
 # that built this page.
-from howto.measure import cost
-from howto.show import Table
+from howto.checkout.measure import cost
+from howto.figures.show import Table
 
 resnet = checkout.build(stock)
 rows = [

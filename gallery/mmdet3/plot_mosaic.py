@@ -30,7 +30,7 @@ MMDetection is edited.
 # A ``Workspace`` is an MMDetection checkout with a small COCO in it; the file above
 # lies in it unchanged. The detector stays as it is.
 from howto import Workspace
-from howto.diagram import draw_pipelines
+from howto.figures.diagram import draw_pipelines
 
 checkout = Workspace("mosaic")
 config = "faster-rcnn_r50_fpn_mosaic_1x_coco.py"
@@ -43,8 +43,8 @@ draw_pipelines(cfg, stock)
 # ----------------------
 # .. include:: ../../gallery/words/mosaic_four.rst
 import matplotlib.pyplot as plt
-from howto.mosaic import first_seed, mixed, sources
-from howto.show import draw_boxes
+from howto.figures.mosaic import first_seed, mixed, sources
+from howto.figures.show import draw_boxes
 
 dataset = checkout.dataset(cfg)
 
@@ -79,7 +79,7 @@ checkout.check(
 
 # %%
 # .. include:: ../../gallery/words/mosaic_draws.rst
-from howto.pairs import Pairs
+from howto.figures.pairs import Pairs
 
 with checkout.inside():
     draws = {f"seed {n}": mixed(dataset, index=0, seed=n) for n in range(5)}
@@ -116,7 +116,7 @@ checkout.check("the model is the stock config's", cfg.model == stock.model, True
 # Every box is still on its object
 # --------------------------------
 # .. include:: ../../gallery/words/mosaic_paint.rst
-from howto.mosaic import distance, painted_boxes
+from howto.figures.mosaic import distance, painted_boxes
 
 with checkout.inside():
     tracked = painted_boxes(dataset, index=0, seed=seed)
@@ -136,7 +136,7 @@ for name, result, paint in steps:
 
 # %%
 # .. include:: ../../gallery/words/mosaic_empty.rst
-from howto.mosaic import images_shown
+from howto.figures.mosaic import images_shown
 
 with checkout.inside():
     checkout.check("images in the canvas", images_shown(dataset, index=0, seed=seed), 4)
@@ -162,8 +162,8 @@ checkout.check("images with objects are fewer", len(usual) < len(dataset), True)
 # Worker processes
 # ----------------
 # .. include:: ../../gallery/words/mosaic_workers.rst
-from howto.mosaic import partners, read
-from howto.show import Table
+from howto.figures.mosaic import partners, read
+from howto.figures.show import Table
 
 with checkout.inside():
     first, second = read(cfg, dataset)

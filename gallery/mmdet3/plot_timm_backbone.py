@@ -66,7 +66,7 @@ checkout.check(
 )
 
 # %%
-from howto.diagram import draw_detector
+from howto.figures.diagram import draw_detector
 
 stock = checkout.config("retinanet/retinanet_r50_fpn_1x_coco.py")
 draw_detector(model, cfg, stock)
@@ -99,7 +99,7 @@ own = [listed[number]["reduction"] for number in cfg.model.backbone.out_indices]
 checkout.check("timm's strides for these numbers", own, strides)
 
 # %%
-from howto.show import draw_levels
+from howto.figures.show import draw_levels
 
 figure = draw_levels(photograph, levels, strides)
 
@@ -107,7 +107,7 @@ figure = draw_levels(photograph, levels, strides)
 # The strides belong to the anchors
 # ---------------------------------
 # .. include:: ../../gallery/words/timm_backbone_strides.rst
-from howto.measure import anchor_strides, neck_strides
+from howto.checkout.measure import anchor_strides, neck_strides
 
 anchors = anchor_strides(model)
 checkout.check("strides of the anchors", anchors, [8, 16, 32, 64, 128])
@@ -268,9 +268,9 @@ checkout.check("convolutions equal to timm's checkpoint", len(equal), 0)
 # Other timm models
 # -----------------
 # .. include:: ../../gallery/words/timm_backbone_others.rst
-from howto.measure import levels as measure
-from howto.measure import millions
-from howto.show import Table
+from howto.checkout.measure import levels as measure
+from howto.checkout.measure import millions
+from howto.figures.show import Table
 
 
 def row(name, out_indices):

@@ -36,8 +36,8 @@ Two files do it, and nothing in MMDetection is edited.
 # -----------------------
 # .. include:: ../../gallery/words/unfreeze_backbone_stages.rst
 from howto import Workspace
-from howto.measure import kept_for_backward, levels, millions
-from howto.show import Table
+from howto.checkout.measure import kept_for_backward, levels, millions
+from howto.figures.show import Table
 
 checkout = Workspace("unfreeze_backbone")
 config = "faster-rcnn_r50_fpn_unfreeze_1x_coco.py"
@@ -83,7 +83,7 @@ Table(head, rows)
 # -----------------------------------
 # A ``Workspace`` is an MMDetection checkout with a small COCO in it; the files above
 # lie in it unchanged.
-from howto.diagram import draw_detector
+from howto.figures.diagram import draw_detector
 
 model = checkout.build(cfg)
 draw_detector(model, cfg, stock, frozen="does not train before unfreeze_epoch")
@@ -154,14 +154,14 @@ checkout.check("layer1 trains", published.trains("layer1"), [False, False, False
 checkout.check("what it logs", published.logged("unfroze"), [message])
 
 # %%
-from howto.show import draw_stages
+from howto.figures.show import draw_stages
 
 titled = {"this page's hook": run, "published hook": published}
 figure = draw_stages(titled, stages)
 
 # %%
 # The same epoch by epoch: how far the weights moved, as a share of them.
-from howto.diagram import draw_epochs
+from howto.figures.diagram import draw_epochs
 
 draw_epochs(titled, stages)
 

@@ -8,7 +8,7 @@ import threading
 import pytest
 from bs4 import BeautifulSoup
 
-from howto import stacks
+from howto.project import stacks
 
 if stacks.current().name != "mmdet2":  # what a family does not change is tested once, on the default stack
     collect_ignore = ["test_machines.py"]

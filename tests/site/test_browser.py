@@ -7,8 +7,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
-from howto import files, stacks
-from howto.join import join
+from howto.project import files, stacks
+from howto.publish.join import join
 
 FAMILY, STACK = stacks.current().family, stacks.current().name
 SNIPPETS = [(topic, path) for topic in files.topics(FAMILY) for path in files.snippet_files(FAMILY, topic)]

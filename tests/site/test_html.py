@@ -12,8 +12,9 @@ import pytest
 import sphinx_gallery
 from bs4 import BeautifulSoup
 
-from howto import files, policy, stacks
-from howto.stacks import ROOT
+from howto.project import files, stacks
+from howto.project.stacks import ROOT
+from howto.site import policy
 
 FAMILY = stacks.current().family
 TOPICS = files.topics(FAMILY)

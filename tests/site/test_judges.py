@@ -14,8 +14,8 @@ from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.staticfiles import StaticFiles
 
-from howto.machine import BROWSERS
-from howto.stacks import ROOT
+from howto.execution.machine import BROWSERS
+from howto.project.stacks import ROOT
 
 pytestmark = pytest.mark.judge
 UNLISTED = ("/404.html", "/search.html")  # Lighthouse holds against them that search engines are to leave them out

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from howto import files, stacks
+from howto.project import files, stacks
 
 FAMILY = stacks.current().family
 TOPICS = files.topics(FAMILY)

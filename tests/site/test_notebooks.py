@@ -6,7 +6,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from howto import files, stacks
+from howto.project import files, stacks
 
 
 @pytest.mark.slow

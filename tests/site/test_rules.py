@@ -12,9 +12,10 @@ from myst_parser.config.main import MdParserConfig
 from myst_parser.parsers.mdit import create_md_parser
 from sphinx_gallery.py_source_parser import split_code_and_text_blocks
 
-from howto import drift, files, stacks
-from howto.record import sha256
-from howto.stacks import ROOT
+from howto.project import files, stacks
+from howto.project.record import sha256
+from howto.project.stacks import ROOT
+from howto.site import drift
 
 FAMILY = stacks.current().family
 TOPICS = files.topics(FAMILY)

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from howto import Workspace, files, stacks, standby
-from howto.downloads import topic_zip
+from howto import Workspace
+from howto.checkout import standby
+from howto.project import files, stacks
+from howto.site.downloads import topic_zip
 
 FAMILY = stacks.current().family
 standby.keep()  # while no test has imported anything

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from howto import stacks
-from howto.backbones import Backbone, listed, measured
-from howto.errors import HowtoError
-from howto.files import snippet_folder
-from howto.measure import anchor_strides, neck_strides, roi_strides, unused_parameters
+from howto.checkout.measure import anchor_strides, neck_strides, roi_strides, unused_parameters
+from howto.figures.backbones import Backbone, listed, measured
+from howto.project import stacks
+from howto.project.errors import HowtoError
+from howto.project.files import snippet_folder
 
 FAMILY = stacks.current().family
 SCRIPT = snippet_folder(FAMILY) / "backbone_channels/get_channels.py"

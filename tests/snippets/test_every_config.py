@@ -9,9 +9,11 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from howto import Workspace, files, fit, measure, stacks
-from howto.edits import is_config
-from howto.family import api
+from howto import Workspace
+from howto.checkout import fit, measure
+from howto.checkout.family import api
+from howto.commands.edits import is_config
+from howto.project import files, stacks
 
 FAMILY = stacks.current().family
 CONFIGS = [

@@ -14,11 +14,12 @@ from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 from mmengine.runner.checkpoint import _load_checkpoint_with_prefix
 
-from howto import Workspace, weights
-from howto.fit import FEWER_BOXES, LONG_SIDE, as_options, overrides
-from howto.isolation import isolated
-from howto.record import installed_versions
-from howto.stacks import current
+from howto import Workspace
+from howto.checkout import weights
+from howto.checkout.fit import FEWER_BOXES, LONG_SIDE, as_options, overrides
+from howto.checkout.isolation import isolated
+from howto.project.record import installed_versions
+from howto.project.stacks import current
 
 STOCK = Path(mmdet.__file__).parent / ".mim" / "configs"
 MOBILENET = "https://download.openmmlab.com/mmclassification/v0/mobilenet_v3/convert/mobilenet_v3_small-8427ecf0.pth"

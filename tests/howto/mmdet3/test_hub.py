@@ -13,9 +13,9 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 from safetensors.torch import save_file
 
-from howto import weights
-from howto.errors import HowtoError
-from howto.isolation import isolated
+from howto.checkout import weights
+from howto.checkout.isolation import isolated
+from howto.project.errors import HowtoError
 
 NAME = "timm/efficientnet_b1.ra4_e3600_r240_in1k"
 BACKBONE = dict(type="mmpretrain.TIMMBackbone", model_name="efficientnet_b1", features_only=True, pretrained=True)

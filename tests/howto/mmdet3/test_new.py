@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from howto.stacks import current
+from howto.project.stacks import current
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from howto.mosaic import distance, images_shown, mixed, painted_boxes, partners, read, seeded
+from howto.figures.mosaic import distance, images_shown, mixed, painted_boxes, partners, read, seeded
 
 CONFIG = "faster_rcnn_r50_fpn_mosaic_1x_coco.py"
 STEPS = ("Mosaic", "RandomAffine")

@@ -5,7 +5,7 @@ import timm
 import torch
 from mmcv import Config
 
-from howto.measure import levels
+from howto.checkout.measure import levels
 from tests.snippets.mmdet2.levels import padded, shapes
 
 CONFIG = "retinanet_timm_efficientnet_b1_fpn_1x_coco.py"

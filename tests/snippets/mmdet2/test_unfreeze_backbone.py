@@ -14,7 +14,7 @@ import pytest
 import torch
 from mmcv.parallel import MMDataParallel
 
-from howto.stacks import ROOT
+from howto.project.stacks import ROOT
 from tests.snippets.mmdet2.tiny_run import SETTINGS, SGD, WRAPPED, TinyRun
 
 CONFIG = "faster_rcnn_r50_fpn_unfreeze_1x_coco.py"

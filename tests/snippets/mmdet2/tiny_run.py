@@ -23,8 +23,8 @@ from mmdet.models import build_backbone
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from howto.files import snippet_folder
-from howto.isolation import no_naps
+from howto.checkout.isolation import no_naps
+from howto.project.files import snippet_folder
 
 HOOK = snippet_folder("mmdet2") / "unfreeze_backbone/unfreeze_backbone_epoch_based_hook.py"
 SGD = dict(type="SGD", lr=0.01, momentum=0.9, weight_decay=0.0001)

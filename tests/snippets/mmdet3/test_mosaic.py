@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from howto.mosaic import distance, images_shown, mixed, painted_boxes, partners, read, seeded
+from howto.figures.mosaic import distance, images_shown, mixed, painted_boxes, partners, read, seeded
 
 CONFIG = "faster-rcnn_r50_fpn_mosaic_1x_coco.py"
 STEPS = ("Mosaic", "RandomAffine")

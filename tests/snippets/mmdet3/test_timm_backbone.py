@@ -4,7 +4,7 @@ import pytest
 import timm
 import torch
 
-from howto.measure import levels
+from howto.checkout.measure import levels
 from tests.snippets.mmdet3.levels import padded, shapes
 
 CONFIG = "retinanet_timm-efficientnet-b1_fpn_1x_coco.py"

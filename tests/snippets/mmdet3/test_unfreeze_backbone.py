@@ -14,7 +14,7 @@ import torch
 from mmengine.hooks import EMAHook
 from mmengine.optim.optimizer import amp_optimizer_wrapper
 
-from howto.stacks import ROOT
+from howto.project.stacks import ROOT
 from tests.snippets.mmdet3.tiny_run import SGD, WRAPPED, TinyRun
 
 CONFIG = "faster-rcnn_r50_fpn_unfreeze_1x_coco.py"

@@ -23,8 +23,9 @@ from mmengine.runner import Runner, runner
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from howto.files import snippet_folder
-from howto.isolation import isolated, quiet
+from howto.checkout.isolation import isolated
+from howto.project.files import snippet_folder
+from howto.project.quiet import quiet
 
 FOLDER = snippet_folder("mmdet3") / "unfreeze_backbone"
 SGD = dict(type="SGD", lr=0.01, momentum=0.9, weight_decay=0.0001)

@@ -1,0 +1,124 @@
+"""Put back what a how-to may leave behind in the process, so that no page sees another."""
+
+import contextlib
+import dataclasses
+import gc
+import os
+import random
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+from howto.checkout.family import api
+
+# A notebook's kernel forces colours on whatever is printed, some CIs do, and MMEngine then writes them into every line.
+PLAIN = {"NO_COLOR": "1"}
+
+
+@contextlib.contextmanager
+def isolated(root: Path) -> Iterator[None]:
+    """Work inside `root`, with `root` importable, and put everything back afterwards.
+
+    Put back is what :func:`put_back` does, and the modules that were imported from `root`: each snippet is imported
+    anew, as in a fresh process.
+    """
+    with put_back(root), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecations in libraries, of which a reader of a page can mend none
+        os.chdir(root)
+        os.environ |= PLAIN
+        sys.path.insert(0, str(root))
+        yield
+
+
+@contextlib.contextmanager
+def put_back(root: Path | None = None) -> Iterator[None]:
+    """Put back the working directory, environment, ``sys.path``, random states, torch's settings and mmcv's registries.
+
+    OpenMMLab's loggers and, if there is a `root`, the modules that come from there are forgotten.
+    """
+    cwd, environ, path = Path.cwd(), dict(os.environ), list(sys.path)
+    registered = {registry: dict(registry._module_dict) for registry in _registries()}
+    try:
+        with _same_state():
+            yield
+    finally:
+        os.chdir(cwd)
+        os.environ.clear()
+        os.environ.update(environ)
+        sys.path[:] = path
+        for registry in _registries():
+            for name, module in list(registry._module_dict.items()):
+                # A module whose import failed is in sys.modules no more; a page's own classes and observers count too.
+                place = module.__module__
+                gone = place not in sys.modules or place == "__main__" or place.startswith("howto.")
+                if gone or (root and _comes_from(place, root)):
+                    del registry._module_dict[name]
+            registry._module_dict.update(registered.get(registry, {}))
+        for name in [name for name in sys.modules if root and _comes_from(name, root)]:
+            del sys.modules[name]
+        if "mmcv" in sys.modules:
+            api().forget()
+
+
+def fresh() -> None:
+    """Start a page as if it were the first: the same seeds, and the memory that others held on the GPU given back."""
+    import numpy
+    import torch
+
+    random.seed(0)
+    numpy.random.seed(0)
+    torch.manual_seed(0)
+    gc.collect()
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+    with contextlib.suppress(OSError):  # no Linux
+        Path("/proc/self/clear_refs").write_text("5", "utf-8")  # the process's peak of resident memory starts anew
+
+
+@contextlib.contextmanager
+def no_naps() -> Iterator[None]:
+    """Leave out the 2 s for which mmcv's EpochBasedRunner sleeps at the start of each epoch."""
+    from mmcv.runner import epoch_based_runner
+
+    clock = dataclasses.make_dataclass("Clock", ["time", "sleep"])(time.time, lambda seconds: None)
+    original, epoch_based_runner.time = epoch_based_runner.time, clock
+    try:
+        yield
+    finally:
+        epoch_based_runner.time = original
+
+
+def _registries() -> set:
+    if "mmcv" not in sys.modules:
+        return set()
+    registry = api().registry()
+    libraries = [module for name, module in sys.modules.items() if name.startswith(api().LIBRARIES)]
+    return {value for module in libraries for value in vars(module).values() if isinstance(value, registry)}
+
+
+def _comes_from(module: str, root: Path) -> bool:
+    found = getattr(sys.modules.get(module), "__dict__", {})  # torch.classes has an attribute of any name
+    places = [found.get("__file__"), *(found.get("__path__") or [])]
+    return any(place and Path(place).is_relative_to(root) for place in places)
+
+
+@contextlib.contextmanager
+def _same_state() -> Iterator[None]:
+    """Put back the random states and what torch can be told for the whole process."""
+    import numpy
+    import torch
+
+    python, arrays, tensors = random.getstate(), numpy.random.get_state(), torch.get_rng_state()
+    kind, gradients, threads = torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_num_threads()
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        numpy.random.set_state(arrays)
+        torch.set_rng_state(tensors)
+        torch.set_default_dtype(kind)
+        torch.set_grad_enabled(gradients)
+        torch.set_num_threads(threads)

@@ -1,0 +1,283 @@
+"""Speak to MMDetection 2.x: its configs, registries and training API."""
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+LIBRARIES = ("mmcv", "mmdet", "mmcls")
+SCALES = ("img_scale",)
+
+
+def load(path: Path):
+    """The config at `path`, an ``mmcv.Config``."""
+    from mmcv import Config
+
+    return Config.fromfile(str(path))
+
+
+def import_modules(custom_imports: dict) -> None:
+    """Import what a config's ``custom_imports`` names."""
+    from mmcv.utils import import_modules_from_strings
+
+    import_modules_from_strings(**custom_imports)
+
+
+def schedule(cfg, device: str, epochs: int) -> dict[str, object]:
+    """What to change, by dotted key, so that `cfg` trains for `epochs` epochs; on the CPU without worker processes."""
+    changes = {"runner.max_epochs": epochs, "checkpoint_config.interval": epochs}
+    if device == "cpu":
+        changes["data.workers_per_gpu"] = 0
+        if cfg.data.get("persistent_workers"):  # needs workers that could persist
+            changes["data.persistent_workers"] = False
+    return changes
+
+
+def warmed_up(cfg) -> dict[str, object]:
+    """What to change, by dotted key, so that `cfg` trains with the rate it has after warm-up, scaled to its images."""
+    return {"lr_config.warmup": None, "auto_scale_lr.enable": True}
+
+
+def images(cfg) -> int:
+    """Number of images that one process trains on in a step."""
+    from mmdet.utils import compat_cfg
+
+    return compat_cfg(cfg).data.train_dataloader.samples_per_gpu
+
+
+def rate(cfg) -> float:
+    """The learning rate that a config names."""
+    return cfg.optimizer.lr
+
+
+def datasets(cfg) -> dict[str, object]:
+    """The configs of the datasets, by dotted key."""
+    return {f"data.{split}": cfg.data[split] for split in ("train", "val", "test")}
+
+
+def detector(cfg):
+    """The detector of `cfg` with its initial weights, as ``tools/train.py`` builds it."""
+    from mmdet.models import build_detector
+
+    model = build_detector(cfg.model, train_cfg=cfg.get("train_cfg"), test_cfg=cfg.get("test_cfg"))
+    model.init_weights()
+    return model
+
+
+def backbone(keys: dict):
+    """The backbone of these keys, with its weights as they come."""
+    import mmcls.models  # noqa: F401
+    from mmdet.models import build_backbone
+
+    return build_backbone(keys)
+
+
+def dataset(cfg, split: str):
+    """The dataset of `cfg` for ``train``, ``val`` or ``test``."""
+    from mmdet.datasets import build_dataset
+
+    return build_dataset(cfg.data[split])
+
+
+def loader(cfg, data):
+    """The ``DataLoader`` of one GPU that trains with `cfg`, for the dataset `data`, seeded with 0."""
+    from mmdet.datasets import build_dataloader
+    from mmdet.utils import compat_cfg
+
+    return build_dataloader(data, **compat_cfg(cfg).data.train_dataloader, dist=False, seed=0)
+
+
+def plain(result: dict) -> dict:
+    """What a step of a pipeline returns, with ``gt_bboxes`` and ``gt_labels`` as arrays, which they are here."""
+    return result
+
+
+def shape(item: dict) -> tuple[int, int]:
+    """Height and width, before padding, of the image that a training pipeline returns."""
+    return item["img_metas"].data["img_shape"][:2]
+
+
+def train(cfg, device: str, evaluate: bool, resume_from: Path | None, observer):
+    """Train as ``tools/train.py`` does; the trained detector."""
+    from mmdet.apis import init_random_seed, set_random_seed, train_detector
+    from mmdet.datasets import build_dataset
+    from mmdet.utils import replace_cfg_vals, setup_multi_processes
+
+    from howto.checkout.isolation import no_naps
+
+    cfg = replace_cfg_vals(cfg)
+    cfg.resume_from = resume_from and str(resume_from)
+    cfg.device, cfg.gpu_ids, cfg.seed = device, [0], init_random_seed(0, device)
+    cfg.custom_hooks = [*cfg.get("custom_hooks", []), _observing(observer)]
+    Path(cfg.work_dir).mkdir(parents=True, exist_ok=True)
+    setup_multi_processes(cfg)
+    set_random_seed(cfg.seed, deterministic=True)
+    model = detector(cfg)
+    data = build_dataset(cfg.data.train)
+    model.CLASSES = data.CLASSES
+    cfg.checkpoint_config.meta = dict(CLASSES=data.CLASSES)
+    with no_naps():
+        train_detector(model, [data], cfg, validate=evaluate, timestamp="run", meta=dict(seed=0))
+    return model
+
+
+def several_gpus(cfg, path: str, gpus: int) -> str:
+    """The command that trains `cfg`, which is the file at `path`, on several GPUs of one machine.
+
+    ``tools/dist_train.sh`` ends at once on torch 2: its launcher passes ``--local-rank`` where it passed
+    ``--local_rank`` before, which is all that ``tools/train.py`` knows. torchrun passes neither. What the script
+    besides does is to put the root on the module path, for those that import from ``configs``.
+    """
+    imports = cfg.get("custom_imports", {}).get("imports", [])
+    root = "PYTHONPATH=. " if any(each.startswith("configs.") for each in imports) else ""
+    return f"{root}torchrun --nproc_per_node={gpus} tools/train.py {path} --launcher pytorch"
+
+
+def launching(cfg, evaluate: bool, on_cpu: bool) -> list[str]:
+    """Change `cfg` so that it can train in several processes; the options that ``tools/train.py`` needs besides."""
+    if on_cpu:
+        cfg.dist_params.backend = "gloo"
+    return ["--seed", "0", *([] if evaluate else ["--no-validate"])]  # the seed is that of tools/dist_train.sh
+
+
+@contextlib.contextmanager
+def without_gpus() -> Iterator[None]:
+    """Let this process join others, and wrap a model for that, without a GPU; see :mod:`howto.checkout.distributed`."""
+    import torch.distributed as dist
+    from mmcv.parallel import MMDistributedDataParallel, scatter_kwargs
+    from mmcv.runner import dist_utils
+    from mmdet.apis import train
+
+    from howto.checkout.isolation import no_naps
+
+    class OnCPU(MMDistributedDataParallel):
+        def train_step(self, *inputs, **kwargs):
+            (inputs,), (kwargs,) = scatter_kwargs(inputs, kwargs, [-1])
+            return super().train_step(*inputs, **kwargs)
+
+        def _run_ddp_forward(self, *inputs, **kwargs):
+            (inputs,), (kwargs,) = scatter_kwargs(inputs, kwargs, [-1])
+            return super()._run_ddp_forward(*inputs, **kwargs)
+
+    dist_utils._init_dist_pytorch = lambda backend, **keys: dist.init_process_group(backend, **keys)
+    train.build_ddp = lambda model, device, **keys: OnCPU(model, **keys)
+    with no_naps():
+        yield
+
+
+def hooks() -> tuple:
+    """The registry of hooks, and what a hook is derived from."""
+    from mmcv.runner.hooks import HOOKS, Hook
+
+    return HOOKS, Hook
+
+
+def detect(model, cfg, photograph: Path) -> list:
+    """For each class an array (boxes, 5) of x1, y1, x2, y2, score."""
+    from mmdet.apis import inference_detector
+
+    model.cfg = cfg
+    return inference_detector(model, str(photograph))
+
+
+def cost(model, image) -> tuple[float, Callable]:
+    """Multiply-adds of one pass over `image`, and the function that makes one."""
+    from mmcv.cnn import get_model_complexity_info
+
+    forward, model.forward = model.forward, model.forward_dummy
+    try:
+        flops, _ = get_model_complexity_info(
+            model, tuple(image.shape[1:]), print_per_layer_stat=False, as_strings=False
+        )
+    finally:
+        model.forward = forward
+    return flops, model.forward_dummy
+
+
+def noise(size: int) -> dict:
+    """What a training pipeline would return of a square image of noise, of `size` pixels a side, with one box."""
+    import torch
+    from mmcv.parallel import DataContainer
+
+    shape = (size, size, 3)
+    meta = dict(filename="noise", ori_shape=shape, img_shape=shape, pad_shape=shape, scale_factor=1.0, flip=False)
+    return dict(
+        img=DataContainer(torch.rand(3, size, size), stack=True),
+        img_metas=DataContainer(meta, cpu_only=True),
+        gt_bboxes=DataContainer(torch.tensor([[size / 4, size / 4, size * 3 / 4, size * 3 / 4]])),
+        gt_labels=DataContainer(torch.tensor([0])),
+    )
+
+
+def loss(model, items: list[dict]):
+    """The sum of a detector's losses, a tensor, on a batch of what a training pipeline returns."""
+    from mmcv.parallel import collate, scatter
+
+    device = next(model.parameters()).device
+    (batch,) = scatter(collate(items, len(items)), [device.index if device.type == "cuda" else -1])
+    return model.train_step(batch, None)["loss"]
+
+
+def torchvision_urls() -> dict[str, str]:
+    """The address of each checkpoint that ``torchvision://`` stands for."""
+    from mmcv.runner.checkpoint import get_torchvision_models
+
+    return get_torchvision_models()
+
+
+def classifiers() -> tuple[Path, Callable]:
+    """Where mmcls keeps its configs and metafiles, and what builds the classifier of such a config."""
+    import mmcls
+    from mmcls.models import build_classifier
+
+    return Path(mmcls.__file__).parent / ".mim", lambda config: build_classifier(load(config).model)
+
+
+def registry() -> type:
+    """The class of the registries."""
+    from mmcv.utils import Registry
+
+    return Registry
+
+
+def forget() -> None:
+    """OpenMMLab keeps a logger for good, with handlers on a stream or file that is gone by the next run."""
+    from mmcv.utils.logging import logger_initialized
+
+    for name in list(logger_initialized):
+        logger = logging.getLogger(name)
+        for handler in list(logger.handlers):
+            logger.removeHandler(handler)
+            handler.close()
+    logger_initialized.clear()
+
+
+def _observing(observer) -> dict:
+    """A ``custom_hooks`` entry that reports to `observer` after every other hook."""
+    from mmcv.parallel import is_module_wrapper
+    from mmcv.runner.hooks import HOOKS, Hook
+
+    class HowtoObserverHook(Hook):
+        def before_train_epoch(self, runner):
+            observer.begins(runner.epoch, self.unwrap(runner), runner.optimizer)
+
+        def before_train_iter(self, runner):
+            observer.iterates(runner.optimizer.param_groups[0]["lr"])
+
+        def after_train_iter(self, runner):
+            last = runner.inner_iter + 1 == len(runner.data_loader)
+            observer.iterated(self.unwrap(runner), float(runner.outputs["loss"]), last)
+
+        def after_train_epoch(self, runner):
+            results = runner.log_buffer.output
+            observer.metrics = {key: value for key, value in results.items() if key.startswith("bbox_")}
+
+        @staticmethod
+        def unwrap(runner):
+            model = runner.model
+            while is_module_wrapper(model):
+                model = model.module
+            return model
+
+    HOOKS.register_module(module=HowtoObserverHook, force=True)
+    return dict(type="HowtoObserverHook", priority=80)  # after evaluation, before the loggers clear its results

@@ -1,0 +1,288 @@
+"""Speak to MMDetection 3.x: its configs, registries and training API."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+LIBRARIES = ("mmengine", "mmcv", "mmdet", "mmpretrain")
+SCALES = ("scale", "scales", "img_scale")
+
+
+def load(path: Path):
+    """The config at `path`, an ``mmengine.Config``."""
+    from mmengine.config import Config
+
+    return Config.fromfile(str(path))
+
+
+def import_modules(custom_imports: dict) -> None:
+    """Import what a config's ``custom_imports`` names."""
+    from mmengine.utils import import_modules_from_strings
+
+    import_modules_from_strings(**custom_imports)
+
+
+def schedule(cfg, device: str, epochs: int) -> dict[str, object]:
+    """What to change, by dotted key, so that `cfg` trains for `epochs` epochs; on the CPU without worker processes."""
+    changes = {"train_cfg.max_epochs": epochs, "default_hooks.checkpoint.interval": epochs}
+    if device == "cpu":
+        for split in ("train", "val", "test"):
+            changes[f"{split}_dataloader.num_workers"] = 0
+            changes[f"{split}_dataloader.persistent_workers"] = False  # True needs workers that could persist
+        if cfg.model.type == "Detectron2Wrapper":
+            changes["model.detector.device"] = "cpu"
+    return changes
+
+
+def warmed_up(cfg) -> dict[str, object]:
+    """What to change, by dotted key, so that `cfg` trains with the rate it has after warm-up, scaled to its images."""
+    changes = {"auto_scale_lr.enable": True}
+    for number, scheduler in enumerate(cfg.param_scheduler):
+        if "LinearLR" in str(scheduler.type):  # of a pure-Python config the class
+            changes[f"param_scheduler.{number}.start_factor"] = 1.0
+    return changes
+
+
+def images(cfg) -> int:
+    """Number of images that one process trains on in a step."""
+    return cfg.train_dataloader.batch_size
+
+
+def rate(cfg) -> float:
+    """The learning rate that a config names."""
+    return cfg.optim_wrapper.optimizer.lr
+
+
+def datasets(cfg) -> dict[str, object]:
+    """The configs of the datasets, by dotted key."""
+    return {f"{split}_dataloader.dataset": cfg[f"{split}_dataloader"].dataset for split in ("train", "val", "test")}
+
+
+def detector(cfg):
+    """The detector of `cfg` with its initial weights, as ``tools/train.py`` builds it."""
+    from mmdet.registry import MODELS
+
+    _take_scope()
+    model = MODELS.build(cfg.model)
+    model.init_weights()
+    return model
+
+
+def backbone(keys: dict):
+    """The backbone of these keys, with its weights as they come."""
+    from mmdet.registry import MODELS
+
+    _take_scope()
+    return MODELS.build(keys)
+
+
+def dataset(cfg, split: str):
+    """The dataset of `cfg` for ``train``, ``val`` or ``test``."""
+    from mmdet.registry import DATASETS
+
+    _take_scope()
+    return DATASETS.build(cfg[f"{split}_dataloader"].dataset)
+
+
+def loader(cfg, data):
+    """The ``DataLoader`` of one GPU that trains with `cfg`, for the dataset `data`, seeded with 0."""
+    from mmengine.runner import Runner
+
+    _take_scope()
+    return Runner.build_dataloader({**cfg.train_dataloader, "dataset": data}, seed=0)
+
+
+def plain(result: dict) -> dict:
+    """What a step of a pipeline returns, with ``gt_bboxes`` and ``gt_labels`` as arrays."""
+    return {**result, "gt_bboxes": result["gt_bboxes"].numpy(), "gt_labels": result["gt_bboxes_labels"]}
+
+
+def shape(item: dict) -> tuple[int, int]:
+    """Height and width, before padding, of the image that a training pipeline returns."""
+    return item["data_samples"].img_shape
+
+
+def train(cfg, device: str, evaluate: bool, resume_from: Path | None, observer):
+    """Train as ``tools/train.py`` does; the trained detector."""
+    from mmengine.runner import Runner
+
+    cfg.randomness = dict(seed=0)
+    cfg.custom_hooks = [*cfg.get("custom_hooks", []), _observing(observer)]
+    if resume_from:
+        cfg.resume, cfg.load_from = True, str(resume_from)
+    if not evaluate:
+        _leave_evaluation_out(cfg)
+    _choose(device)
+    return Runner.from_cfg(cfg).train()
+
+
+def several_gpus(cfg, path: str, gpus: int) -> str:
+    """The command that trains `cfg`, which is the file at `path`, on several GPUs of one machine."""
+    return f"bash tools/dist_train.sh {path} {gpus}"
+
+
+def launching(cfg, evaluate: bool, on_cpu: bool) -> list[str]:
+    """Change `cfg` so that it can train in several processes; the options that ``tools/train.py`` needs besides."""
+    cfg.randomness = dict(seed=0)
+    if on_cpu:
+        cfg.env_cfg.dist_cfg.backend = "gloo"
+    if not evaluate:
+        _leave_evaluation_out(cfg)
+    return []
+
+
+@contextlib.contextmanager
+def without_gpus() -> Iterator[None]:
+    """Let this process join others without a GPU; see :mod:`howto.checkout.distributed`."""
+    import torch.distributed as dist
+    from mmengine.dist import utils
+
+    utils._init_dist_pytorch = lambda backend, init_backend, **keys: dist.init_process_group(backend, **keys)
+    _choose("cpu")
+    yield
+
+
+def hooks() -> tuple:
+    """The registry of hooks, and what a hook is derived from."""
+    from mmdet.registry import HOOKS
+    from mmengine.hooks import Hook
+
+    return HOOKS, Hook
+
+
+def detect(model, cfg, photograph: Path):
+    """A ``DetDataSample``, whose ``pred_instances`` has ``bboxes``, ``scores`` and ``labels``."""
+    from mmdet.apis import inference_detector
+
+    _take_scope()
+    model.cfg = cfg
+    return inference_detector(model, str(photograph))
+
+
+def cost(model, image) -> tuple[float, Callable]:
+    """Multiply-adds of one pass over `image`, and the function that makes one."""
+    from mmengine.analysis import get_model_complexity_info
+
+    found = get_model_complexity_info(model, inputs=image, show_table=False, show_arch=False)
+    return found["flops"], model
+
+
+def noise(size: int) -> dict:
+    """What a training pipeline would return of a square image of noise, of `size` pixels a side, with one box."""
+    import torch
+    from mmdet.structures import DetDataSample
+    from mmengine.structures import InstanceData
+
+    sample = DetDataSample(metainfo=dict(img_shape=(size, size), ori_shape=(size, size), scale_factor=(1.0, 1.0)))
+    box = torch.tensor([[size / 4, size / 4, size * 3 / 4, size * 3 / 4]])
+    sample.gt_instances = InstanceData(bboxes=box, labels=torch.tensor([0]))
+    sample.ignored_instances = InstanceData(bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long))
+    return dict(inputs=torch.randint(0, 256, (3, size, size), dtype=torch.uint8), data_samples=sample)
+
+
+def loss(model, items: list[dict]):
+    """The sum of a detector's losses, a tensor, on a batch of what a training pipeline returns."""
+    from mmengine.dataset import pseudo_collate
+
+    batch = model.data_preprocessor(pseudo_collate(items), True)
+    return model.parse_losses(model(**batch, mode="loss"))[0]
+
+
+def torchvision_urls() -> dict[str, str]:
+    """The address of each checkpoint that ``torchvision://`` stands for."""
+    from mmengine.runner.checkpoint import get_torchvision_models
+
+    return get_torchvision_models()
+
+
+def classifiers() -> tuple[Path, Callable]:
+    """Where mmpretrain keeps its configs and metafiles, and what builds the classifier of such a config."""
+    import mmpretrain
+    from mmpretrain.registry import MODELS
+
+    def build(config: Path):
+        return MODELS.build({**load(config).model, "_scope_": "mmpretrain"})
+
+    return Path(mmpretrain.__file__).parent / ".mim", build
+
+
+def registry() -> type:
+    """The class of the registries."""
+    from mmengine.registry import Registry
+
+    return Registry
+
+
+def forget() -> None:
+    """Loggers, the default scope and more are kept by name for good, with handlers on files that are gone.
+
+    And ``Detectron2Wrapper`` keeps the keys of one config for the next.
+    """
+    from mmdet.models.detectors import d2_wrapper
+    from mmengine.logging import MMLogger
+    from mmengine.utils import ManagerMixin
+
+    for kind in _kinds(ManagerMixin):
+        for instance in kind._instance_dict.values():
+            for handler in list(instance.handlers) if isinstance(instance, MMLogger) else ():
+                instance.removeHandler(handler)
+                handler.close()
+        kind._instance_dict.clear()
+    for kept in d2_wrapper._to_cfgnode_list.__defaults__:
+        if isinstance(kept, list):
+            kept.clear()
+
+
+def _kinds(of: type) -> Iterator[type]:
+    for kind in of.__subclasses__():
+        yield kind
+        yield from _kinds(kind)
+
+
+def _take_scope() -> None:
+    """Look for what has no prefix in mmdet, as the Runner does."""
+    from mmengine.registry import init_default_scope
+
+    init_default_scope("mmdet")
+
+
+def _choose(device: str) -> None:
+    """Set the device; no config can, and a GPU is taken if there is one."""
+    from mmengine.device import utils
+
+    utils.DEVICE = device
+
+
+def _leave_evaluation_out(cfg) -> None:
+    cfg.val_dataloader = cfg.val_cfg = cfg.val_evaluator = None
+
+
+def _observing(observer) -> dict:
+    """A ``custom_hooks`` entry that reports to `observer` after every other hook."""
+    from mmdet.registry import HOOKS
+    from mmengine.hooks import Hook
+    from mmengine.model import is_model_wrapper
+
+    class HowtoObserverHook(Hook):
+        def before_train_epoch(self, runner):
+            observer.begins(runner.epoch, self.unwrap(runner), runner.optim_wrapper.optimizer)
+
+        def before_train_iter(self, runner, batch_idx, data_batch=None):
+            observer.iterates(runner.optim_wrapper.optimizer.param_groups[0]["lr"])
+
+        def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+            last = batch_idx + 1 == len(runner.train_dataloader)
+            observer.iterated(self.unwrap(runner), float(outputs["loss"]), last)
+
+        def after_val_epoch(self, runner, metrics=None):
+            observer.metrics = {key.removeprefix("coco/"): value for key, value in metrics.items()}
+
+        @staticmethod
+        def unwrap(runner):
+            model = runner.model
+            while is_model_wrapper(model):
+                model = model.module
+            return model
+
+    HOOKS.register_module(module=HowtoObserverHook, force=True)
+    return dict(type="HowtoObserverHook", priority="LOWEST")

@@ -1,0 +1,156 @@
+"""Watch a training run from inside: which stages could train, how far their weights moved, what the losses were."""
+
+import collections
+import dataclasses
+from pathlib import Path
+
+from howto.checkout.family import api
+
+
+@dataclasses.dataclass
+class Epoch:
+    """What one epoch did.
+
+    Attributes:
+        losses: Total loss of each iteration.
+        rates: Learning rate of the optimizer's first parameter group in each iteration.
+        trainable: For each stage, whether any of its parameters had ``requires_grad`` in the last iteration.
+        moved: For each stage, the L2 norm of its weights' change over that of the weights, a ratio.
+        norms_training: For each stage, whether any of its batch norms was in training mode.
+    """
+
+    losses: list[float] = dataclasses.field(default_factory=list)
+    rates: list[float] = dataclasses.field(default_factory=list)
+    trainable: dict[str, bool] = dataclasses.field(default_factory=dict)
+    moved: dict[str, float] = dataclasses.field(default_factory=dict)
+    norms_training: dict[str, bool] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass
+class Run:
+    """A finished training run.
+
+    Attributes:
+        cfg: The config that ran, overrides included.
+        model: The trained detector.
+        observer: What was seen; see :meth:`trains`, :meth:`moved`, :attr:`losses` and :attr:`rates`.
+        log: Everything that the run wrote.
+        checkpoint: The last checkpoint that the run saved.
+    """
+
+    cfg: object
+    model: object
+    observer: "Observer"
+    log: str
+    checkpoint: Path
+
+    @property
+    def epochs(self) -> dict[int, Epoch]:
+        """The epochs that ran, by number."""
+        return self.observer.epochs
+
+    @property
+    def losses(self) -> list[float]:
+        """Total loss of every iteration."""
+        return [loss for epoch in self.epochs.values() for loss in epoch.losses]
+
+    @property
+    def rates(self) -> list[float]:
+        """Learning rate of the optimizer's first parameter group in every iteration."""
+        return [rate for epoch in self.epochs.values() for rate in epoch.rates]
+
+    @property
+    def images_per_step(self) -> int:
+        """How many images the optimizer saw before each of its steps: the run had one process."""
+        return api().images(self.cfg)
+
+    @property
+    def optimizer(self):
+        """The ``torch.optim.Optimizer`` that trained the model."""
+        return self.observer.optimizer
+
+    def logged(self, words: str) -> list[str]:
+        """The messages of the run's log that contain `words`."""
+        return [line.partition(" - INFO - ")[2] for line in self.log.splitlines() if words in line]
+
+    @property
+    def evaluations(self) -> int:
+        """How many times the run was evaluated."""
+        return self.log.count("Evaluating bbox")
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The last evaluation's results, such as ``bbox_mAP``; empty if there was none."""
+        return self.observer.metrics
+
+    def trains(self, stage: str) -> list[bool]:
+        """For each epoch, whether the stage's weights could train (``requires_grad``) and did change."""
+        return [epoch.trainable[stage] and epoch.moved[stage] > 0 for epoch in self.epochs.values()]
+
+    def moved(self, stage: str) -> list[float]:
+        """For each epoch, how far the stage's weights moved relative to their length."""
+        return [epoch.moved[stage] for epoch in self.epochs.values()]
+
+
+class Observer:
+    """Collects one :class:`Epoch` after another, told of each by a hook in the training run."""
+
+    def __init__(self) -> None:
+        self.epochs: dict[int, Epoch] = {}
+        self.optimizer = None
+        self.metrics: dict[str, float] = {}
+
+    def begins(self, number: int, model, optimizer) -> None:
+        """An epoch begins."""
+        self.optimizer = optimizer
+        self.epoch = self.epochs[number] = Epoch()
+        self._before = _stages(model.state_dict())
+
+    def iterates(self, rate: float) -> None:
+        """An iteration of that epoch begins, with this learning rate."""
+        self.epoch.rates.append(rate)
+
+    def iterated(self, model, loss: float, last: bool) -> None:
+        """An iteration of that epoch has ended, the last one or another."""
+        from torch.nn.modules.batchnorm import _BatchNorm
+
+        self.epoch.losses.append(loss)
+        self.epoch.trainable = {
+            stage: any(param.requires_grad for param in params.values())
+            for stage, params in _stages(dict(model.named_parameters()), copy=False).items()
+        }
+        norms = {name: module for name, module in model.named_modules() if isinstance(module, _BatchNorm)}
+        self.epoch.norms_training = {
+            stage: any(norm.training for norm in found.values()) for stage, found in _stages(norms, copy=False).items()
+        }
+        if last:
+            after = _stages(model.state_dict(), copy=False)
+            self.epoch.moved = {stage: _moved(self._before[stage], after[stage]) for stage in after}
+
+
+def stages_of(parameter: str) -> list[str]:
+    """The parts of a detector that a parameter counts for: ``neck``, ``backbone``, of a ResNet its stem and layers."""
+    part, _, rest = parameter.partition(".")
+    first = rest.partition(".")[0]
+    if part != "backbone":
+        return [part]
+    return [part, "stem" if first in ("conv1", "bn1", "stem") else first]
+
+
+def _stages(named: dict, copy: bool = True) -> dict[str, dict]:
+    grouped = collections.defaultdict(dict)
+    for name, value in named.items():
+        value = value.detach().clone() if copy else value
+        for stage in stages_of(name):
+            grouped[stage][name] = value
+    return grouped
+
+
+def _moved(before: dict, after: dict) -> float:
+    """L2 norm of the change over that of the start. Batch norms' running statistics are no weights."""
+    change = length = 0.0
+    for name, value in after.items():
+        if value.is_floating_point() and "running_" not in name:
+            change += float((value.detach() - before[name]).square().sum())
+            length += float(before[name].square().sum())
+    return (change / length) ** 0.5 if length else 0.0

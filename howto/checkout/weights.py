@@ -1,0 +1,358 @@
+"""Let the configs' own pretrained weights load, real ones where they can be had and marked stand-ins elsewhere."""
+
+import contextlib
+import functools
+import hashlib
+import os
+import pickle
+import queue
+import re
+import socket
+import ssl
+import threading
+import unittest.mock
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from howto.checkout.family import api
+from howto.project.errors import HowtoError
+from howto.project.quiet import quiet
+
+HOSTS = ("download.pytorch.org", "download.openmmlab.com", "github.com", "huggingface.co", "dl.fbaipublicfiles.com")
+PATIENCE = 5  # seconds that a host may take to answer before the build goes on without it
+HUB_FILE = "model.safetensors"  # what timm 1.x loads from a repository of the Hugging Face hub
+
+
+def provide(cfg, home: Path) -> dict[str, str]:
+    """Put every checkpoint that building and initialising `cfg` downloads under `home`, for :func:`looking_in`.
+
+    A checkpoint of the user's own torch or Hugging Face cache is linked; else it is downloaded into that cache; else,
+    where its host cannot be reached, a stand-in with the same name, keys, shapes and prefix is made once per machine.
+
+    Args:
+        cfg: A ``Config`` with a ``model``.
+        home: Folder to link them in, as torch's cache and as that of the Hugging Face hub.
+
+    Returns:
+        For each checkpoint's file name, or repository on the hub, ``real`` or ``stand-in``.
+
+    Raises:
+        HowtoError: If a cached file is not the one whose hash its name ends with, or holds other keys or shapes than
+            the model that it belongs to.
+    """
+    kinds = {}
+    for address, build in _wanted(cfg.model):
+        url, name = urlsplit(address), _name(address)
+        real = cached(name)
+        if not real and reachable(_host(address)):
+            _download(address, detectron2_cache() / name if name.endswith(".pkl") else user_cache() / name)
+            real = cached(name)
+        known = bool(real) and _has_its_hash(real)
+        with quiet():
+            source = real or _stand_in(name, build)
+            kinds[name] = "real" if real else "stand-in"
+            _verify(source, build, known)
+        link = place(home, name)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.unlink(missing_ok=True)
+        link.symlink_to(source)
+        if not url.hostname:
+            main = link.parents[2] / "refs" / "main"  # the hub's branch, and the commit that it is at
+            main.parent.mkdir(exist_ok=True)
+            main.write_text(link.parent.name, "utf-8")
+    return kinds
+
+
+def hosts(cfg) -> dict[str, str]:
+    """By its name, the host of every checkpoint that :func:`provide` puts in place."""
+    return {_name(address): _host(address) for address, _ in _wanted(cfg.model)}
+
+
+def place(home: Path, name: str) -> Path:
+    """Where :func:`provide` links the checkpoint of that name: as torch, the hub's client or Detectron2 keeps it."""
+    if name.endswith(".pkl"):
+        return home / "iopath" / name
+    if "/" not in name:
+        return home / "hub" / "checkpoints" / name
+    return home / "huggingface" / f"models--{name.replace('/', '--')}" / "snapshots" / ("0" * 40) / HUB_FILE
+
+
+def environment(home: Path) -> dict[str, str]:
+    """The variables with which a new process finds what :func:`provide` put under `home`, and asks no host for it."""
+    hub = {"HF_HUB_CACHE": str(home / "huggingface"), "HF_HUB_OFFLINE": "1"}
+    return {"TORCH_HOME": str(home), "FVCORE_CACHE": str(home / "iopath"), **hub}
+
+
+@contextlib.contextmanager
+def looking_in(home: Path) -> Iterator[None]:
+    """Have this process, too, find what :func:`provide` put under `home`."""
+    from huggingface_hub import constants  # it reads its variables once, when it is imported
+
+    with (
+        unittest.mock.patch.dict(os.environ, environment(home)),
+        unittest.mock.patch.multiple(constants, HF_HUB_CACHE=str(home / "huggingface"), HF_HUB_OFFLINE=True),
+    ):
+        yield
+
+
+@functools.cache
+def reachable(host: str) -> bool:
+    """Whether `host` completes a TLS handshake within :data:`PATIENCE` seconds; asked once per process."""
+    answers = queue.SimpleQueue()
+
+    def connect() -> None:
+        try:
+            with socket.create_connection((host, 443), timeout=PATIENCE) as connection:
+                ssl.create_default_context().wrap_socket(connection, server_hostname=host).close()
+            answers.put(True)
+        except OSError:
+            answers.put(False)
+
+    # Looking a name up knows no time-out of its own, and a pool's thread would hold the process up at its end.
+    threading.Thread(target=connect, daemon=True).start()
+    try:
+        return answers.get(timeout=PATIENCE)
+    except queue.Empty:
+        return False
+
+
+def cache_folder() -> Path:
+    """Where stand-ins are kept, once per machine."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    recipe = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
+    return Path(base) / "mmdet-howto" / "stand-ins" / recipe
+
+
+def user_cache() -> Path:
+    """Where torch keeps the checkpoints that it downloads for this user, found without importing torch."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("TORCH_HOME") or Path(base, "torch")) / "hub" / "checkpoints"
+
+
+def detectron2_cache() -> Path:
+    """Where Detectron2 keeps the checkpoints that it downloads for this user."""
+    return Path(os.environ.get("FVCORE_CACHE") or "~/.torch/iopath_cache").expanduser()
+
+
+def cached(name: str) -> Path | None:
+    """The user's own file of that name, or of that repository on the Hugging Face hub, if there is one."""
+    if name.endswith(".pkl"):
+        return detectron2_cache() / name if (detectron2_cache() / name).exists() else None
+    if "/" not in name:
+        return user_cache() / name if (user_cache() / name).exists() else None
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(name, HUB_FILE)
+    return Path(found) if isinstance(found, str) else None
+
+
+def _host(address: str) -> str:
+    return urlsplit(address).hostname or "huggingface.co"
+
+
+def _name(address: str) -> str:
+    """A file's name, a repository on the hub, or the path of one of Detectron2's files."""
+    url = urlsplit(address)
+    name = Path(url.path).name if url.hostname else address
+    return url.path[1:] if name.endswith(".pkl") else name
+
+
+def _wanted(node: object) -> Iterator[tuple[str, Callable]]:
+    """Each checkpoint's URL, or repository on the hub, and what builds its model, that a model config names."""
+    if isinstance(node, (list, tuple)):
+        for item in node:
+            yield from _wanted(item)
+    if not isinstance(node, dict):
+        return
+    kind = node.get("type")
+    kind = getattr(kind, "__name__", str(kind))  # a pure-Python config has the class itself
+    if kind == "Pretrained":
+        checkpoint = node["checkpoint"]
+        if checkpoint.startswith("torchvision://"):
+            name = checkpoint.removeprefix("torchvision://")
+            yield api().torchvision_urls()[name], functools.partial(_torchvision_model, name)
+        elif checkpoint.startswith("https://download.openmmlab.com/mmclassification/"):
+            yield checkpoint, functools.partial(_classifier, checkpoint)
+    if kind.endswith("TIMMBackbone") and node.get("pretrained") and not node.get("pretrained_cfg"):
+        import timm
+
+        name = node["model_name"]
+        address = timm.models.get_pretrained_cfg_value(name, "hf_hub_id")  # timm prefers it, too
+        address = address or timm.models.get_pretrained_cfg_value(name, "url")
+        yield address, functools.partial(timm.create_model, name)
+    if str(node.get("weights")).startswith("detectron2://"):
+        address = node["weights"].replace("detectron2://", "https://dl.fbaipublicfiles.com/detectron2/")
+        yield address, functools.partial(_detectron2_resnet, node["resnets"]["depth"])
+    for value in node.values():
+        yield from _wanted(value)
+
+
+def _torchvision_model(name: str):
+    import torchvision
+
+    return torchvision.models.get_model(name)
+
+
+def _detectron2_resnet(depth: int):
+    """Detectron2's ResNet, with batch norms that can be calibrated."""
+    from detectron2.config import get_cfg
+    from detectron2.layers import ShapeSpec
+    from detectron2.modeling.backbone import build_resnet_backbone
+
+    cfg = get_cfg()
+    cfg.MODEL.RESNETS.merge_from_list(["DEPTH", depth, "NORM", "BN", "OUT_FEATURES", ["res5"]])
+    resnet = build_resnet_backbone(cfg, ShapeSpec(channels=3))
+    # The published weights take pixels less their mean; nothing divides by a deviation.
+    resnet.register_forward_pre_hook(lambda _, images: (images[0] * 58,))
+    return resnet
+
+
+def _classifier(url: str):
+    """The classifier whose checkpoint `url` is: the metafiles name the config of each."""
+    import yaml
+
+    name = Path(urlsplit(url).path).name
+    package, build = api().classifiers()
+    for metafile in sorted(package.glob("configs/*/metafile.yml")):  # model-index.yml leaves some out
+        for model in yaml.safe_load(metafile.read_text("utf-8")).get("Models") or ():
+            # onedl's metafiles name another host, and the same files.
+            if str(model.get("Weights")).rpartition("/")[2] == name:
+                return build(package / model["Config"])
+    raise HowtoError(f"{url} is in no metafile, so no stand-in can be made; download it into {user_cache()}")
+
+
+def _stand_in(name: str, build: Callable) -> Path:
+    import torch
+
+    hub = "/" in name and not name.endswith(".pkl")
+    path = cache_folder() / (name.replace("/", "--") + (".safetensors" if hub else ""))
+    if path.exists() and load(path):
+        return path
+    torch.manual_seed(0)
+    model = build()
+    _calibrate(model)
+    state = model.state_dict()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    half = path.with_suffix(f".{os.getpid()}.half")
+    if path.suffix == ".safetensors":
+        import safetensors.torch
+
+        safetensors.torch.save_file(state, half)
+    elif path.suffix == ".pkl":
+        arrays = {key: value.numpy() for key, value in state.items()}
+        half.write_bytes(pickle.dumps({"model": arrays, "__author__": "stand-in", "matching_heuristics": True}))
+    else:
+        torch.save({"state_dict": state} if any(key.startswith("backbone.") for key in state) else state, half)
+    half.replace(path)
+    return path
+
+
+def _calibrate(model) -> None:
+    """Set the batch norms' running statistics from a photograph, so that random weights give activations of order 1."""
+    import skimage.data
+    import torch
+
+    norms = [module for module in model.modules() if isinstance(module, torch.nn.modules.batchnorm._BatchNorm)]
+    for norm in norms:
+        norm.momentum = None  # average over the batches instead of decaying
+    photograph = torch.from_numpy(skimage.data.astronaut()).permute(2, 0, 1)[None].float()
+    photograph = torch.nn.functional.interpolate((photograph - 116) / 58, size=224)
+    model.train()
+    with torch.no_grad():
+        features = model.extract_feat if hasattr(model, "extract_feat") else model
+        features(torch.cat([photograph, photograph.flip(3)]))
+
+
+def _has_its_hash(path: Path) -> bool:
+    """Whether a file has the sha256 that its name ends with, if any; a wrong one stops here, before it is loaded."""
+    if path.name == HUB_FILE:
+        path = path.resolve()  # the hub's cache names a large file by its sha256, and links to it
+    named = re.search(r"(?:-([0-9a-f]{8,64})\.pth|([0-9a-f]{64}))$", path.name)
+    digits = named and (named[1] or named[2])
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if named and not digest.startswith(digits):
+        raise HowtoError(
+            f"{path} is damaged, or another file: its sha256 begins with {digest[: len(digits)]}, its name says "
+            f"{digits}; delete it: rm {path}"
+        )
+    return bool(named)
+
+
+def load(path: Path, known: bool = False) -> dict | None:
+    """The checkpoint's state dict, or None if the file cannot be read.
+
+    No code in it is run, unless it is `known` to be the published one and torch does not load it otherwise.
+    """
+    import torch
+
+    if path.suffix == ".safetensors":  # a link in the hub's cache, or a stand-in
+        import safetensors.torch
+
+        with contextlib.suppress(Exception):
+            return safetensors.torch.load_file(path)
+        return None
+    if path.suffix == ".pkl":
+        return _detectron2_checkpoint(path)
+    for weights_only in (True, False) if known else (True,):
+        with contextlib.suppress(Exception):  # torch.load raises whatever the broken bytes lead it to
+            content = torch.load(path, map_location="cpu", weights_only=weights_only)
+            return content.get("state_dict", content)
+    return None
+
+
+def _detectron2_checkpoint(path: Path) -> dict | None:
+    """What Detectron2 makes of one of its checkpoints, by its own names. It unpickles the file, which may run code."""
+    import torch
+    from detectron2.checkpoint import DetectionCheckpointer, c2_model_loading
+
+    with contextlib.suppress(Exception):
+        content = DetectionCheckpointer(torch.nn.Module())._load_file(str(path))
+        state = {key: torch.as_tensor(value) for key, value in content["model"].items()}
+        return c2_model_loading.convert_c2_detectron_names(state)[0] if content["__author__"] == "Caffe2" else state
+    return None
+
+
+def _verify(path: Path, build: Callable, known: bool) -> None:
+    state = load(path, known)
+    if state is None:
+        raise HowtoError(f"{path} is not a readable checkpoint; delete it: rm {path}")
+    expected = {key: tuple(value.shape) for key, value in build().state_dict().items()}
+    found = {key: tuple(value.shape) for key, value in state.items()}
+    for key, shape in expected.items():
+        if key.endswith("num_batches_tracked") or (path.suffix == ".pkl" and "running_" in key):
+            continue  # checkpoints older than torch 0.4.1 lack it; Caffe2's have merged the statistics into the weights
+        if found.get(key) != shape:
+            raise HowtoError(
+                f"{path} is another model's checkpoint: {key} is {found.get(key, 'missing')}, expected {shape}; "
+                f"delete it: rm {path}"
+            )
+
+
+def _download(url: str, path: Path) -> None:
+    """Download through torch.hub, which writes beside the file and checks the hash that its name ends with.
+
+    What has no scheme is a repository of the Hugging Face hub; its client puts the file into its own cache.
+    """
+    if not urlsplit(url).scheme:
+        import huggingface_hub
+
+        try:
+            huggingface_hub.hf_hub_download(url, HUB_FILE, etag_timeout=PATIENCE)
+        except (OSError, ValueError, RuntimeError) as error:
+            again = f"hf download {url} {HUB_FILE}"
+            raise HowtoError(f"downloading {url} from the hub failed: {error}; run again, or: {again}") from error
+        return
+    import torch
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    digest = torch.hub.HASH_REGEX.search(path.name)
+    patience = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(PATIENCE)  # torch.hub sets none; it counts for each read, not for the whole download
+    try:
+        torch.hub.download_url_to_file(url, str(path), digest.group(1) if digest else None)
+    except (OSError, RuntimeError) as error:
+        raise HowtoError(f"downloading {url} failed: {error}; run again, or put the file at {path}") from error
+    finally:
+        socket.setdefaulttimeout(patience)

@@ -1,0 +1,459 @@
+"""Give the snippets of one how-to an MMDetection checkout to run in."""
+
+import contextlib
+import copy
+import dataclasses
+import difflib
+import io
+import json
+import logging
+import os
+import re
+import runpy
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
+from howto.checkout import coco, distributed, fit, gpu, measure, standby, weights
+from howto.checkout.family import api
+from howto.checkout.isolation import PLAIN, isolated
+from howto.checkout.run import Observer, Run
+from howto.project import stacks
+from howto.project.errors import HowtoError
+from howto.project.files import check_topic, snippet_files, snippet_folder
+from howto.project.quiet import quiet
+from howto.project.record import Record, installed_versions, sha256
+from howto.project.stacks import ROOT
+
+
+class Workspace:
+    """An MMDetection checkout, as far as a snippet can tell, with one how-to's files under ``configs/``.
+
+    It has the stock ``configs/`` and ``tools/`` of the installed mmdet and a COCO in ``data/coco/`` (a small one,
+    unless ``HOWTO_COCO`` names the real one), so every ``_base_`` and ``data_root`` resolves with nothing rewritten.
+
+    Args:
+        topic: Name of the how-to, a folder of ``snippets/<family>/``.
+
+    Raises:
+        HowtoError: If there is no such topic, ``HOWTO_COCO`` is no COCO, or ``HOWTO_DEVICE`` cannot be had.
+    """
+
+    def __init__(self, topic: str) -> None:
+        stack = stacks.current()
+        self.topic = check_topic(stack.family, topic)
+        self.source = snippet_folder(stack.family) / topic
+        self.device = gpu.choose()
+        self._folder = tempfile.TemporaryDirectory(prefix=f"howto-{topic}-")
+        self.root = Path(self._folder.name).resolve()
+        self._lay_out()
+        snippets = {f"{stack.family}/{topic}/{path.name}": sha256(path) for path in snippet_files(stack.family, topic)}
+        self.record = Record(
+            topic,
+            stack.name,
+            snippets,
+            device=gpu.describe(self.device),
+            versions=installed_versions(),
+            data="COCO 2017, its first images" if os.environ.get("HOWTO_COCO") else "mini-COCO",
+        )
+        self._started = time.perf_counter()
+        self._told: set[str] = set()  # options of training that the page has shown
+
+    def check(self, name: str, measured: object, expected: object = None, *, at_most: float | None = None) -> None:
+        """Record that `measured` equals `expected`, or is no larger than `at_most`, and print it.
+
+        Raises:
+            CheckFailed: If it does not.
+        """
+        self._measure()
+        self.record.check(name, measured, expected, at_most=at_most)
+
+    def config(self, name: str):
+        """The config `name` of this how-to, or any path below ``configs/``, as a ``Config``, unchanged.
+
+        Raises:
+            HowtoError: If the file is missing, is no valid Python, or a ``_base_`` does not resolve.
+        """
+        path = self._path(name)
+        with self._inside():
+            for file in (path, *path.parent.glob("*.py")):
+                self._compile(file)
+            try:
+                return api().load(path)
+            except FileNotFoundError as error:
+                raise HowtoError(f"{self._shown(path)}: {error}; its _base_ must be a path relative to it") from error
+            except Exception as error:
+                try:
+                    runpy.run_path(str(path))  # Config runs a copy of it, under a name that says nothing
+                except type(error) as same:
+                    line = traceback.extract_tb(same.__traceback__)[-1].lineno
+                    error.add_note(f"raised in {self._shown(path)}:{line}")
+                raise
+
+    def edit(self, name: str, changes: dict[str, str]) -> str:
+        """Make a variant of the file `name` in which each key of `changes` reads as its value.
+
+        The file itself stays as it is; the difference is printed.
+
+        Returns:
+            The variant's file name.
+
+        Raises:
+            HowtoError: If a key does not occur exactly once.
+        """
+        path = self._path(name)
+        before = after = path.read_text("utf-8")
+        for old, new in changes.items():
+            if after.count(old) != 1:
+                raise HowtoError(f"{self._shown(path)}: {old!r} occurs {after.count(old)} times, not once")
+            after = after.replace(old, new)
+        number = len(list(path.parent.glob(f"{path.stem}_variant*.py"))) + 1
+        variant = path.with_name(f"{path.stem}_variant{number}.py")
+        variant.write_text(after, "utf-8")
+        diff = list(difflib.unified_diff(before.splitlines(), after.splitlines(), path.name, variant.name, "", "", n=1))
+        print("\n".join(line.rstrip("\n") for line in diff))
+        return variant.name
+
+    def build(self, cfg):
+        """The detector of `cfg` with its initial weights, as ``tools/train.py`` builds it, in evaluation mode."""
+        with self._inside(cfg), quiet():
+            model = api().detector(cfg)
+            model.train(False)
+            return model.to(self.device)
+
+    def backbone(self, **keys):
+        """A backbone alone, built on the CPU from the keys of a config's ``backbone``, its weights as they come."""
+        with self._inside(), quiet():
+            return api().backbone(keys)
+
+    def checkpoint(self, name: str) -> dict:
+        """The state dict of the one checkpoint that was loaded for a config and whose file name has `name` in it."""
+        (found,) = [each for each in self.record.weights if name in each]
+        return weights.load(weights.place(self.root / ".torch", found), known=True)
+
+    def annotations(self, split: str) -> dict:
+        """The content of this checkout's ``instances_<split>2017.json``."""
+        return json.loads((self.root / f"data/coco/annotations/instances_{split}2017.json").read_text("utf-8"))
+
+    def photograph(self) -> Path:
+        """A photograph of the validation set: the first that shows an object."""
+        content = self.annotations("val")
+        shown = min(annotation["image_id"] for annotation in content["annotations"])
+        (name,) = [image["file_name"] for image in content["images"] if image["id"] == shown]
+        return self.root / "data/coco/val2017" / name
+
+    def dataset(self, cfg, split: str = "train"):
+        """The dataset of `cfg` for `split`. Index it inside ``with checkout.inside():``, as its paths are relative."""
+        with self._inside(), quiet():
+            return api().dataset(cfg, split)
+
+    def inside(self, cfg=None):
+        """Context in which the working directory is this checkout and what its files register is registered.
+
+        With `cfg`, its weights are found and its ``custom_imports`` are made.
+        """
+        return self._inside(cfg)
+
+    def train(
+        self, name: str, epochs: int = 1, evaluate: bool = True, resume_from: Path | None = None,
+        warmed_up: bool = False, **changes,
+    ) -> Run:  # fmt: skip
+        """Train the config `name` by mmdet's own training API and say what happened.
+
+        Args:
+            name: Config file of this how-to.
+            epochs: Number of epochs, of the config's own data.
+            evaluate: Whether to evaluate after each epoch, as ``tools/train.py`` does by default.
+            resume_from: Checkpoint to resume, as ``--resume-from``.
+            warmed_up: Whether to leave out the schedule's linear warm-up, in which the whole of a run this short would
+                lie, and to scale the learning rate to the images of a step, as ``--auto-scale-lr``.
+            **changes: More overrides, with ``__`` for the dot: ``model__backbone__depth=18``.
+
+        Raises:
+            HowtoError: If a snippet cannot be loaded. What training raises is passed on, with the snippet's line.
+        """
+        cfg = self.config(name)
+        warm = api().warmed_up(cfg) if warmed_up else {}
+        changes = {**fit.overrides(cfg, self.device, epochs), **warm, **_dotted(changes)}
+        cfg.merge_from_dict(changes)
+        self.record.overrides[name] = {key: str(value) for key, value in changes.items()}
+        options = fit.as_options(changes)
+        shown = [option for option in options if option not in self._told]
+        if len(shown) < len(options):
+            shown.append(f"and {len(options) - len(shown)} options as before")
+        command = f"python tools/train.py {self._path(name).relative_to(self.root)} --cfg-options"
+        print(command, *shown, sep="\n    ")
+        self._told.update(options)
+
+        log, observer = io.StringIO(), Observer()
+        cfg.work_dir = str(self.root / "work_dirs" / Path(name).stem)
+        with self._inside(cfg), contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
+            model = api().train(cfg, self.device, evaluate, resume_from, observer)
+        return Run(cfg, model, observer, log.getvalue(), Path(cfg.work_dir, f"epoch_{epochs}.pth"))
+
+    def train_in_two_processes(
+        self, names: list[str], epochs: int = 1, iterations: int | None = None, evaluate: bool = False, **changes
+    ) -> list[dict[str, float]]:
+        """Train each config of `names` by ``tools/train.py`` in two processes that average their gradients (DDP).
+
+        On a machine with two GPUs each has its own; on any other they are on the CPU, see
+        :mod:`howto.checkout.distributed`.
+
+        Args:
+            names: Config files of this how-to.
+            epochs: Number of epochs, of the config's own data.
+            iterations: As many epochs as this number of iterations takes, in the place of `epochs`.
+            evaluate: Whether to evaluate after each epoch, as ``tools/train.py`` does by default.
+            **changes: More overrides, with ``__`` for the dot.
+
+        Returns:
+            For each config, by stage, the largest absolute difference of any weight between the two at the end.
+
+        Raises:
+            HowtoError: If a process fails.
+        """
+        configs, options = self._prepare_launch(names, epochs, iterations, evaluate, changes, compared=True)
+        self._launch(configs, options)
+        return [json.loads((config.with_suffix("") / "apart.json").read_text("utf-8")) for config in configs]
+
+    def launch(self, name: str, iterations: int = 3, succeeds: bool = True, **changes) -> str:
+        """Train the config `name` in two processes, as :meth:`train_in_two_processes`, and show a reader's command.
+
+        Args:
+            name: Config file of this how-to.
+            iterations: As many epochs as this number of iterations takes are run, and not evaluated.
+            succeeds: Whether it must succeed or must fail.
+            **changes: More overrides, with ``__`` for the dot.
+
+        Returns:
+            What the processes printed, errors included, the first process's before the second's.
+
+        Raises:
+            HowtoError: If it fails although it should succeed, or the other way round.
+        """
+        configs, options = self._prepare_launch([name], 1, iterations, False, changes, compared=False)
+        command = api().several_gpus(self.config(name), str(self._path(name).relative_to(self.root)), 2)
+        print("$", command, *(option for option in options if option == "--no-validate"))
+        return self._launch(configs, options, succeeds)
+
+    def unused_parameters(self, cfg, size: int = 128) -> list[str]:
+        """Parameters of the detector of `cfg` that train and get no gradient; see :func:`measure.unused_parameters`."""
+        model = self.build(cfg)
+        with self._inside(cfg):
+            return measure.unused_parameters(model, size)
+
+    def detect(self, model, cfg, photograph: Path):
+        """Detections of `model` on one photograph, as this MMDetection returns them."""
+        with self._inside():
+            cfg = copy.deepcopy(cfg)
+            cfg.merge_from_dict(fit.overrides(cfg, self.device, 1))
+            return api().detect(model, cfg, photograph)
+
+    def shell(self, command: str, succeeds: bool = True, anew: bool = False) -> str:
+        """Run `command` in this checkout as a reader would, in a process of its own; return what it printed.
+
+        What it wrote to its error stream follows if it fails. A Python program may find MMDetection imported, see
+        :mod:`howto.checkout.standby`.
+
+        ``{fit}`` in `command` stands for the overrides that fit its config to this machine.
+
+        Args:
+            command: What a reader would type.
+            succeeds: Whether it must succeed or must fail.
+            anew: Whether a Python program has to import MMDetection itself.
+
+        Raises:
+            HowtoError: If the command fails although it should succeed, or the other way round.
+        """
+        words = shlex.split(command)
+        variables = dict(word.split("=", 1) for word in words if "=" in word and word.split("=")[0].isupper())
+        words = words[len(variables) :]
+        if "{fit}" in words:
+            name = Path(next(word for word in words if word.startswith("configs/"))).name
+            at = words.index("{fit}")
+            cfg = self.config(name)
+            words[at : at + 1] = ["--cfg-options", *fit.as_options(fit.overrides(cfg, self.device, 1))]
+            self._provide(cfg)
+        print("$ " + command.replace(" {fit}", ""))
+        if words[0] == "python":
+            words[0] = sys.executable
+        return self._run(words, variables, succeeds, anew)
+
+    def fails(self, action, *args, **kwargs) -> "Failure":
+        """Call `action`, which must fail, and print the line that failed and the error as Python prints them.
+
+        Raises:
+            HowtoError: If it does not fail.
+        """
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):
+                action(*args, **kwargs)
+        except Exception as error:
+            line = traceback.extract_tb(error.__traceback__)[-1].line
+            last = traceback.format_exception_only(type(error), error.with_traceback(None))[0].rstrip()
+            last = re.sub(r"\. Did you (mean|forget)\b.*\?$", "", last)  # Python 3.12 guesses, older ones say nothing
+            print(f"    {line}\n{last}")
+            return Failure(line, last)
+        raise HowtoError(f"{self.topic}: {getattr(action, '__name__', action)} was to fail and did not")
+
+    def _lay_out(self) -> None:
+        with quiet():
+            import mmdet
+
+        mim = Path(mmdet.__file__).parent / ".mim"
+        configs = self.root / "configs"
+        configs.mkdir()
+        for stock in (mim / "configs").iterdir():
+            (configs / stock.name).symlink_to(stock)
+        (self.root / "tools").symlink_to(mim / "tools")
+        shutil.copytree(self.source, configs / self.topic, ignore=shutil.ignore_patterns("__pycache__"))
+        data = self.root / "data" / "coco"
+        real = os.environ.get("HOWTO_COCO")
+        if real:
+            coco.sample_coco(Path(real).resolve(), data, weights.cache_folder().parents[1] / "coco")
+        else:
+            coco.make_mini_coco(data)
+
+    def _prepare_launch(
+        self, names: list[str], epochs: int, iterations: int | None, evaluate: bool, changes: dict, compared: bool
+    ) -> tuple[list[Path], list[str]]:
+        """Write the configs with their overrides; return their paths, and options for ``tools/train.py``."""
+        configs = []
+        for name in names:
+            cfg = self.config(name)
+            on_cpu = self._gpus() < 2
+            cfg.merge_from_dict({**fit.overrides(cfg, "cpu" if on_cpu else "cuda", epochs), **_dotted(changes)})
+            if iterations:
+                each = max(1, len(self.dataset(cfg)) // (2 * api().images(cfg)))
+                cfg.merge_from_dict(api().schedule(cfg, self.device, -(-iterations // each)))
+            options = api().launching(cfg, evaluate, on_cpu)
+            if compared:
+                cfg.custom_hooks = [*cfg.get("custom_hooks", []), dict(type="HowtoApartHook")]
+                imports = cfg.get("custom_imports", {"imports": []})
+                cfg.custom_imports = {**imports, "imports": [*imports["imports"], "howto.checkout.apart"]}
+            self._provide(cfg)
+            configs.append(self.root / "work_dirs" / f"{Path(name).stem}_two_processes{len(configs)}.py")
+            configs[-1].parent.mkdir(exist_ok=True)
+            cfg.dump(str(configs[-1]))
+        return configs, options
+
+    def _launch(self, configs: list[Path], options: list[str], succeeds: bool = True) -> str:
+        path = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")])  # noqa: PTH120
+        variables = {"PYTHONPATH": f"{self.root}:{ROOT}", "PATH": path}
+        paths = [str(config.relative_to(self.root)) for config in configs]
+        if self._gpus() < 2:
+            variables |= {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+            return self._run([sys.executable, "-m", distributed.__name__, *paths, *options], variables, succeeds)
+        commands = [api().several_gpus({}, each, 2) for each in paths]
+        return "".join(self._run([*shlex.split(each), *options], variables, succeeds) for each in commands)
+
+    def _gpus(self) -> int:
+        if self.device == "cpu":
+            return 0
+        import torch
+
+        return torch.cuda.device_count()
+
+    def _run(self, words: list[str], variables: dict[str, str], succeeds: bool = True, anew: bool = False) -> str:
+        own = weights.environment(self.root / ".torch") | {"PYTHONWARNINGS": "ignore"} | PLAIN
+        if self.device == "cpu":
+            own |= {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+        environment = {**os.environ, **own, **variables}
+        if words[0] == sys.executable and not anew:
+            done = standby.run(words[1:], self.root, environment)
+        else:
+            done = subprocess.run(
+                words, cwd=self.root, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True
+            )
+        if (done.returncode == 0) != succeeds:
+            tail = "\n".join((done.stdout + done.stderr).splitlines()[-60:])
+            raise HowtoError(f"{self.topic}: `{shlex.join(words)}` ended with exit code {done.returncode}:\n{tail}")
+        return done.stdout if succeeds else done.stdout + done.stderr
+
+    @contextlib.contextmanager
+    def _inside(self, cfg=None) -> Iterator[None]:
+        """Work in this checkout; with `cfg`, its weights are found and its imports are made again."""
+        with quiet():
+            import mmdet.apis  # noqa: F401  here, so that what the import prints is dropped once for all
+            import torch
+        if self.device == "cpu":
+            # Images this small gain 20 % from a second thread, and lose a factor of 7 if its core is not free.
+            torch.set_num_threads(1)
+        for name in (*api().LIBRARIES, "timm"):  # they have handlers of their own; the caller's would write it twice
+            logging.getLogger(name).propagate = False
+        with isolated(self.root), self._naming_snippets(), contextlib.ExitStack() as stack:
+            if cfg is not None:
+                self._provide(cfg)
+                stack.enter_context(weights.looking_in(self.root / ".torch"))
+                if cfg.get("custom_imports"):
+                    api().import_modules(cfg.custom_imports)
+            yield
+
+    @contextlib.contextmanager
+    def _naming_snippets(self) -> Iterator[None]:
+        """Add to an exception the snippet and line it came from."""
+        try:
+            yield
+        except HowtoError:
+            raise
+        except Exception as error:
+            for frame in reversed(traceback.extract_tb(error.__traceback__)):
+                if Path(frame.filename).is_relative_to(self.root / "configs" / self.topic):
+                    error.add_note(f"raised in {self._shown(Path(frame.filename))}:{frame.lineno}")
+                    break
+            raise
+
+    def _provide(self, cfg) -> None:
+        """Put the checkpoints of `cfg` in place, and say so where one is a stand-in."""
+        for name, kind in weights.provide(cfg, self.root / ".torch").items():
+            if kind == "stand-in" and name not in self.record.weights:
+                print(f"stand-in weights: {name}")
+            self.record.weights[name] = kind
+        hosts = weights.hosts(cfg)
+        self.record.hosts |= {name: hosts[name] for name in hosts if self.record.weights[name] == "stand-in"}
+
+    def _path(self, name: str) -> Path:
+        path = self.root / "configs" / self.topic / name
+        if not path.exists():
+            path = self.root / "configs" / name
+        if not path.exists():
+            names = ", ".join(sorted(path.name for path in self.source.glob("*.py")))
+            raise HowtoError(f"{self.topic} has no file {name}; it has {names}")
+        return path
+
+    def _shown(self, path: Path) -> str:
+        """A file of this how-to as its place in the project, any other as its place in the checkout."""
+        topic = self.root / "configs" / self.topic
+        if path.is_relative_to(topic) and (self.source / path.name).exists():
+            return f"snippets/{self.source.parent.name}/{self.topic}/{path.name}"
+        return str(path.relative_to(self.root))
+
+    def _compile(self, path: Path) -> None:
+        try:
+            compile(path.read_text("utf-8"), str(path), "exec")
+        except SyntaxError as error:
+            raise HowtoError(
+                f"{self._shown(path)}:{error.lineno}: syntax error: {error.msg}; mend that line"
+            ) from error
+
+    def _measure(self) -> None:
+        self.record.peak_memory_mib = gpu.peak_memory(self.device)
+        self.record.seconds = round(time.perf_counter() - self._started, 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Failure:
+    """How something failed: the source line that raised the error, and the error as Python prints it."""
+
+    line: str
+    message: str
+
+
+def _dotted(changes: dict[str, object]) -> dict[str, object]:
+    return {key.replace("__", "."): value for key, value in changes.items()}

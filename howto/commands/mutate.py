@@ -1,0 +1,193 @@
+"""Run each how-to's checks on its changed snippets, and see whether they notice."""
+
+import collections
+import contextlib
+import doctest
+import errno
+import functools
+import importlib
+import io
+import multiprocessing
+import os
+import re
+import shutil
+import sys
+import tempfile
+import textwrap
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from howto.checkout import coco, fit, standby
+from howto.checkout.workspace import Workspace
+from howto.commands.edits import Mutation, is_config, mutations
+from howto.execution import doctor, fingerprint
+from howto.execution.limits import limited
+from howto.execution.verify import execute
+from howto.project import budget, files
+from howto.project.errors import HowtoError
+from howto.project.quiet import quiet
+from howto.project.record import write_json
+from howto.project.stacks import Stack
+
+EQUIVALENT = {  # what no check can notice, as a pattern of the edit, and why
+    r"dropped, .* → .*dict\(type='UnfreezeBackboneEpochBasedHook'\)\]?$": "1 is what the hook itself takes",
+    r"frozen_stages = -1 → .*frozen_stages = - 2": "below 0 no stage is frozen, at -2 as at -1",
+    r"rand\(1, 3, (31, 32|32, 31)\)$": "strides round up: 31 pixels give the same sizes as 32",
+    r"^swapped, .*out_indices=": "the backbone puts its levels out in its own order",
+}
+
+
+def mutate(stack: Stack, names: list[str], every: bool = False) -> int:
+    """Try the mutations of the how-tos `names`, or of all; print the survivors, report what each how-to noticed.
+
+    Args:
+        stack: The stack to run the checks on.
+        names: Names of how-tos.
+        every: Whether to try all edits that an operator makes in a line, or the first of them.
+
+    Returns:
+        0 if the checks noticed every mutation that can matter, else 1.
+
+    Raises:
+        HowtoError: If the machine lacks something, or a how-to does not pass as it is.
+    """
+    from rich.console import Console
+    from rich.progress import track
+
+    doctor.require(stack)
+    topics = files.chosen(stack.family, names)
+    found = [mutation for topic in topics for mutation in mutations(stack.family, topic, every)]
+    report = files.mutations(stack)
+    kept = fingerprint.mutations(stack)
+    with quiet():
+        import torch
+
+        import howto.execution.preloaded  # noqa: F401  before forking, so that each child finds torch and mmdet imported
+
+    standby.keep()  # before a config is loaded, and with it what it imports
+    torch.set_num_threads(1)
+    os.environ["MPLBACKEND"] = "agg"
+    os.environ.pop("HOWTO_RECORDS", None)
+    # The quickest form of the checks: fewer images, smaller ones, and fewer boxes on each.
+    os.environ.setdefault("HOWTO_COCO", str(coco.make_mini_coco(report.parent / "coco", every=2)))
+    fit.LONG_SIDE //= 2
+    fit.FEWER_BOXES = {key: number // 2 for key, number in fit.FEWER_BOXES.items()}
+    console, started = Console(stderr=True), time.monotonic()
+    results, spent = [], collections.Counter()
+    with _own_folder():
+        for topic, file in {(mutation.topic, mutation.file): None for mutation in found}:
+            _content(stack.family, topic, file)
+    fork = multiprocessing.get_context("fork")
+    with fork.Pool(budget.cores(), _may_have_children, maxtasksperchild=1) as pool:
+        limits = {}
+        console.print("the how-tos as they are …")
+        topics.sort(key=files.cost, reverse=True)
+        for topic, (problem, seconds) in zip(topics, pool.imap(_as_it_is, [(stack.family, topic) for topic in topics])):
+            if problem:
+                raise HowtoError(f"{topic} does not pass as it is, see python -m howto verify {topic}: {problem}")
+            limits[topic] = round(30 + 2 * seconds)  # a mutation that makes the checks hang is noticed, too
+        left = collections.Counter(mutation.topic for mutation in found)
+        found.sort(key=lambda mutation: (-limits[mutation.topic], mutation.topic))  # the longest first
+        tried = pool.imap(_timed, [(stack.family, mutation, limits[mutation.topic]) for mutation in found])
+        for mutation, ((result, why), took) in track(zip(found, tried), "mutations", len(found), console=console):
+            spent[mutation.topic] += took
+            results.append({"topic": mutation.topic, "file": mutation.file, "edit": mutation.edit, "result": result})
+            results[-1] |= {"why": why, "of": fingerprint.sources(stack, mutation.topic)}
+            if result == "survived":
+                console.print(f"survived: {mutation.topic}/{mutation.file}: {mutation.edit}", markup=False)
+            left[mutation.topic] -= 1
+            if not left[mutation.topic]:  # whoever ends this has the how-tos that are through
+                kept = [item for item in kept if item["topic"] != mutation.topic]
+                kept += [item for item in results if item["topic"] == mutation.topic]
+                write_json(report, sorted(kept, key=lambda item: item["topic"]))
+    for topic, took in spent.most_common():
+        print(f"{topic}: {sum(item['topic'] == topic for item in results)} mutations, {took:.0f} s on one core")
+    counts = collections.Counter(item["result"] for item in results)
+    found = ", ".join(f"{counts[result]} {result}" for result in ("killed", "survived", "equivalent"))
+    print(f"{len(results)} mutations: {found}; {time.monotonic() - started:.0f} s")
+    return int(counts["survived"] > 0 or counts["equivalent"] > 0.05 * len(results))
+
+
+def _may_have_children() -> None:
+    """Let a process of the pool start others, as a page does whose ``DataLoader`` has workers; daemons may not."""
+    multiprocessing.current_process()._config["daemon"] = False
+
+
+def _as_it_is(job: tuple[str, str]) -> tuple[str, float]:
+    """What the checks say to a how-to that nobody has changed, and in how many seconds.
+
+    If that is not nothing, they notice no mutation.
+    """
+    started = time.monotonic()
+    with _own_folder():
+        return _problem(*job), time.monotonic() - started
+
+
+def _timed(job: tuple[str, Mutation, int]) -> tuple[tuple[str, str], float]:
+    started = time.monotonic()
+    return _try(job), time.monotonic() - started
+
+
+def _try(job: tuple[str, Mutation, int]) -> tuple[str, str]:
+    """In a process of its own: ``killed``, ``equivalent`` or ``survived``, and why."""
+    family, mutation, limit = job
+    os.environ["HOWTO_TIME_LIMIT"] = str(limit)
+    sys.unraisablehook = lambda _: None  # mmcv closes a temporary file of a broken config after its folder is gone
+    with _own_folder() as folder:
+        shutil.copytree(files.snippet_folder(family), Path(folder, family))
+        Path(folder, family, mutation.topic, mutation.file).write_text(mutation.source, "utf-8")
+        before = _content(family, mutation.topic, mutation.file)
+        os.environ["HOWTO_SNIPPETS"] = folder
+        _content.cache_clear()
+        if before and before == _content(family, mutation.topic, mutation.file):
+            return "equivalent", "the config comes to the same"
+        problem = _problem(family, mutation.topic)
+    if os.strerror(errno.ENOSPC) in problem:
+        raise HowtoError(f"no space left on the disk of {tempfile.gettempdir()}, so nothing can be said; free some")
+    if problem:
+        problem = re.sub(rf"{tempfile.gettempdir()}/(howto-[^/\s]+/?)+", "", problem.replace(sys.executable, "python"))
+        return "killed", textwrap.shorten(problem, 200)
+    for pattern, why in EQUIVALENT.items():
+        if re.search(pattern, mutation.edit):
+            return "equivalent", why
+    return "survived", ""
+
+
+@contextlib.contextmanager
+def _own_folder() -> Iterator[str]:
+    """A folder for all that is written, and deleted with it: a process of a pool ends without cleaning up."""
+    with tempfile.TemporaryDirectory(prefix="howto-mutation-") as folder:
+        before, tempfile.tempdir = tempfile.tempdir, folder
+        try:
+            yield folder
+        finally:
+            tempfile.tempdir = before
+
+
+@functools.cache  # of the snippets as they are, each process finds what was read before it was forked
+def _content(family: str, topic: str, file: str) -> str:
+    """What a config comes to with all that it inherits, or nothing if the file is none or does not load."""
+    with contextlib.suppress(Exception):
+        if is_config((files.snippet_folder(family) / topic / file).read_text("utf-8")):
+            cfg = Workspace(topic).config(file)
+            if "custom_imports" in cfg:
+                cfg.custom_imports.setdefault("allow_failed_imports", False)  # mmcv's default
+            return repr(sorted(cfg.items()))
+    return ""
+
+
+def _problem(family: str, topic: str) -> str:
+    """The first thing that is wrong: an example in a docstring, else a check of the script."""
+    try:
+        for path in files.snippet_files(family, topic):
+            if ">>>" in path.read_text("utf-8"):
+                with limited(), Workspace(topic).inside(), contextlib.redirect_stdout(io.StringIO()):
+                    found = doctest.testmod(importlib.import_module(f"configs.{topic}.{path.stem}"))
+                if found.failed:
+                    return f"{path.name}: {found.failed} of its examples' lines do not print what they say"
+        problem = execute(files.script(family, topic)).partition("\n")[0]
+    except Exception as error:
+        return f"{type(error).__name__}: {error}".partition("\n")[0]
+    # A pitfall that no longer finds the words that it changes is no check of what they do.
+    return "" if re.search(r"occurs \d+ times, not once", problem) else problem

@@ -1,0 +1,152 @@
+"""Tell whether a page would come out the same, without importing what it runs."""
+
+import ast
+import concurrent.futures
+import contextlib
+import functools
+import hashlib
+import importlib
+import importlib.util
+import json
+import os
+import subprocess
+from pathlib import Path
+
+from howto.checkout import weights
+from howto.execution import replay
+from howto.project import device, files, stacks
+from howto.project.errors import HowtoError
+from howto.project.files import BUILD, fingerprint_file, records, script, snippet_files, words
+from howto.project.stacks import ROOT, Stack
+
+
+def fingerprint(stack: Stack, topic: str) -> dict[str, str]:
+    """What the page of `topic` depends on: for each kind of thing the sha256 of its content.
+
+    The gallery script's code, the snippets, the rooms of ``howto`` that a page runs in, the lock, the installed
+    packages, the kind of device, the folder of a real COCO, and which weights are real: the
+    checkpoints of the page that lie in the user's cache, and the hosts of its stand-ins that answer.
+    """
+    path = script(stack.family, topic)
+    if not path.exists():
+        raise HowtoError(f"snippets/{stack.family}/{topic} has no gallery script; write {path}")
+    try:
+        ast.parse(path.read_bytes(), str(path))
+    except SyntaxError as error:
+        raise HowtoError(f"{error.filename}:{error.lineno}: syntax error: {error.msg}; mend that line") from error
+    return {
+        "script": replay.digest(path),
+        "snippets": _hash(snippet_files(stack.family, topic)),
+        "howto": _rooms(),
+        "packages": _packages(stack),
+        "device": device.kind(),
+        "data": os.environ.get("HOWTO_COCO", ""),
+        "weights": weights_kind(stack, topic),
+    }
+
+
+def site(stack: Stack) -> str:
+    """sha256 of all that the site of a stack is made of, but for what building it writes.
+
+    The content of its sources and reports, the installed packages, what is set, and the commit, which its feed names.
+    """
+    found = [ROOT / "conf.py", files.benchmarks(), files.mutations(stack)]
+    for place in ("docs", "gallery", "howto", "requirements", "snippets"):
+        for folder, folders, names in os.walk(ROOT / place):
+            folders[:] = sorted(set(folders) - files.NO_SOURCES(folder, folders))
+            found += [Path(folder, name) for name in sorted(names)]
+    contents = [(str(path.relative_to(ROOT)), _hash([path])) for path in found if path.exists()]
+    settings = sorted(item for item in os.environ.items() if item[0].startswith("HOWTO_"))
+    return hashlib.sha256(repr((contents, settings, _commit(), _packages(stack))).encode()).hexdigest()
+
+
+def _commit() -> str:
+    with contextlib.suppress(OSError):  # git is not installed
+        return subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout
+    return ""
+
+
+def built(stack: Stack) -> str:
+    """sha256 of what building has written: the records of all stacks, what joins their sites, the look of its pages."""
+    shared = sorted([*BUILD.glob("records/*/*.json"), *BUILD.glob("html/*")])
+    found = [(str(path.relative_to(BUILD)), _hash([path]) if path.is_file() else "") for path in shared]
+    for path in sorted((BUILD / "html" / stack.name).rglob("*")):
+        status = path.stat()
+        found.append((str(path.relative_to(BUILD)), status.st_size, status.st_mtime_ns))
+    return hashlib.sha256(repr(found).encode()).hexdigest()
+
+
+def sources(stack: Stack, topic: str) -> str:
+    """sha256 of a how-to's script and snippets: what a report of its mutations holds for."""
+    return _hash([script(stack.family, topic), *snippet_files(stack.family, topic)])
+
+
+def package_sources() -> int:
+    """A number that changes with any module of ``howto``."""
+    return int(_hash(sorted((ROOT / "howto").rglob("*.py")))[:12], 16)
+
+
+def mutations(stack: Stack) -> list[dict[str, str]]:
+    """The report of the mutations, without what was found on snippets or scripts that have changed since."""
+    path = files.mutations(stack)
+    found = json.loads(path.read_text("utf-8")) if path.exists() else []
+    now = {topic: sources(stack, topic) for topic in files.topics(stack.family)}
+    return [item for item in found if item["of"] == now.get(item["topic"])]
+
+
+def prose(stack: Stack, topic: str) -> str:
+    """sha256 of the script and the words that it includes: a page that differs in these alone is not executed."""
+    path = script(stack.family, topic)
+    return _hash([path, *words(path)])
+
+
+def changed(stack: Stack, topic: str) -> list[str]:
+    """The parts of the fingerprint that differ from when the page ran; all of them if it did not, or left no record."""
+    try:
+        before = json.loads(fingerprint_file(topic).read_text("utf-8"))
+    except (OSError, ValueError):
+        before = {}
+    if not (records(stack) / f"{topic}.json").exists():
+        before = {}
+    return [part for part, value in fingerprint(stack, topic).items() if before.get(part) != value]
+
+
+def _hash(files: list[Path]) -> str:
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(f"{file.name}\0".encode() + file.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def _rooms() -> str:
+    """sha256 of all that a page may run of ``howto``, so that no import has to be followed."""
+    package = ROOT / "howto"
+    files = [package / "__init__.py", *(package / "execution" / name for name in ("limits.py", "page.py"))]
+    for room in ("project", "checkout", "figures"):
+        files += [path for path in sorted((package / room).rglob("*")) if path.suffix in (".py", ".json")]
+    return _hash(files)
+
+
+def weights_kind(stack: Stack, topic: str) -> str:
+    """Which of the checkpoints that a page used the user has, and which hosts of its stand-ins answer by now."""
+    path = records(stack) / f"{topic}.json"
+    record = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    hosts = sorted(set(record.get("hosts", {}).values()))
+    with concurrent.futures.ThreadPoolExecutor(max(1, len(hosts))) as pool:
+        answering = [host for host, answers in zip(hosts, pool.map(weights.reachable, hosts)) if answers]
+    return ",".join(answering + sorted(name for name in record.get("weights", {}) if weights.cached(name)))
+
+
+@functools.cache
+def _packages(stack: Stack) -> str:
+    installed = sorted(f"{name}=={version}" for name, version in stacks.installed().items())
+    digest = hashlib.sha256(stack.lock.read_bytes() + "\n".join(installed).encode())
+    for package in _edited_by_hand(stack):
+        if found := importlib.util.find_spec(package):  # else the doctor says what is missing
+            digest.update(_hash(sorted(Path(found.origin).parent.rglob("*.py"))).encode())
+    return digest.hexdigest()
+
+
+def _edited_by_hand(stack: Stack) -> tuple[str, ...]:
+    """Packages that people patch in place: their files are hashed."""
+    return importlib.import_module(f"howto.checkout.{stack.family}").LIBRARIES

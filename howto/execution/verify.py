@@ -1,0 +1,88 @@
+"""Execute how-tos and their checks without building pages."""
+
+import contextlib
+import io
+import json
+import os
+import runpy
+import tempfile
+import time
+import traceback
+from pathlib import Path
+
+from howto.checkout import standby
+from howto.checkout.isolation import fresh, put_back
+from howto.execution import doctor
+from howto.execution.limits import limited
+from howto.project import files
+from howto.project.errors import HowtoError
+from howto.project.stacks import Stack
+
+
+def verify(stack: Stack, names: list[str]) -> int:
+    """Run the gallery scripts of the how-tos `names`, or of all, one after the other; print a table.
+
+    Returns:
+        0 if every check passed, else 1.
+
+    Raises:
+        HowtoError: If there is no such how-to, or the machine lacks something for it.
+    """
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.table import Table
+
+    topics = files.chosen(stack.family, names)
+    doctor.require(stack)
+    os.environ["MPLBACKEND"] = "agg"
+    table = Table("how-to", "checks", "seconds", "result", title=f"{stack.name}: {stack.title}", title_justify="left")
+    console, passed = Console(stderr=True), 0
+    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+    with tempfile.TemporaryDirectory() as folder, Progress(*columns, console=console, transient=True) as progress:
+        os.environ["HOWTO_RECORDS"] = folder
+        for number, topic in enumerate(topics, 1):
+            label = f"{topic} ({number} of {len(topics)})"
+            task = progress.add_task(label)
+            if not console.is_terminal:
+                console.print(f"{label} …")
+            started = time.perf_counter()
+            problem = execute(files.script(stack.family, topic))
+            progress.remove_task(task)
+            record = Path(folder, f"{topic}.json")
+            checks = json.loads(record.read_text("utf-8"))["checks"] if record.exists() else []
+            passed += not problem
+            count = sum(check["passed"] for check in checks)
+            table.add_row(topic, str(count), f"{time.perf_counter() - started:.0f}", problem or "passed")
+    Console(width=None if console.is_terminal else 140, markup=False).print(table)
+    left = [] if names else set(files.topics(stack.family)) - set(topics)
+    said = [f"{topic}, which needs the package {files.lacking(stack.family, topic)}" for topic in sorted(left)]
+    print(
+        f"{len(topics)} topics, {'all' if passed == len(topics) else passed} passed"
+        + (f"; not executed: {', '.join(said)}" if said else "")
+    )
+    return int(passed < len(topics))
+
+
+def execute(script: Path) -> str:
+    """Run one gallery script and return what is wrong, or nothing."""
+    import matplotlib.pyplot as plt
+
+    standby.keep()
+    silent = contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO())
+    try:
+        with silent[0], silent[1], put_back(), limited():
+            fresh()
+            runpy.run_path(str(script), run_name="__main__")
+    except HowtoError as error:
+        return str(error)
+    except SyntaxError as error:  # of the script, which then has no frame, or of what it runs
+        return f"{Path(error.filename or script).name}:{error.lineno}: SyntaxError: {error.msg}"
+    except (Exception, SystemExit) as error:
+        (line,) = [
+            frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(script)
+        ][-1:]
+        last = traceback.format_exception_only(type(error), error)
+        return f"{script.name}:{line}: {''.join(last).strip()}"
+    finally:
+        plt.close("all")
+    return ""

@@ -1,0 +1,1 @@
+"""What a gallery script shows: tables, diagrams, pictures side by side. Knows nothing of Sphinx."""

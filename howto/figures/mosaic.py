@@ -1,0 +1,191 @@
+"""Follow images through Mosaic and RandomAffine, by the random numbers they draw and by paint."""
+
+import contextlib
+import copy
+import random
+from collections.abc import Iterator
+
+from howto.checkout.family import api
+
+WHITE, PAD = 255, 114  # MMDetection pads with 114; half way between the two counts as paint
+
+
+def sources(dataset, index: int, seed: int) -> list[dict]:
+    """The four images that Mosaic puts together: top left, top right, bottom left, bottom right.
+
+    Args:
+        dataset: A ``MultiImageMixDataset`` whose first step is Mosaic.
+        index: The image that Mosaic starts from.
+        seed: Seed of the random numbers it draws.
+    """
+    with seeded(seed):
+        others = dataset.pipeline[0].get_indexes(dataset.dataset)
+    return [api().plain(dataset.dataset[number]) for number in (index, *others)]
+
+
+def first_seed(dataset, index: int, tries: int = 500) -> int:
+    """A seed whose draw shows well what Mosaic does, one of the four photographs being empty.
+
+    The first one with no class in common between the photographs, and with every box kept in a picture that is at least
+    half full; the first with an empty photograph, if none of `tries` is that good.
+    """
+    with_empty = []
+    for seed in range(tries):
+        labels = [set(source["gt_labels"].tolist()) for source in sources(dataset, index, seed)]
+        if sum(map(bool, labels)) != 3:
+            continue
+        with_empty.append(seed)
+        if sum(map(len, labels)) == len(set().union(*labels)):
+            mosaic, affine = mixed(dataset, index, seed)
+            if len(mosaic["gt_labels"]) == len(affine["gt_labels"]) and (affine["img"] != PAD).mean() > 0.5:
+                return seed
+    return with_empty[0]
+
+
+def mixed(dataset, index: int, seed: int) -> list[dict]:
+    """What the first two steps, Mosaic and RandomAffine, make of an image, one result for each."""
+    results = []
+    for steps in (1, 2):
+        dataset.update_skip_type_keys(dataset.pipeline_types[steps:])
+        with seeded(seed):
+            results.append(api().plain(dataset[index]))
+    dataset.update_skip_type_keys([])
+    return results
+
+
+def painted_boxes(dataset, index: int, seed: int) -> list[list[tuple]]:
+    """Where each box's paint lies after Mosaic and after RandomAffine: (label, (x1, y1, x2, y2)), those that show.
+
+    Each box in turn is painted white on black images of the sources' sizes, and those go through the same steps with
+    the same random numbers. The boxes' own coordinates take no part in it.
+    """
+    found = [[], []]
+    for number, source in enumerate(sources(dataset, index, seed)):
+        for box, label in zip(source["gt_bboxes"], source["gt_labels"], strict=True):
+            x1, y1, x2, y2 = box.round().astype(int)
+            for step, image in enumerate(_follow(dataset, index, seed, number, (slice(y1, y2), slice(x1, x2)))):
+                rows, columns = (image > (WHITE + PAD) / 2).nonzero()
+                if len(rows):
+                    edges = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+                    found[step].append((int(label), edges))
+    return found
+
+
+def images_shown(dataset, index: int, seed: int) -> int:
+    """How many of the four sources have a pixel in the canvas: each in turn is painted white."""
+    everything = (slice(None), slice(None))
+    return sum((_follow(dataset, index, seed, number, everything)[0] == WHITE).any() for number in range(4))
+
+
+def distance(box, paint, image) -> float:
+    """How far a box's sides are from the paint's, in pixels.
+
+    A box that the image's border cuts may be larger than what shows of its object, since its corners were turned before
+    they were cut; for it only paint outside the box counts.
+    """
+    height, width = image.shape[:2]
+    outside = [box[0] - paint[0], box[1] - paint[1], paint[2] - box[2], paint[3] - box[3]]
+    cut = box[0] <= 0 or box[1] <= 0 or box[2] >= width or box[3] >= height
+    return float(max(outside) if cut else max(map(abs, outside)))
+
+
+def read(cfg, dataset, skip: tuple[str, ...] = ()) -> list[list[tuple[int, tuple[int, ...]]]]:
+    """What the worker processes of the loader that MMDetection builds for training with `cfg` read, in two epochs.
+
+    Args:
+        cfg: A ``Config`` with worker processes.
+        dataset: Its ``MultiImageMixDataset``. Each item goes through all of it; what comes of it is dropped.
+        skip: Steps that the dataset is told to skip between the two epochs.
+
+    Returns:
+        For each epoch and item ``(worker, (number, …))``: which process made it, and the numbers of the images that
+        were read for it, the item's own first.
+    """
+    noting = _Noting(dataset)
+    loader = api().loader(cfg, noting)
+    loader.collate_fn = list
+    epochs = [[note for batch in loader for note in batch]]
+    noting.mixed.update_skip_type_keys(skip)
+    return [*epochs, [note for batch in loader for note in batch]]
+
+
+def partners(notes: list[tuple[int, tuple[int, ...]]], worker: int | None = None) -> list[tuple[int, ...]]:
+    """The images that were mixed with an item's own, in the order of the items, those of one `worker` or of all."""
+    return [numbers[1:] for number, numbers in notes if worker in (None, number)]
+
+
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Inside, the same random numbers are drawn for the same `seed`; afterwards the draw goes on as before."""
+    import numpy as np
+
+    state, python = np.random.get_state(), random.getstate()
+    np.random.seed(seed)
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        np.random.set_state(state)
+        random.setstate(python)
+
+
+def _follow(dataset, index: int, seed: int, painted: int, region: tuple[slice, slice]) -> list:
+    """Red channel after each of the first two steps, with `region` of source number `painted` in white."""
+    with seeded(seed):
+        others = dataset.pipeline[0].get_indexes(dataset.dataset)
+
+    class Painted:
+        """The sources as black images; the same image may be drawn twice, so they are told apart by their turn."""
+
+        turn = 0
+
+        def __len__(self):
+            return len(dataset.dataset)
+
+        def __getitem__(self, number):
+            assert number == (index, *others)[self.turn]
+            result = copy.deepcopy(dataset.dataset[number])
+            result["img"][:] = 0
+            if self.turn == painted:
+                result["img"][region] = WHITE
+            self.turn = (self.turn + 1) % 4
+            return result
+
+    twin = copy.copy(dataset)
+    twin.dataset = Painted()
+    return [result["img"][..., 0] for result in mixed(twin, index, seed)]
+
+
+class _Reading:
+    """A dataset that notes the numbers it is asked for."""
+
+    def __init__(self, dataset) -> None:
+        self.dataset, self.numbers = dataset, []
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, number):
+        self.numbers.append(int(number))
+        return self.dataset[number]
+
+
+class _Noting:
+    """A ``MultiImageMixDataset`` that puts out, in place of each item, who made it from what."""
+
+    def __init__(self, dataset) -> None:
+        self.mixed = copy.copy(dataset)
+        self.mixed.dataset = _Reading(dataset.dataset)
+        for name in ("flag", "get_data_info"):  # what a sampler looks for
+            if hasattr(dataset, name):
+                setattr(self, name, getattr(dataset, name))
+
+    def __len__(self) -> int:
+        return len(self.mixed)
+
+    def __getitem__(self, number: int) -> tuple[int, tuple[int, ...]]:
+        from torch.utils.data import get_worker_info
+
+        self.mixed.dataset.numbers.clear()
+        self.mixed[number]
+        return get_worker_info().id, tuple(self.mixed.dataset.numbers)

@@ -1,0 +1,1 @@
+"""The Sphinx extension: what executing left becomes pages. Builds nothing by itself."""

@@ -1,0 +1,159 @@
+"""Show snippets, records and mutations on the pages that name them."""
+
+import os
+
+from docutils import nodes
+from docutils.parsers.rst.directives import unchanged
+from sphinx import addnodes
+from sphinx.directives.code import LiteralInclude
+from sphinx.util.docutils import SphinxDirective
+
+from howto.execution.fingerprint import mutations
+from howto.project import files, stacks
+from howto.site.parts import note, read_record, table
+
+
+class Snippet(LiteralInclude):
+    """``.. snippet:: TOPIC/FILE``: a snippet file, whole, named by its place in a checkout, to copy or download.
+
+    Content is what the file prints; it is shown below it, and Sphinx's doctest builder compares.
+    """
+
+    has_content = True
+    option_spec = {"caption": unchanged}
+
+    def run(self) -> list[nodes.Node]:
+        path = files.snippet_folder(stacks.current().family) / self.arguments[0]
+        if not path.is_file():
+            raise self.error(f"there is no snippet {path}; name a file below {path.parents[1]}")
+        self.options |= {"language": "python", "caption": f"configs/{self.arguments[0]}"}
+        self.arguments = [f"/{os.path.relpath(path, self.env.srcdir)}"]
+        (block,) = super().run()
+        download = addnodes.download_reference("", "Download", reftarget=self.arguments[0], refdoc=self.env.docname)
+        shown = nodes.container("", block, nodes.paragraph("", "", download), classes=["howto-snippet"])
+        if not self.content:
+            return [shown]
+        code = next(block.findall(nodes.literal_block))
+        code["testnodetype"], code["groups"] = "testcode", [path.stem]
+        text = "\n".join(self.content)
+        output = nodes.literal_block(
+            text, text, testnodetype="testoutput", groups=[path.stem], options={}, language="none"
+        )
+        self.set_source_info(output)
+        return [shown, nodes.caption("", "It prints"), output]
+
+
+class Needs(SphinxDirective):
+    """``.. needs:: PACKAGE``: the how-to is executed only where that package is installed; elsewhere it says so."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        if read_record(self.env.docname.rpartition("plot_")[2], self.env):
+            return []
+        said = nodes.paragraph("", "", nodes.literal("", self.arguments[0]))
+        said += nodes.Text(" was not installed where this page was built. What the code prints was not seen.")
+        return [nodes.admonition("", nodes.title("", "Not executed in this build"), said, classes=["warning"])]
+
+
+class Install(SphinxDirective):
+    """``.. install:: PACKAGE …``: installs what a how-to needs, in the versions of this stack."""
+
+    required_arguments = 1
+    final_argument_whitespace = True
+
+    def run(self) -> list[nodes.Node]:
+        stack = stacks.current()
+        self.env.note_dependency(str(stack.lock))
+        command = f"$ {stack.install(self.arguments[0].split())}"
+        return [nodes.literal_block(command, command, language="console")]
+
+
+class VerifiedPanel(SphinxDirective):
+    """``.. verified-panel::``: what this page's record says."""
+
+    def run(self) -> list[nodes.Node]:
+        topic = self.env.docname.rpartition("plot_")[2]
+        record = read_record(topic, self.env)
+        if record is None:
+            return [nodes.paragraph("", f"This page was {_not_executed(topic)}.")]
+        weights = ", ".join(f"{kind} weights ({name})" for name, kind in record["weights"].items()) or "none loaded"
+        facts = [
+            ("Executed on", f"{record['device']}, {record['seconds']:.0f} s, up to {record['peak_memory_mib']} MiB"),
+            ("With", _named(record["versions"])),
+            ("Photographs", record["data"]),
+            ("Weights", weights),
+        ]
+        facts += [([f"snippets/{path}"], [f"sha256 {digest}"]) for path, digest in record["snippets"].items()]
+        checks = [(check["name"], [check["expected"]], [check["measured"]]) for check in record["checks"]]
+        section = nodes.section("", nodes.title("", "Verified"), ids=["verified"], classes=["howto-verified"])
+        section += table(("Fact", "When this page was built"), facts)
+        section += table(("Check", "Expected", "Measured"), checks)
+        return [section]
+
+
+def _named(versions: dict[str, str]) -> str:
+    """The versions that ran, each that is not the lock's with the one that is."""
+    others = stacks.differing(versions, stacks.current())
+    return ", ".join(
+        f"{name} {version}" + (f" (the lock has {others[name]})" if name in others else "")
+        for name, version in versions.items()
+    )
+
+
+class VerifiedTable(SphinxDirective):
+    """``.. verified-table::``: the records of all how-tos, a line each, and what they cost together."""
+
+    def run(self) -> list[nodes.Node]:
+        stack = stacks.current()
+        rows, seconds, memory = [], 0.0, 0
+        for topic in files.topics(stack.family):
+            record = read_record(topic, self.env)
+            target = dict(refdomain="std", reftype="doc", reftarget=f"/{files.GALLERY}/plot_{topic}", refexplicit=True)
+            link = addnodes.pending_xref("", nodes.inline("", topic), refdoc=self.env.docname, refwarn=True, **target)
+            if record is None:
+                rows.append((link, _not_executed(topic), "", "", "", ""))
+                continue
+            seconds, memory = seconds + record["seconds"], max(memory, record["peak_memory_mib"])
+            kinds = ", ".join(sorted(set(record["weights"].values()))) or "none"
+            cost = f"{record['seconds']:.0f} s, {record['peak_memory_mib']} MiB"
+            rows.append((link, f"{len(record['checks'])} passed", record["device"], kinds, cost, record["executed"]))
+        total = f"All pages together: {seconds:.0f} s, at most {memory} MiB."
+        head = ("How-to", "Checks", "Device", "Weights", "Time, memory", "Executed (UTC)")
+        return [table(head, rows), nodes.paragraph("", total)]
+
+
+def _not_executed(topic: str) -> str:
+    package = files.lacking(stacks.current().family, topic)
+    return "not executed in this build" + (f": {package} is not installed" if package else "")
+
+
+class MutationTable(SphinxDirective):
+    """``.. mutation-table::``: what ``tox -e mutate`` found last, counts by how-to and whatever was not noticed."""
+
+    def run(self) -> list[nodes.Node]:
+        stack = stacks.current()
+        for topic in files.topics(stack.family):  # which make a report out of date
+            for path in (files.script(stack.family, topic), *files.snippet_files(stack.family, topic)):
+                self.env.note_dependency(str(path))
+        note(self.env, files.mutations(stack))
+        found = mutations(stack)
+        if not found:
+            return [nodes.paragraph("", "The mutations were not run on these snippets; tox -e mutate runs them.")]
+        results = ("killed", "survived", "equivalent")
+        rows = []
+        for topic in sorted({item["topic"] for item in found}):
+            own = [item["result"] for item in found if item["topic"] == topic]
+            rows.append((topic, *(str(own.count(result)) for result in results)))
+        shown = [table(("How-to", "Noticed", "Survived", "Cannot matter"), rows)]
+        left = [
+            (item["topic"], [item["edit"]], item["why"] or "survived") for item in found if item["result"] != "killed"
+        ]
+        if left:
+            shown.append(table(("How-to", "Edit", "Why it was not noticed"), left))
+        for topic, *_ in rows:
+            killed = [item for item in found if (item["topic"], item["result"]) == (topic, "killed")]
+            opened = f"<details><summary>{topic}: {len(killed)} that were noticed</summary>"
+            noticed = table(("Edit", "What the checks said"), [([item["edit"]], [item["why"]]) for item in killed])
+            shown += [nodes.raw("", opened, format="html"), noticed, nodes.raw("", "</details>", format="html")]
+        return shown

@@ -1,0 +1,58 @@
+"""Make what a page offers to download beside its snippets."""
+
+import io
+import json
+import re
+import zipfile
+from pathlib import Path
+
+from howto.project import files, stacks
+from howto.project.record import write_json
+
+
+def topic_zip(family: str, topic: str) -> bytes:
+    """A zip to unpack into ``configs/`` of a checkout: the folder of the how-to, with every snippet in it."""
+    return _zip({f"{topic}/{path.name}": path.read_bytes() for path in files.snippet_files(family, topic)})
+
+
+def finish_notebook(family: str, notebook: Path) -> None:
+    """Put the snippets, and the words that families share, into a notebook's prose, and zip script and notebook.
+
+    A notebook has no tabs: what is in one comes under its name.
+    """
+    if not notebook.exists():
+        return
+    folder, content = files.snippet_folder(family), json.loads(notebook.read_text("utf-8"))
+
+    def code(directive: re.Match) -> str:
+        return f"`configs/{directive[1]}`\n\n```python\n{Path(folder, directive[1]).read_text('utf-8')}```\n"
+
+    def command(directive: re.Match) -> str:
+        return f"```console\n$ {stacks.current().install(directive[1].split())}\n```"
+
+    def words(directive: re.Match) -> str:
+        return Path(notebook.parent, directive[1]).read_text("utf-8")
+
+    for cell in content["cells"]:
+        if cell["cell_type"] == "markdown":
+            prose = re.sub(r"\.\. include:: (\S+)\n?", words, "".join(cell["source"]))
+            prose = re.sub(r"^\.\. tab:: (.+)\n\n   (?=\.\. snippet)", r"**\1**\n\n", prose, flags=re.MULTILINE)
+            prose = re.sub(r"^\.\. index:: .+\n\n?", "", prose, flags=re.MULTILINE)
+            prose = re.sub(r"^\.\. needs:: (\S+)$", r"It needs the package \1.", prose, flags=re.MULTILINE)
+            prose = re.sub(r"^\.\. install:: (.+)$", command, prose, flags=re.MULTILINE)
+            cell["source"] = [re.sub(r"\.\. snippet:: (\S+)(?:\n\n(?:   .*\n?)+)?", code, prose)]
+    write_json(notebook, content)
+    both = [notebook.with_suffix(".py"), notebook]
+    notebook.with_suffix(".zip").write_bytes(_zip({path.name: path.read_bytes() for path in both}))
+
+
+def _zip(content: dict[str, bytes]) -> bytes:
+    """The same bytes for the same content: no entry has a time of its own."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in content.items():
+            entry = zipfile.ZipInfo(name)
+            entry.external_attr = 0o644 << 16
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(entry, data)
+    return buffer.getvalue()

@@ -1,0 +1,195 @@
+"""Dress the pages: what a reader copies, sees and finds beside what a how-to says."""
+
+import base64
+import hashlib
+import html
+import itertools
+import json
+import re
+import shutil
+import zlib
+from pathlib import Path
+
+from docutils import nodes
+from PIL import Image
+from sphinx import addnodes
+from sphinx.application import Sphinx
+
+from howto.project import files, stacks
+from howto.site import downloads
+from howto.site.parts import read_record
+
+WORDS_A_MINUTE = 200
+# sphinx-gallery's, for what no page here has: notebooks to launch, data frames, tags.
+NOT_NEEDED = {
+    "sg_gallery-binder.css",
+    "sg_gallery-dataframe.css",
+    "sg_gallery-rendered-html.css",
+    "sg-tags.js",
+}
+TRAINS = re.compile(r"^\$ .*python tools/train\.py configs/\S+", re.MULTILINE)
+
+
+def setup(app: Sphinx) -> dict:
+    """Register the steps that change a page once it has been read, and once it is HTML."""
+    app.connect("doctree-read", add_training, priority=400)  # before Sphinx collects the downloads
+    app.connect("doctree-read", add_cost, priority=400)
+    app.connect("html-page-context", set_pictures)
+    app.connect("html-page-context", lighten)
+    app.connect("html-page-context", describe)
+    app.connect("html-page-context", link_source)
+    app.connect("build-finished", drop_originals, priority=900)
+    edited = zlib.crc32(Path(__file__).read_bytes())  # then Sphinx reads every page again
+    return {"parallel_read_safe": True, "parallel_write_safe": True, "version": "1", "env_version": edited}
+
+
+def topic_of(docname: str) -> str | None:
+    """The how-to that a page shows, if it shows one."""
+    return docname.rpartition("plot_")[2] if docname.startswith(f"{files.GALLERY}/plot_") else None
+
+
+def add_training(app: Sphinx, doctree: nodes.document) -> None:
+    """Set off the command that trains a how-to's config, and offer the how-to's files in one zip beside it."""
+    topic = topic_of(app.env.docname)
+    found = [node for node in doctree.findall(nodes.literal_block) if TRAINS.search(node.astext())]
+    if not (topic and found):
+        return
+    archive = Path(app.srcdir, files.GALLERY, f"{topic}.zip")
+    archive.write_bytes(downloads.topic_zip(stacks.current().family, topic))
+    command, text = found[0], nodes.paragraph()
+    text += nodes.Text("In the root of your checkout, with COCO 2017 in ")
+    text += [nodes.literal("", "data/coco/"), nodes.Text(". All files of this page in one: ")]
+    text += addnodes.download_reference("", archive.name, reftarget=archive.name, refdoc=app.env.docname)
+    text += [nodes.Text(", to unpack into "), nodes.literal("", "configs/"), nodes.Text(".")]
+    title = nodes.paragraph("", "Run this on your COCO", classes=["howto-run-title"])
+    command.replace_self(nodes.container("", title, command.deepcopy(), text, classes=["howto-run"]))
+
+
+def add_cost(app: Sphinx, doctree: nodes.document) -> None:
+    """Say under a how-to's title how long it takes to read and how long it took to run, and where its twin is."""
+    topic = topic_of(app.env.docname)
+    if not topic:
+        return
+    words = sum(len(node.astext().split()) for node in doctree.findall(nodes.paragraph))
+    said = f"{max(1, round(words / WORDS_A_MINUTE))} min to read"
+    if record := read_record(topic, app.env):
+        said += f" · ran in {record['seconds']:.0f} s on {record['device']}, {record['executed'][:10]}"
+    title = next(doctree.findall(nodes.title))
+    text = f'<p class="howto-cost">{said} · <a class="howto-twin" href="plot_{topic}.md">as Markdown</a></p>'
+    title.parent.insert(title.parent.index(title) + 1, nodes.raw("", text, format="html"))  # no words to search for
+
+
+def set_pictures(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: nodes.document | None) -> None:
+    """Make a page's pictures WebP files, in two sizes where there are two, and load those below the first one late."""
+    if app.builder.name != "html":
+        return
+    pictures = itertools.count()
+
+    def picture(tag: re.Match) -> str:
+        folder, name = re.search(r' src="([^"]*_images/)([^"]+)\.png"', tag[0]).groups()
+        names = [name, f"{name}_2_00x"] if f"{name}_2_00x.png" in tag[0] else [name]
+        widths = {name: _to_webp(app, name) for name in names}
+        attributes = {"src": f"{folder}{name}.webp", "width": widths[name][0], "height": widths[name][1]}
+        if len(names) > 1:
+            attributes["srcset"] = ", ".join(f"{folder}{each}.webp {size[0]}w" for each, size in widths.items())
+            attributes["sizes"] = "(min-width: 46em) 46em, 100vw"
+        if next(pictures) or "thumb" not in name:  # a how-to's pictures are all below its snippets
+            attributes["loading"] = "lazy"
+        attributes |= re.findall(r'(alt|class)\s*=\s*"([^"]*)"', tag[0])
+        return "<img " + " ".join(f'{key}="{value}"' for key, value in attributes.items()) + ">"
+
+    def file(data: re.Match) -> str:
+        content = base64.b64decode(data[1])
+        target = Path(app.outdir, "_images", f"{hashlib.sha256(content).hexdigest()[:16]}.webp")
+        target.parent.mkdir(exist_ok=True)
+        target.write_bytes(content)
+        return f'src="{context["pathto"](f"_images/{target.name}", resource=True)}" loading="lazy"'
+
+    body = re.sub(r'src="data:image/webp;base64,([^"]+)"', file, context.get("body", ""))
+    body = re.sub(r"<img [^>]*_images/[^>]*\.png[^>]*>", picture, body)
+    context["body"] = re.sub(r'(class="sphx-glr-thumbcontainer") tooltip="[^"]*"', r"\1", body)  # no attribute of HTML
+
+
+def drop_originals(app: Sphinx, error: Exception | None) -> None:
+    """Leave out of the site what no page shows: PNG files, cards of a build that knew its address, comments in styles.
+
+    Pygments' style sheet has 5 kB of them, one behind each rule, sphinx-gallery's and this site's 3, on every page.
+    """
+    for path in Path(app.outdir, "_images").glob("*.webp"):
+        path.with_suffix(".png").unlink(missing_ok=True)
+    if not app.config.html_baseurl:
+        shutil.rmtree(Path(app.outdir, "_images", "social_previews"), ignore_errors=True)
+    for style in Path(app.outdir, "_static").glob("*.css"):
+        style.write_text(re.sub(r"\s*/\*.*?\*/", "", style.read_text("utf-8"), flags=re.DOTALL), "utf-8")
+
+
+def lighten(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: nodes.document | None) -> None:
+    """Leave out style sheets, scripts and markup that no page needs."""
+    needless = NOT_NEEDED if 'class="tab-set' in context.get("body", "") else {*NOT_NEEDED, "tabs.css", "tabs.js"}
+    for kind in ("css_files", "script_files"):
+        context[kind] = [file for file in context[kind] if Path(str(file.filename)).name not in needless]
+    if pagename != "search":  # whose own scripts are not deferred
+        context["script_files"] = [
+            type(file)(file.filename, **{**file.attributes, "defer": "defer"}) for file in context["script_files"]
+        ]
+    # Pygments marks white space, names and punctuation, too, and docutils the words of inline code. They look like any
+    # text, and weigh a fifth of a page.
+    context["body"] = re.sub(r'<span class="(?:[npw]|pre)">([^<]*)</span>', r"\1", context.get("body", ""))
+
+
+def describe(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: nodes.document | None) -> None:
+    """Tell search engines what a page is about, and how a how-to is done."""
+    if doctree is None:
+        return
+    about = _first_paragraph(doctree)
+    context["metatags"] += f'<meta name="description" content="{html.escape(about)}">\n'
+    if topic_of(pagename):
+        steps = [f"Copy {name}" for name in _snippets(doctree)] + _commands(doctree)
+        content = {
+            "@context": "https://schema.org",
+            "@type": "HowTo",
+            "name": app.env.titles[pagename].astext(),
+            "description": about,
+            "step": [{"@type": "HowToStep", "text": step} for step in steps],
+        }
+        text = json.dumps(content, ensure_ascii=False).replace("</", "<\\/")
+        context["metatags"] += f'<script type="application/ld+json">{text}</script>\n'
+
+
+def link_source(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: nodes.document | None) -> None:
+    """Have a how-to's edit link lead to its script, and another page's to its own file."""
+    if repository := app.config.html_theme_options.get("source_edit_link"):
+        family, topic = stacks.current().family, topic_of(pagename)
+        source = f"gallery/{family}/plot_{topic}.py" if topic else f"docs/{pagename}.md"
+        if (stacks.ROOT / source).exists():
+            context["theme_source_edit_link"] = f"{repository}/edit/HEAD/{source}"
+        else:
+            context["theme_source_edit_link"] = ""
+
+
+def _first_paragraph(doctree: nodes.document) -> str:
+    """The answer in short."""
+    found = (node for node in doctree.findall(nodes.paragraph) if isinstance(node.parent, nodes.section))
+    return " ".join(next(found, nodes.paragraph()).astext().split())
+
+
+def _snippets(doctree: nodes.document) -> list[str]:
+    shown = (node for node in doctree.findall(nodes.container) if "howto-snippet" in node["classes"])
+    return [caption.astext() for node in shown for caption in node.findall(nodes.caption)]
+
+
+def _commands(doctree: nodes.document) -> list[str]:
+    shown = (node for node in doctree.findall(nodes.container) if "howto-run" in node["classes"])
+    blocks = (block.astext() for node in shown for block in node.findall(nodes.literal_block))
+    return [line.removeprefix("$ ") for block in blocks for line in block.splitlines()]
+
+
+def _to_webp(app: Sphinx, name: str) -> tuple[int, int]:
+    """Write ``_images/<name>.webp``, unless it is there and new; return its size in pixels."""
+    (source,) = Path(app.srcdir, files.GALLERY, "images").rglob(f"{name}.png")
+    target = Path(app.outdir, "_images", f"{name}.webp")
+    with Image.open(source) as image:
+        if not target.exists() or target.stat().st_mtime < source.stat().st_mtime:
+            target.parent.mkdir(exist_ok=True)
+            image.save(target, quality=75, method=5)  # the next one takes 20 times as long for 2 % less
+        return image.size

@@ -1,0 +1,71 @@
+"""The Sphinx extension: its directives, and its steps around sphinx-gallery's own."""
+
+from pathlib import Path
+
+from jinja2 import Template
+from sphinx.application import Sphinx
+
+from howto.execution.fingerprint import package_sources
+from howto.project import files, stacks
+from howto.project.record import write_json
+from howto.site import directives
+from howto.site.bench import BenchTables
+from howto.site.drift import DriftTable
+from howto.site.gallery import collect_problems, finish_what_did_not_run, forget_stale, note_failures
+from howto.site.migrate import Migrations, Renamed
+from howto.site.parts import find_what_has_come, read_record
+from howto.site.rooms import Rooms
+
+
+def setup(app: Sphinx) -> dict:
+    """Register the directives and the steps around sphinx-gallery's own, which runs at builder-inited, priority 500."""
+    app.add_directive("snippet", directives.Snippet)
+    app.add_directive("needs", directives.Needs)
+    app.add_directive("install", directives.Install)
+    app.add_directive("verified-panel", directives.VerifiedPanel)
+    app.add_directive("verified-table", directives.VerifiedTable)
+    app.add_directive("mutation-table", directives.MutationTable)
+    app.add_directive("drift-table", DriftTable)
+    app.add_directive("bench-tables", BenchTables)
+    app.add_directive("migrations", Migrations)
+    app.add_directive("renamed", Renamed)
+    app.add_directive("rooms", Rooms)
+    app.connect("builder-inited", forget_stale, priority=100)
+    app.connect("builder-inited", collect_problems, priority=900)
+    app.connect("builder-inited", finish_what_did_not_run, priority=900)
+    app.connect("env-get-outdated", find_what_has_come)
+    app.connect("source-read", add_panel)
+    app.connect("env-updated", write_what_is_indexed)
+    app.connect("build-finished", note_failures, priority=100)
+    app.connect("build-finished", publish_records)
+    # Pages are read again, not executed, when a directive would write them otherwise.
+    return {"parallel_read_safe": True, "version": "1", "env_version": package_sources()}
+
+
+def write_what_is_indexed(app: Sphinx, env) -> list[str]:
+    """The pages with an ``index`` directive: search knows its words only of pages that the build at hand writes."""
+    return sorted(name for name, entries in env.get_domain("index").entries.items() if entries)
+
+
+def add_panel(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Each how-to ends with its verified panel; nobody has to write it there. Other pages may speak of `stack`."""
+    if docname.startswith(f"{files.GALLERY}/plot_"):
+        source[0] += "\n\n.. verified-panel::\n"
+    elif not docname.startswith(files.GALLERY):
+        source[0] = Template(source[0]).render(stack=stacks.current())
+
+
+def publish_records(app: Sphinx, error: Exception | None) -> None:
+    """Write ``verified.json`` beside the pages."""
+    if error is None and app.builder.name == "html":
+        stack = stacks.current()
+        found = [read_record(topic, app.env) or unexecuted(stack, topic) for topic in files.topics(stack.family)]
+        write_json(
+            Path(app.outdir, "verified.json"), {"stack": stack.name, "records": [item for item in found if item]}
+        )
+
+
+def unexecuted(stack: stacks.Stack, topic: str) -> dict | None:
+    """What ``verified.json`` says of a how-to that needs what is not installed; nothing of others."""
+    package = files.lacking(stack.family, topic)
+    return {"topic": topic, "stack": stack.name, "status": "not executed", "needs": package} if package else None

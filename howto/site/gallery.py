@@ -1,0 +1,173 @@
+"""Have sphinx-gallery execute the pages that are not fresh, each as if it were alone, and keep what they leave."""
+
+import contextlib
+import functools
+import json
+import os
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from sphinx.application import Sphinx
+
+from howto.execution import limits, page, replay, shards, workers
+from howto.execution.fingerprint import changed, fingerprint, prose, weights_kind
+from howto.project import files, stacks
+from howto.project.record import write_json
+from howto.site import downloads
+
+
+def around_page(gallery_conf: dict, script: str, when: str) -> None:
+    """sphinx-gallery's ``reset_modules``: a page gets a fresh state and limits, and may leave nothing behind."""
+    topic, source = Path(script).stem.removeprefix("plot_"), Path(gallery_conf["src_dir"])
+    replay.install()
+    if replay.chosen(topic):
+        if when == "after":
+            shown = source / files.GALLERY / f"plot_{topic}.rst"
+            limits.cut(shown)
+            downloads.finish_notebook(stacks.current().family, shown.with_suffix(".ipynb"))
+            keep_words(topic)
+    elif when == "before":
+        page.prepare()
+        around_page.page = contextlib.ExitStack()
+        around_page.page.enter_context(_ticking(topic, sys.__stderr__))
+        around_page.leftovers = around_page.page.enter_context(page.executing(Path(script).name))
+    else:
+        around_page.page.close()
+        shown = source / files.GALLERY / f"plot_{topic}.rst"
+        problems = around_page.leftovers() + limits.cut(shown)
+        record = files.records(stacks.current()) / f"{topic}.json"
+        if _mark(source, topic).exists() and not record.exists():
+            problems.append("checks nothing, so nothing of it is verified; give it a checkout.check(…)")
+        if problems:
+            write_json(_problems() / f"{topic}.json", problems)
+            _mark(source, topic).unlink(missing_ok=True)
+        downloads.finish_notebook(stacks.current().family, shown.with_suffix(".ipynb"))
+        keep_passed(source, topic)
+
+
+around_page.page = contextlib.ExitStack()
+
+
+def forget_stale(app: Sphinx) -> None:
+    """Drop sphinx-gallery's mark of a page that ran, where the page would come out otherwise today."""
+    replay.install()
+    stack, conf = stacks.current(), app.config.sphinx_gallery_conf
+    shutil.rmtree(_problems(), ignore_errors=True)
+    mine = shards.mine(stack)
+    conf["filename_pattern"] = "|".join(rf"/plot_{topic}\.py$" for topic in mine) or "(?!)"  # an empty one fits any
+    stale, replayed = [], []
+    for topic in files.topics(stack.family):
+        parts = changed(stack, topic)
+        # Words that changed, or that another builder set without any output.
+        if not parts and (kept_words(topic) != prose(stack, topic) or not _mark(Path(app.srcdir), topic).exists()):
+            if replay.kept(topic):
+                replayed.append(topic)
+                _mark(Path(app.srcdir), topic).unlink(missing_ok=True)
+            else:
+                parts = ["words"]  # and nothing to set beside them
+        stale += [topic] if parts and topic in mine else []
+        if parts:  # another builder writes such a page without its output, so it has to run for the site even if it
+            _mark(Path(app.srcdir), topic).unlink(missing_ok=True)  # is put back as it was
+            files.fingerprint_file(topic).unlink(missing_ok=True)
+        if parts and conf["plot_gallery"]:
+            (files.records(stack) / f"{topic}.json").unlink(missing_ok=True)
+            # Taken before the page runs: what is edited while it runs makes it stale.
+            write_json(_pending(topic), fingerprint(stack, topic))
+    replay.choose(replayed)
+    needed = workers.start(len(stale), sum(map(files.cost, stale))) if conf["plot_gallery"] else 1
+    conf["parallel"] = needed if needed > 1 else False
+
+
+def collect_problems(app: Sphinx) -> None:
+    """Make a failure of what a page left behind; it may have run in another process."""
+    failing = app.config.sphinx_gallery_conf["failing_examples"]
+    for path in sorted(_problems().glob("*.json")):
+        text = "\n".join(f"the page {problem}" for problem in json.loads(path.read_text("utf-8")))
+        failing.setdefault(str(files.script(stacks.current().family, path.stem)), text)
+
+
+def finish_what_did_not_run(app: Sphinx) -> None:
+    """Complete the notebooks of how-tos that lack a package, which sphinx-gallery writes in every build."""
+    family = stacks.current().family
+    for topic in set(files.topics(family)) - set(files.runnable(family)):
+        downloads.finish_notebook(family, Path(app.srcdir, files.GALLERY, f"plot_{topic}.ipynb"))
+
+
+def keep_passed(srcdir: Path, topic: str) -> None:
+    """Close the record of a page that has just run and passed, and store what it depended on when it began."""
+    path = files.records(stacks.current()) / f"{topic}.json"
+    if _mark(srcdir, topic).exists() and path.exists() and _pending(topic).exists():
+        record = json.loads(path.read_text("utf-8"))
+        now = time.strftime("%Y-%m-%d %H:%M", time.gmtime())
+        write_json(path, {**record, "status": "passed", "executed": now})
+        # Only the checkpoints that a page needs are known after it ran.
+        weights = weights_kind(stacks.current(), topic)
+        write_json(
+            files.fingerprint_file(topic), {**json.loads(_pending(topic).read_text("utf-8")), "weights": weights}
+        )
+        _pending(topic).unlink()
+        keep_words(topic)
+
+
+def kept_words(topic: str) -> str:
+    """What :func:`keep_words` stored; empty for nothing."""
+    return json.loads(files.fingerprint_file(topic).read_text("utf-8")).get("prose", "")
+
+
+def keep_words(topic: str) -> None:
+    """Store which words stand beside the outputs of a page that was not executed again."""
+    path = files.fingerprint_file(topic)
+    found = json.loads(path.read_text("utf-8"))
+    write_json(path, {**found, "prose": prose(stacks.current(), topic)})
+
+
+def note_failures(app: Sphinx, error: Exception | None) -> None:
+    """Say in a line each which pages failed, and in which snippet if one raised the error."""
+    failed = getattr(app.config, "sphinx_gallery_conf", {}).get("failing_examples", {})
+    snippets = files.snippet_folder(stacks.current().family)
+    found = []
+    for script, text in sorted(failed.items()):
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        at = [line for line in lines if line.startswith(f'File "{script}"')][-1:]
+        at += [line for line in lines if line.startswith(f'File "{snippets}{os.sep}')][-1:]
+        found.append(f"{Path(script).name}: {' | '.join([*at, *lines[-2:]])}")
+    write_json(files.records(stacks.current()).with_suffix(".failures.json"), found)
+
+
+def _mark(srcdir: Path, topic: str) -> Path:
+    """sphinx-gallery writes this file when a script has run without an error."""
+    return srcdir / files.GALLERY / f"plot_{topic}.py.md5"
+
+
+def _problems() -> Path:
+    return files.records(stacks.current()).with_suffix(".problems")
+
+
+def _pending(topic: str) -> Path:
+    return files.fingerprint_file(topic).with_suffix(".pending")
+
+
+@contextlib.contextmanager
+def _ticking(topic: str, stream) -> Iterator[None]:
+    """Say which page runs, and for how long it has."""
+    stop = threading.Event()
+    ticker = threading.Thread(target=_tick, args=(topic, stop, stream), daemon=True)
+    ticker.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        ticker.join()  # so that the next page's line does not begin in the middle of this one's
+
+
+def _tick(topic: str, stop: threading.Event, stream, every: float = 10.0) -> None:
+    started = time.monotonic()
+    say = functools.partial(print, file=stream, flush=True)
+    say(f"{topic}: executing")
+    while not stop.wait(every):
+        say(f"{topic}: executing, {time.monotonic() - started:.0f} s so far")
+    say(f"{topic}: {time.monotonic() - started:.0f} s")

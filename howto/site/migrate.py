@@ -1,0 +1,91 @@
+"""Set the snippets of two stacks side by side, line by line."""
+
+import difflib
+from pathlib import Path
+
+from docutils import nodes
+from sphinx.util.docutils import SphinxDirective
+
+from howto.project import files
+from howto.project.stacks import Stack, named
+from howto.site.parts import table
+
+FROM, TO = "mmdet2", "mmdet3"  # what the page compares
+# What is called otherwise today; a test looks for each in the snippets of its side.
+RENAMED = [
+    ("mmcls", "mmpretrain", "the package of the classifiers' backbones, and the scope of their names"),
+    ("mmcv.runner.hooks", "mmengine.hooks", "where Hook is"),
+    ("is_module_wrapper", "is_model_wrapper", "asks whether a model is inside DDP"),
+    ("optimizer = dict(type='SGD', lr=0.01", "optim_wrapper = dict(optimizer=dict(lr=0.01", "the optimizer"),
+    ("data = dict(train=", "train_dataloader = dict(dataset=", "the training data"),
+    ("img_prefix=", "data_prefix=dict(img=", "the folder of the images, below data_root now"),
+    (
+        "filter_empty_gt=False",
+        "filter_cfg=dict(filter_empty_gt=False",
+        "whether images without objects are left out; where nothing is said, True has become False",
+    ),
+    ("flip_ratio=0.5", "prob=0.5", "the share of flipped images"),
+    (
+        "img_scale = (800, 1333)",
+        "img_scale = (1333, 800)",
+        "the size for Mosaic and MixUp: (height, width), now (width, height)",
+    ),
+    ("dict(type='Collect'", "dict(type='PackDetInputs'", "the end of a pipeline"),
+    ("faster_rcnn_r50_fpn", "faster-rcnn_r50_fpn", "names of config files"),
+]
+
+
+def differences(topic: str, one: Stack, other: Stack) -> list[tuple[str, str]]:
+    """For each pair of a how-to's files the path of the second, and the whole of both as a diff, empty if they agree.
+
+    Raises:
+        HowtoError: The families of the stacks have no such how-to.
+    """
+    pairs = [compared(stack.family, files.check_topic(stack.family, topic)) for stack in (one, other)]
+    found = []
+    for before, after in zip(*pairs, strict=True):
+        lines = [path.read_text("utf-8").splitlines() for path in (before, after)]
+        diff = list(difflib.unified_diff(*lines, before.name, after.name, "", "", n=1000, lineterm=""))
+        found.append((f"configs/{topic}/{after.name}", "\n".join(diff[:2] + diff[3:])))
+    return found
+
+
+def compared(family: str, topic: str) -> list[Path]:
+    """The files of a how-to but for its pure-Python configs, which 2.x cannot have."""
+    return [path for path in files.snippet_files(family, topic) if "read_base()" not in path.read_text("utf-8")]
+
+
+def show(topic: str, one: str, other: str) -> int:
+    """Print how a how-to's files differ between two stacks."""
+    for path, diff in differences(topic, named(one), named(other)):
+        print(diff or f"{path} is the same for both")
+    return 0
+
+
+class Migrations(SphinxDirective):
+    """``.. migrations::``: each how-to's files for 2.x and for 3.x as one text each, differences marked."""
+
+    def run(self) -> list[nodes.Node]:
+        """A section for each how-to that both have."""
+        return [self.section(topic) for topic in files.topics(FROM) if topic in files.topics(TO)]
+
+    def section(self, topic: str) -> nodes.section:
+        """A diff for each file, or the words that it is the same."""
+        title = files.script(TO, topic).read_text("utf-8").splitlines()[1]
+        section = nodes.section("", nodes.title("", title), ids=[nodes.make_id(topic)])
+        for path, diff in differences(topic, named(FROM), named(TO)):
+            same = nodes.paragraph("", "", nodes.literal("", path), nodes.Text(" is the same for both."))
+            section += nodes.literal_block(diff, diff, language="diff") if diff else same
+        for family in (FROM, TO):
+            for file in files.snippet_files(family, topic):
+                self.env.note_dependency(str(file))
+        return section
+
+
+class Renamed(SphinxDirective):
+    """``.. renamed::``: what is called otherwise today."""
+
+    def run(self) -> list[nodes.Node]:
+        """The table of :data:`RENAMED`."""
+        rows = [([old], [new], what) for old, new, what in RENAMED]
+        return [table(("MMDetection 2.x", "3.x", "What it is"), rows)]

@@ -1,0 +1,51 @@
+"""What the directives share: records, tables, and what a document depends on."""
+
+import json
+import os
+from pathlib import Path
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+
+from howto.project import files, stacks
+
+LACKING = "howto-lacking"
+
+
+def read_record(topic: str, env) -> dict | None:
+    """The record of a how-to that passed, or None. The document being read is read again when it changes."""
+    path = files.records(stacks.current()) / f"{topic}.json"
+    if env.current_document.docname:
+        note(env, path)
+    record = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    return record if record.get("status") == "passed" else None
+
+
+def note(env: BuildEnvironment, path: Path) -> None:
+    """Have the document that is being read be read again when a file changes, goes or comes."""
+    if path.exists():
+        env.note_dependency(str(path))
+    else:  # Sphinx would read a document that depends on it again and again
+        env.metadata[env.docname].setdefault(LACKING, []).append(str(path))
+
+
+def find_what_has_come(app: Sphinx, env: BuildEnvironment, *_: set) -> list[str]:
+    """The documents that would show a file which was not there when they were read."""
+    return [name for name, data in env.metadata.items() if any(map(os.path.exists, data.get(LACKING, ())))]
+
+
+def table(head: tuple[str, ...], rows: list[tuple]) -> nodes.table:
+    """A table that scrolls by itself. A cell is text, a node, or a list of one text that is code."""
+    group = nodes.tgroup("", *[nodes.colspec(colwidth=1) for _ in head], cols=len(head))
+    for part, lines in ((nodes.thead(), [head]), (nodes.tbody(), rows)):
+        for line in lines:
+            part += nodes.row("", *[nodes.entry("", nodes.paragraph("", "", *_cell(cell))) for cell in line])
+        group += part
+    return nodes.table("", group, classes=["colwidths-auto"])
+
+
+def _cell(content: str | list[str] | nodes.Node) -> list[nodes.Node]:
+    if isinstance(content, nodes.Node):
+        return [content]
+    return [nodes.Text(content)] if isinstance(content, str) else [nodes.literal("", content[0])]

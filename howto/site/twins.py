@@ -1,0 +1,165 @@
+"""Write what programs read of the site: a Markdown twin of each page, llms.txt, a sitemap and a feed of changes."""
+
+import functools
+import posixpath
+import re
+import subprocess
+from pathlib import Path
+from xml.etree import ElementTree
+
+from docutils import nodes
+from sphinx.application import Sphinx
+
+from howto.project import files, stacks
+from howto.project.record import write_text
+
+NOT_IN_TWIN = ".headerlink, .sphx-glr-download-link-note, .sphx-glr-signature, script, style"
+
+
+def setup(app: Sphinx) -> dict:
+    """Register the steps after a page is HTML and after the site is written."""
+    app.connect("html-page-context", write_twin, priority=900)
+    app.connect("html-page-context", link_feed)
+    app.connect("build-finished", write_lists)
+    return {"parallel_read_safe": True, "parallel_write_safe": True, "version": "1"}
+
+
+def write_twin(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: nodes.document | None) -> None:
+    """Write a page's ``.md`` beside its ``.html``, with the snippets and all output in it, and name it in the head."""
+    if app.builder.name == "html" and doctree is not None:
+        write_text(Path(app.outdir, f"{pagename}.md"), markdown(context["body"]))
+        twin = f"{posixpath.basename(pagename)}.md"
+        context["metatags"] += f'<link rel="alternate" type="text/markdown" href="{twin}">\n'
+
+
+def markdown(body: str) -> str:
+    """The HTML of an article as Markdown; links to pages lead to their twins."""
+    from bs4 import BeautifulSoup
+    from markdownify import MarkdownConverter
+
+    article = BeautifulSoup(body, "html.parser")
+    for tag in article.select(NOT_IN_TWIN):
+        tag.decompose()
+    for tag in article.select("svg"):
+        tag.replace_with(tag.get("aria-label") or "")
+    for tag in article.select("a[href]"):
+        if ":" not in tag["href"]:
+            tag["href"] = re.sub(r"\.html(?=#|$)", ".md", tag["href"])
+    for tag in article.select(".caption-text"):
+        tag.name = "code"
+    options = dict(
+        autolinks=False, bullets="-", code_language_callback=_language, escape_underscores=False, heading_style="ATX"
+    )
+    parts = re.split(r"(^```.*?^```$)", MarkdownConverter(**options).convert_soup(article), flags=re.M | re.S)
+    parts[::2] = [re.sub(r"\s*\n\s*\n\s*", "\n\n", part) for part in parts[::2]]  # between the blocks of code
+    return "".join(parts).strip() + "\n"
+
+
+def write_lists(app: Sphinx, error: Exception | None) -> None:
+    """Write ``llms.txt`` and ``llms-full.txt`` and, where the site's address is known, ``sitemap.xml`` and the feed."""
+    if error is not None or app.builder.name != "html":
+        return
+    out, base = Path(app.outdir), app.config.html_baseurl
+    twins = {name: (out / f"{name}.md").read_text("utf-8") for name in _in_order(app)}
+    lines = [f"# {app.config.project}", "", f"> Verified on {stacks.current().title}. {_about(twins['index'])}"]
+    for title, is_howto in (("How-tos", True), ("About the site", False)):
+        lines += ["", f"## {title}", ""]
+        for name, text in twins.items():
+            if name.startswith(f"{files.GALLERY}/plot_") is is_howto:
+                lines.append(f"- [{text.partition(chr(10))[0].lstrip('# ')}]({base}{name}.md): {_about(text)}")
+    write_text(out / "llms.txt", "\n".join(lines) + "\n")
+    write_text(out / "llms-full.txt", "\n---\n\n".join(twins.values()))
+    for name in ("sitemap.xml", "feed.xml"):  # of a build that knew the address
+        (out / name).unlink(missing_ok=True)
+    if base:
+        addresses = [base + app.builder.get_target_uri(name) for name in twins]
+        urls = ("urlset", {"xmlns": "http://www.sitemaps.org/schemas/sitemap/0.9"}, [
+            ("url", {}, [("loc", {}, address)]) for address in addresses
+        ])  # fmt: skip
+        _write_xml(out / "sitemap.xml", urls)
+        if _changes():
+            _write_xml(out / "feed.xml", _feed(app))
+
+
+def link_feed(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: nodes.document | None) -> None:
+    """Name the feed in a page's head, if there is one."""
+    if app.config.html_baseurl and doctree is not None and _changes():
+        address = context["pathto"]("feed.xml", resource=True)
+        context["metatags"] += f'<link rel="alternate" type="application/atom+xml" title="Changes" href="{address}">\n'
+
+
+def _language(block) -> str:
+    """Language of a highlighted ``pre``, as Sphinx's class names it."""
+    outer = block.find_parent(class_=re.compile("^highlight-"))
+    name = next((name for name in outer["class"] if name.startswith("highlight-")), "") if outer else ""
+    return name.removeprefix("highlight-").lower().replace("none", "")
+
+
+def _in_order(app: Sphinx) -> list[str]:
+    """Every page, the first one first and the rest as the navigation has them."""
+    relations = app.env.collect_relations()
+    found, name = [], app.config.root_doc
+    while name and name not in found:
+        found.append(name)
+        name = relations[name][2]
+    return found
+
+
+def _about(text: str) -> str:
+    """The first paragraph of a twin that is prose, in one line."""
+    paragraphs = [part for part in text.split("\n\n")[1:] if " to read" not in part]
+    return " ".join(paragraphs[0].split())
+
+
+@functools.cache
+def _changes() -> list[tuple[str, str, str, list[str]]]:
+    """Commit, date, subject and how-tos of the last 30 changes of what readers copy; none outside a git checkout."""
+    family = stacks.current().family
+    command = ["git", "log", "-n", "30", "--format=%x00%H%x01%aI%x01%s", "--name-only", "--"]
+    places = [f"snippets/{family}", f"gallery/{family}"]
+    try:
+        told = subprocess.run([*command, *places], cwd=stacks.ROOT, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return []
+    changes = []
+    for entry in told.split("\0")[1:]:
+        head, *paths = entry.strip().splitlines()
+        topics = [name for name in files.topics(family) if any(re.search(rf"/(plot_)?{name}[./]", at) for at in paths)]
+        changes.append((*head.split("\1"), topics))
+    return changes
+
+
+def _feed(app: Sphinx) -> tuple:
+    base, changes = app.config.html_baseurl, _changes()
+    entries = [
+        ("entry", {}, [
+            ("id", {}, f"{base}#{commit}"),
+            ("title", {}, subject),
+            ("updated", {}, date),
+            *[("link", {"href": f"{base}{files.GALLERY}/plot_{topic}.html"}, "") for topic in topics[:1]],
+            ("content", {}, f"Changed: {', '.join(topics)}" if topics else subject),
+        ])
+        for commit, date, subject, topics in changes
+    ]  # fmt: skip
+    return ("feed", {"xmlns": "http://www.w3.org/2005/Atom"}, [
+        ("id", {}, base),
+        ("title", {}, app.config.project),
+        ("updated", {}, changes[0][1]),
+        ("author", {}, [("name", {}, app.config.author)]),
+        ("link", {"href": base}, ""),
+        ("link", {"rel": "self", "href": f"{base}feed.xml"}, ""),
+        *entries,
+    ])  # fmt: skip
+
+
+def _write_xml(path: Path, tree: tuple) -> None:
+    def element(name: str, attributes: dict[str, str], content: list | str) -> ElementTree.Element:
+        made = ElementTree.Element(name, attributes)
+        if isinstance(content, str):
+            made.text = content
+        else:
+            made.extend(element(*child) for child in content)
+        return made
+
+    text = ElementTree.tostring(element(*tree), encoding="unicode", xml_declaration=False)
+    write_text(path, f'<?xml version="1.0" encoding="utf-8"?>\n{text}\n')

@@ -1,0 +1,240 @@
+"""mini-COCO is what a COCO reader expects, and check_coco says what a folder lacks."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools.coco import COCO
+
+from howto.checkout.coco import LEAST_VISIBLE, LONGEST_SIDE, SPLITS, check_coco, make_mini_coco
+from howto.project.errors import HowtoError
+
+REPOSITORY = Path(__file__).parents[3]
+DATA = json.loads((REPOSITORY / "howto" / "checkout" / "mini_coco.json").read_text(encoding="utf-8"))
+
+MAKE_OFFLINE = """
+import sys
+from pathlib import Path
+
+def refuse(event, arguments):
+    if event.startswith("socket."):
+        raise OSError(f"{event} is not allowed here")
+
+sys.addaudithook(refuse)
+from howto.checkout.coco import check_coco, make_mini_coco
+
+check_coco(make_mini_coco(Path(sys.argv[1])))
+print(*sorted({"torch", "mmcv", "mmdet"} & set(sys.modules)))
+"""
+
+
+@pytest.fixture(scope="module")
+def mini(tmp_path_factory) -> Path:
+    return make_mini_coco(tmp_path_factory.mktemp("coco"))
+
+
+@pytest.fixture(scope="module", params=SPLITS)
+def split(request, mini) -> tuple[Path, COCO]:
+    return mini / request.param, COCO(mini / "annotations" / f"instances_{request.param}.json")
+
+
+@pytest.fixture
+def copy(mini, tmp_path) -> Path:
+    """A mini-COCO that a test may break."""
+    return Path(shutil.copytree(mini, tmp_path / "coco"))
+
+
+def outlines(root: Path, photograph: str, mirror: bool, cropped: bool = False) -> tuple[np.ndarray, list[dict]]:
+    """Pixels and annotations of one variant of a photograph, whichever split it is in."""
+    (variant,) = [
+        image
+        for image in DATA["images"]
+        if (image["photograph"], image["mirror"], bool(image["crop"])) == (photograph, mirror, cropped)
+    ]
+    coco = json.loads((root / "annotations" / f"instances_{variant['split']}.json").read_text(encoding="utf-8"))
+    pixels = np.asarray(Image.open(root / variant["split"] / f"{variant['id']:012}.jpg")).astype(int)
+    return pixels, [found for found in coco["annotations"] if found["image_id"] == variant["id"]]
+
+
+def source(photograph: str) -> np.ndarray:
+    import skimage.data
+
+    return getattr(skimage.data, photograph)().astype(int)
+
+
+def test_each_split_has_enough_images_and_an_empty_one(split):
+    folder, coco = split
+    assert len(coco.getImgIds()) >= {"train2017": 8, "val2017": 4}[folder.name]
+    assert [image for image in coco.getImgIds() if not coco.getAnnIds(image)]
+
+
+def test_images_are_named_and_sized_as_the_annotations_say(split):
+    folder, coco = split
+    assert {image["file_name"] for image in coco.dataset["images"]} == {path.name for path in folder.iterdir()}
+    for image in coco.dataset["images"]:
+        assert image["file_name"] == f"{image['id']:012}.jpg"
+        with Image.open(folder / image["file_name"]) as file:
+            assert (file.width, file.height, file.mode) == (image["width"], image["height"], "RGB")
+        assert max(image["width"], image["height"]) <= LONGEST_SIDE
+        assert image["license"] in {licence["id"] for licence in coco.dataset["licenses"]}
+
+
+def test_annotations_have_the_keys_that_coco_has(split):
+    keys = {"id", "image_id", "category_id", "bbox", "area", "iscrowd", "segmentation"}
+    for annotation in split[1].dataset["annotations"]:
+        assert annotation.keys() == keys
+        assert annotation["iscrowd"] == 0
+        assert all(isinstance(number, float) for number in annotation["bbox"] + annotation["segmentation"][0])
+
+
+def test_boxes_lie_in_their_image_and_are_tight_around_their_polygon(split):
+    _, coco = split
+    for annotation in coco.dataset["annotations"]:
+        image = coco.imgs[annotation["image_id"]]
+        (polygon,) = annotation["segmentation"]
+        x, y, width, height = annotation["bbox"]
+        assert 0 <= x < x + width <= image["width"] and 0 <= y < y + height <= image["height"]
+        assert [x, y] == [min(polygon[::2]), min(polygon[1::2])]
+        assert [x + width, y + height] == pytest.approx([max(polygon[::2]), max(polygon[1::2])])
+
+
+def test_areas_are_those_of_the_masks_that_pycocotools_draws(split):
+    _, coco = split
+    for annotation in coco.dataset["annotations"]:
+        assert annotation["area"] == pytest.approx(coco.annToMask(annotation).sum(), rel=0.03)
+
+
+def test_categories_are_cocos_eighty_with_its_own_ids(split):
+    _, coco = split
+    names = {category["id"]: category["name"] for category in coco.dataset["categories"]}
+    assert list(names) == sorted(set(range(1, 91)) - {12, 26, 29, 30, 45, 66, 68, 69, 71, 83})
+    anchors = {1: "person", 13: "stop sign", 27: "backpack", 46: "wine glass", 67: "dining table", 70: "toilet"}
+    assert names.items() >= (anchors | {11: "fire hydrant", 31: "handbag", 72: "tv", 84: "book"}).items()
+    assert names[90] == "toothbrush" and len(set(names.values())) == 80
+    assert len({category["supercategory"] for category in coco.dataset["categories"]}) == 12
+
+
+def test_both_splits_show_the_same_categories(mini):
+    shown = []
+    for split in SPLITS:
+        coco = COCO(mini / "annotations" / f"instances_{split}.json")
+        shown.append({coco.cats[found["category_id"]]["name"] for found in coco.dataset["annotations"]})
+    objects = {"person", "cat", "cup", "spoon", "dining table", "motorcycle", "bench", "bicycle", "bottle"}
+    assert shown == [objects, objects]
+
+
+def test_no_variant_and_no_id_is_in_both_splits(mini):
+    variants = [(image["photograph"], image["mirror"], image["crop"]) for image in DATA["images"]]
+    assert all(variants.count(variant) == 1 for variant in variants)
+    train, val = (json.loads((mini / "annotations" / f"instances_{split}.json").read_text()) for split in SPLITS)
+    for key in ("images", "annotations"):
+        assert not {entry["id"] for entry in train[key]} & {entry["id"] for entry in val[key]}
+
+
+def test_mirrored_images_and_their_boxes_are_mirrored(mini):
+    plain, found = outlines(mini, "astronaut", mirror=False)
+    mirrored, found_mirrored = outlines(mini, "astronaut", mirror=True)
+    assert np.abs(plain - source("astronaut")).mean() < 4
+    assert np.abs(mirrored[:, ::-1] - source("astronaut")).mean() < 4
+    assert np.abs(mirrored - source("astronaut")).mean() > 40
+    for left, right in zip(found, found_mirrored, strict=True):
+        x, y, width, height = left["bbox"]
+        assert right["bbox"] == [plain.shape[1] - x - width, y, width, height]
+        assert right["segmentation"][0][::2] == [plain.shape[1] - x for x in left["segmentation"][0][::2]]
+
+
+def test_a_crop_moves_boxes_along_with_its_pixels(mini):
+    pixels, found = outlines(mini, "coffee", mirror=False, cropped=True)
+    (left, top, right, bottom), whole = [110, 0, 510, 300], outlines(mini, "coffee", mirror=False)[1]
+    assert np.abs(pixels - source("coffee")[top:bottom, left:right]).mean() < 6
+    cup, cup_of_whole = found[0]["bbox"], whole[0]["bbox"]
+    assert cup[:3] == [cup_of_whole[0] - left, cup_of_whole[1] - top, cup_of_whole[2]]
+    assert cup[1] + cup[3] == bottom - top  # the crop cuts the cup's handle
+
+
+def test_a_crop_drops_exactly_the_objects_of_which_less_than_a_third_stays(mini):
+    _, whole = outlines(mini, "stereo_motorcycle", mirror=True)
+    _, found = outlines(mini, "stereo_motorcycle", mirror=False, cropped=True)
+    kept = [annotation["category_id"] for annotation in found]
+    assert [annotation["category_id"] for annotation in whole] == [4, 15, 2, 44, 44]
+    assert kept == [4, 44, 44]  # of the bench the crop shows a post, of the bicycle nothing
+    assert found[0]["area"] > LEAST_VISIBLE * whole[0]["area"]
+
+
+def test_making_it_needs_no_network_no_torch_and_gives_the_same_bytes(mini, tmp_path):
+    environment = os.environ | {"SKIMAGE_DATADIR": str(tmp_path / "no-cache"), "PYTHONPATH": str(REPOSITORY)}
+    command = [sys.executable, "-c", MAKE_OFFLINE, tmp_path / "again"]
+    heavy = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
+    assert heavy.strip() == ""
+    files = sorted(path.relative_to(mini) for path in mini.rglob("*") if path.is_file())
+    assert files == sorted(path.relative_to(tmp_path / "again") for path in (tmp_path / "again").rglob("*.j*"))
+    assert all((mini / file).read_bytes() == (tmp_path / "again" / file).read_bytes() for file in files)
+
+
+def test_mini_coco_is_a_coco_2017_folder(mini):
+    assert check_coco(mini) == mini
+
+
+def test_a_folder_that_does_not_exist_is_told_what_mends_it(tmp_path):
+    with pytest.raises(HowtoError) as caught:
+        check_coco(tmp_path / "nowhere")
+    assert str(caught.value) == (
+        f"HOWTO_COCO={tmp_path}/nowhere is not COCO 2017: annotations/instances_train2017.json is missing; point "
+        "HOWTO_COCO at the folder that holds annotations/, train2017/ and val2017/, or unset it to use the bundled "
+        "mini-COCO"
+    )
+
+
+@pytest.mark.parametrize("name", ["annotations/instances_train2017.json", "annotations/instances_val2017.json"])
+def test_a_missing_annotation_file_is_named(copy, name):
+    (copy / name).unlink()
+    with pytest.raises(HowtoError, match=f"{name} is missing; point HOWTO_COCO"):
+        check_coco(copy)
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_a_folder_without_images_is_named(copy, split):
+    shutil.rmtree(copy / split)
+    with pytest.raises(HowtoError, match=f"{split}/ holds no .jpg"):
+        check_coco(copy)
+
+
+def test_images_that_the_val_annotations_name_must_be_there(copy):
+    first, second, *_ = sorted((copy / "val2017").iterdir())
+    first.unlink()
+    second.unlink()
+    with pytest.raises(HowtoError, match=f"val2017/ lacks 2 of 5 images, {first.name} the first"):
+        check_coco(copy)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "fault"),
+    [
+        ("train2017", "<html>", "is not a JSON object"),
+        ("val2017", "", "is not a JSON object"),
+        ("val2017", '{"images": [', "is not valid JSON"),
+        ("val2017", '{"images": []}', "has no annotations and no categories"),
+        ("val2017", '{"images": [], "annotations": [], "categories": [3]}', "is not laid out as COCO's"),
+        (
+            "val2017",
+            '{"images": [], "annotations": [], "categories": [{"id": 0, "name": "cat"}]}',
+            "has other categories than COCO's 80",
+        ),
+    ],
+)
+def test_annotations_that_are_not_cocos_are_refused_in_one_line(copy, name, text, fault):
+    (copy / "annotations" / f"instances_{name}.json").write_text(text)
+    with pytest.raises(HowtoError, match=f"annotations/instances_{name}.json {fault}") as caught:
+        check_coco(copy)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_large_train_annotations_are_not_parsed(copy):
+    (copy / "annotations" / "instances_train2017.json").write_text('{"info": cut off')
+    assert check_coco(copy) == copy

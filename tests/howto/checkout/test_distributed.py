@@ -1,0 +1,94 @@
+"""Two processes of ``tools/train.py``, as torchrun would start them, on a machine without two GPUs."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from howto import Workspace
+from howto.project.errors import HowtoError
+from howto.project.stacks import ROOT
+
+CONFIG = "retinanet_mobilenet_v3_small_fpn_1x_coco.py"
+MEETS = """
+import os, sys
+import torch
+import torch.distributed as dist
+
+dist.init_process_group("gloo")
+total = torch.tensor(float(dist.get_rank()) + 1)
+dist.all_reduce(total)
+print(dist.get_rank(), sys.argv, total.item(), flush=True)
+"""
+FAILS = MEETS + "assert dist.get_rank() == 0, 'one fails'\ndist.barrier()\n"
+WAITS = "import os, time\nopen(os.environ['RANK'], 'w').write(str(os.getpid()))\ntime.sleep(600)\n"
+
+
+def start(folder: Path, script: str) -> subprocess.Popen:
+    """Start two processes of a ``tools/train.py`` of this content."""
+    (folder / "tools").mkdir()
+    (folder / "tools/train.py").write_text(script)
+    variables = {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "howto.checkout.distributed", "one.py", "--seed", "0"]
+    return subprocess.Popen(command, cwd=folder, env=variables, stdout=subprocess.PIPE, text=True)
+
+
+def test_both_meet_and_what_they_print_comes_in_order(tmp_path):
+    process = start(tmp_path, MEETS)
+    arguments = ["tools/train.py", "one.py", "--seed", "0", "--launcher", "pytorch"]
+    lines = [line for line in process.communicate(timeout=300)[0].splitlines() if "one.py" in line]
+    assert lines == [f"{rank} {arguments} 3.0" for rank in range(2)]
+    assert process.returncode == 0
+
+
+def test_one_that_fails_ends_the_other_and_is_heard(tmp_path):
+    process = start(tmp_path, FAILS)
+    printed = process.communicate(timeout=300)[0]
+    assert process.returncode == 1
+    assert "AssertionError: one fails" in printed
+
+
+def test_both_end_when_the_one_that_forked_them_is_killed(tmp_path):
+    process = start(tmp_path, WAITS)
+    numbers = [tmp_path / rank for rank in "01"]
+    until = time.monotonic() + 300
+    while not all(number.exists() and number.read_text() for number in numbers):
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    for number in numbers:
+        while Path(f"/proc/{number.read_text()}/stat").exists():
+            assert time.monotonic() < until
+            time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def checkout() -> Workspace:
+    return Workspace("mmcls_backbone")
+
+
+def test_a_detector_with_parts_that_go_unused_stops_in_the_second_iteration_in_both(checkout, capsys):
+    printed = checkout.launch(CONFIG, succeeds=False, find_unused_parameters=False)
+    assert "Expected to have finished reduction in the prior iteration before starting a new one." in printed
+    indices = "Parameter indices which did not receive grad for rank"
+    assert [line for line in printed.splitlines() if indices in line] == [
+        f"{indices} {rank}: 135 136 137" for rank in range(2)
+    ]
+    command = f"torchrun --nproc_per_node=2 tools/train.py configs/mmcls_backbone/{CONFIG} --launcher pytorch"
+    assert f"$ {command} --no-validate\n" in capsys.readouterr().out
+
+
+def test_two_processes_end_with_the_same_weights(checkout):
+    (apart,) = checkout.train_in_two_processes([CONFIG], find_unused_parameters=True)
+    assert {"backbone", "neck", "bbox_head"} <= set(apart)
+    assert set(apart.values()) == {0.0}
+
+
+def test_mmcv_cannot_evaluate_in_several_processes_on_this_torch(checkout):
+    with pytest.raises(HowtoError, match="object has no attribute '_use_replicated_tensor_module'"):
+        checkout.train_in_two_processes([CONFIG], evaluate=True, find_unused_parameters=True)

@@ -1,0 +1,113 @@
+import logging
+import os
+import random
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmcv.runner import epoch_based_runner
+from mmcv.runner.hooks import HOOKS, CheckpointHook
+from mmcv.utils import get_logger
+
+from howto.checkout.isolation import isolated, no_naps
+from howto.project.quiet import quiet
+
+HOOK = """
+from mmcv.runner.hooks import HOOKS, Hook
+
+@HOOKS.register_module(force=True)
+class {name}(Hook):
+    pass
+"""
+
+
+@pytest.fixture
+def root(tmp_path):
+    (tmp_path / "mine.py").write_text(HOOK.format(name="MineHook"))
+    (tmp_path / "theirs.py").write_text(HOOK.format(name="CheckpointHook"))
+    return tmp_path
+
+
+def test_work_is_done_inside_the_folder(root):
+    with isolated(root):
+        assert Path.cwd() == root
+        import mine
+
+        assert mine.MineHook is HOOKS.get("MineHook")
+
+
+def make_a_mess(root):
+    os.chdir("/")
+    os.environ["HOWTO_MESS"] = "1"
+    del os.environ["PATH"]
+    sys.path.append("/mess")
+    random.seed(1)
+    np.random.seed(1)
+    torch.manual_seed(1)
+    warnings.simplefilter("error")
+    get_logger("howto_mess").addHandler(logging.FileHandler(root / "log"))
+    import mine  # noqa: F401
+    import theirs  # noqa: F401
+
+
+def state():
+    return {
+        "cwd": Path.cwd(),
+        "environ": dict(os.environ),
+        "sys.path": list(sys.path),
+        "random": random.getstate(),
+        "numpy": str(np.random.get_state()),
+        "torch": torch.get_rng_state().tolist(),
+        "warnings": list(warnings.filters),
+        "loggers": list(logging.getLogger("howto_mess").handlers),
+        "modules": {"mine", "theirs"} & set(sys.modules),
+        "hooks": dict(HOOKS.module_dict),
+    }
+
+
+def test_a_mess_is_put_in_order(root):
+    before = state()
+    with isolated(root):
+        make_a_mess(root)
+    after = state()
+    assert {key: after[key] for key in after if after[key] != before[key]} == {}
+    assert HOOKS.get("CheckpointHook") is CheckpointHook
+
+
+def test_a_mess_is_put_in_order_after_an_error_too(root):
+    before = state()
+    with pytest.raises(ZeroDivisionError), isolated(root):
+        make_a_mess(root)
+        raise ZeroDivisionError
+    after = state()
+    assert {key: after[key] for key in after if after[key] != before[key]} == {}
+
+
+def test_a_snippet_is_imported_anew_each_time(root):
+    with isolated(root):
+        import mine
+    first = mine
+    with isolated(root):
+        import mine
+    assert mine is not first
+
+
+def test_quiet_drops_what_is_written_and_warned(capfd):
+    with quiet():
+        print("out")
+        print("err", file=sys.stderr)
+        warnings.warn("deprecated", DeprecationWarning, stacklevel=1)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_no_nap_is_taken_and_the_clock_comes_back():
+    clock = epoch_based_runner.time
+    with no_naps():
+        before = clock.perf_counter()
+        epoch_based_runner.time.sleep(60)
+        assert clock.perf_counter() - before < 1
+        assert abs(epoch_based_runner.time.time() - clock.time()) < 1
+    assert epoch_based_runner.time is clock

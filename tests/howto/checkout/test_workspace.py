@@ -1,0 +1,383 @@
+import argparse
+import contextlib
+import gc
+import hashlib
+import io
+import json
+import os
+import random
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmcv import Config, DictAction
+from mmcv.runner.hooks import HOOKS
+
+from howto import Workspace
+from howto.checkout import coco
+from howto.project import files
+from howto.project.errors import HowtoError
+from howto.project.stacks import ROOT
+
+TOPICS = files.topics("mmdet2")
+CONFIG = "retinanet_mobilenet_v3_small_fpn_1x_coco.py"
+
+
+@pytest.fixture(scope="module")
+def shared():
+    """A checkout whose files no test changes."""
+    return Workspace("mmcls_backbone")
+
+
+@pytest.fixture
+def checkout():
+    return Workspace("mmcls_backbone")
+
+
+def test_an_unknown_topic_is_answered_with_those_there_are():
+    with pytest.raises(HowtoError, match=f"^there is no how-to 'nonsense'; there are: {', '.join(TOPICS)}$"):
+        Workspace("nonsense")
+
+
+@pytest.mark.parametrize("topic", ["", ".", "..", "mosaic/", "../mmdet2/mosaic", "Mosaic"])
+def test_a_topic_is_a_name_and_no_path(topic):
+    with pytest.raises(HowtoError, match="there is no how-to"):
+        Workspace(topic)
+
+
+def test_a_coco_that_is_none_stops_before_anything_runs(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOWTO_COCO", str(tmp_path))
+    with pytest.raises(HowtoError, match=f"^HOWTO_COCO={tmp_path} is not COCO 2017: annotations/.* is missing; "):
+        Workspace("mosaic")
+
+
+def test_a_coco_of_the_users_own_is_used_and_left_as_it_is(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    coco.make_mini_coco(tmp_path / "coco")
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "coco").rglob("*")}
+    monkeypatch.setenv("HOWTO_COCO", os.path.relpath(tmp_path / "coco"))
+    mine = Workspace("mosaic")
+    assert mine.photograph().resolve().parent == tmp_path / "coco/val2017"
+    assert mine.record.data.startswith("COCO 2017")
+    del mine
+    gc.collect()
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "coco").rglob("*")} == before
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_the_snippets_lie_in_the_checkout_byte_for_byte(topic):
+    laid = Workspace(topic)
+    for path in files.snippet_files("mmdet2", topic):
+        content = (laid.root / "configs" / topic / path.name).read_bytes()
+        assert content == path.read_bytes()
+        assert laid.record.snippets[f"mmdet2/{topic}/{path.name}"] == hashlib.sha256(content).hexdigest()
+
+
+def test_nothing_but_the_snippets_lies_beside_them(shared):
+    assert [path.name for path in (shared.root / "configs/mmcls_backbone").iterdir()] == [CONFIG]
+
+
+def test_a_checkout_is_gone_when_nobody_holds_it():
+    folder = Workspace("mosaic").root
+    gc.collect()
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "faster_rcnn/faster_rcnn_r50_fpn_1x_coco.py",
+        "retinanet/retinanet_r50_fpn_1x_coco.py",
+        "detr/detr_r50_8x2_150e_coco.py",
+        "yolox/yolox_s_8x8_300e_coco.py",
+        "mask_rcnn/mask_rcnn_r50_fpn_mstrain-poly_3x_coco.py",
+        "fcos/fcos_center-normbbox-centeronreg-giou_r50_caffe_fpn_gn-head_1x_coco.py",
+    ],
+)
+def test_a_stock_config_resolves(shared, name):
+    cfg = shared.config(name)
+    assert cfg.model.type
+    assert cfg.data_root == "data/coco/"
+
+
+@pytest.mark.parametrize(
+    ("topic", "name"), [(topic, path.name) for topic in TOPICS for path in files.snippet_files("mmdet2", topic)
+                        if "_coco" in path.name]
+)  # fmt: skip
+def test_a_config_loads_as_tools_train_would_load_it(topic, name):
+    laid = Workspace(topic)
+    with laid.inside():
+        assert laid.config(name)._cfg_dict == Config.fromfile(f"configs/{topic}/{name}")._cfg_dict
+
+
+def test_a_missing_file_is_answered_with_those_there_are(shared):
+    with pytest.raises(HowtoError, match=f"^mmcls_backbone has no file nonsense.py; it has {CONFIG}$"):
+        shared.config("nonsense.py")
+
+
+def test_a_syntax_error_is_named_by_the_snippets_file_and_line(checkout):
+    path = checkout.root / "configs/mmcls_backbone" / CONFIG
+    path.write_text(path.read_text() + "model = = 1\n")
+    line = len(path.read_text().splitlines())
+    with pytest.raises(HowtoError, match=f"^snippets/mmdet2/mmcls_backbone/{CONFIG}:{line}: syntax error: "):
+        checkout.config(CONFIG)
+
+
+def test_a_base_that_does_not_resolve_is_named_with_the_snippet(checkout):
+    path = checkout.root / "configs/mmcls_backbone" / CONFIG
+    path.write_text(path.read_text().replace("../_base_/models/retinanet_r50_fpn.py", "../_base_/models/nothing.py"))
+    with pytest.raises(HowtoError) as error:
+        checkout.config(CONFIG)
+    message = str(error.value)
+    assert message.startswith(f"snippets/mmdet2/mmcls_backbone/{CONFIG}: ")
+    assert "_base_/models/nothing.py" in message
+    assert "\n" not in message
+
+
+def test_an_error_in_a_config_carries_its_file_and_line(checkout):
+    path = checkout.root / "configs/mmcls_backbone" / CONFIG
+    path.write_text(path.read_text() + "lr = 2 * rate\n")
+    line = len(path.read_text().splitlines())
+    try:
+        checkout.config(CONFIG)
+    except (HowtoError, NameError) as error:
+        said = " ".join([str(error), *getattr(error, "__notes__", [])])
+    gc.collect()  # mmcv leaves a file open that it has deleted; its complaint must not come in the middle of ast.parse
+    assert "name 'rate' is not defined" in said
+    assert f"snippets/mmdet2/mmcls_backbone/{CONFIG}:{line}" in said
+
+
+def test_an_error_in_a_hook_carries_its_file_and_line():
+    laid = Workspace("unfreeze_backbone")
+    name = "unfreeze_backbone_epoch_based_hook.py"
+    path = laid.root / "configs/unfreeze_backbone" / name
+    path.write_text("import os\n1 / 0\n" + path.read_text())
+    with pytest.raises(ZeroDivisionError) as error:
+        laid.build(laid.config("faster_rcnn_r50_fpn_unfreeze_1x_coco.py"))
+    assert error.value.__notes__ == [f"raised in snippets/mmdet2/unfreeze_backbone/{name}:2"]
+
+
+def test_edit_makes_a_variant_and_leaves_the_file_as_it_is(checkout, capsys):
+    source = checkout.root / "configs/mmcls_backbone" / CONFIG
+    before = source.read_text()
+    variant = checkout.edit(CONFIG, {"arch='small'": "arch='large'"})
+    assert source.read_text() == before
+    assert source.with_name(variant).read_text() == before.replace("arch='small'", "arch='large'")
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.strip() for line in lines if line[0] in "+-"][2:] == [
+        "-        arch='small',",
+        "+        arch='large',",
+    ]
+
+
+def test_two_variants_have_two_names(checkout):
+    first, second = (checkout.edit(CONFIG, {"arch='small'": f"arch='{arch}'"}) for arch in ("large", "tiny"))
+    assert first != second
+
+
+@pytest.mark.parametrize("old", ["nonsense", "dict("])
+def test_edit_refuses_what_does_not_occur_once(shared, old):
+    times = (shared.root / "configs/mmcls_backbone" / CONFIG).read_text().count(old)
+    assert times != 1
+    with pytest.raises(HowtoError, match=f"occurs {times} times, not once$"):
+        shared.edit(CONFIG, {old: ""})
+
+
+def test_fails_says_what_raised_the_error(shared, capsys):
+    def divide():
+        print("never shown")
+        return 1 / 0
+
+    failure = shared.fails(divide)
+    assert failure.line == "return 1 / 0"
+    assert failure.message == "ZeroDivisionError: division by zero"
+    assert capsys.readouterr().out == "    return 1 / 0\nZeroDivisionError: division by zero\n"
+
+
+@pytest.mark.parametrize("guess", ["Did you mean: 'roi_head'?", "Did you forget to import 'roi_head'?"])
+def test_fails_leaves_out_what_newer_pythons_guess(shared, guess):
+    def look():
+        raise AttributeError(f"no 'bbox_head'. {guess}")
+
+    assert shared.fails(look).message == "AttributeError: no 'bbox_head'"
+
+
+def test_fails_stops_when_nothing_fails(shared):
+    def succeed():
+        pass
+
+    with pytest.raises(HowtoError, match=r"^mmcls_backbone: succeed was to fail and did not$"):
+        shared.fails(succeed)
+
+
+def test_shell_runs_in_the_checkout_and_returns_what_is_printed(shared):
+    assert shared.shell("python -c 'import os; print(os.getcwd())'") == f"{shared.root}\n"
+
+
+def test_shell_takes_variables_before_the_command(shared):
+    assert shared.shell("WORD='two words' python -c 'import os; print(os.environ[\"WORD\"])'") == "two words\n"
+
+
+def test_shell_stops_when_the_command_fails_and_shows_its_end(shared):
+    with pytest.raises(HowtoError, match=r"(?s)^mmcls_backbone: .* ended with exit code 1:\n.*ZeroDivisionError"):
+        shared.shell("python -c '1 / 0'")
+
+
+def test_shell_stops_when_what_must_fail_succeeds(shared):
+    with pytest.raises(HowtoError, match="ended with exit code 0"):
+        shared.shell("python -c 'pass'", succeeds=False)
+
+
+def test_the_photograph_shows_an_object(shared):
+    (shown,) = [each for each in shared.annotations("val")["images"] if each["file_name"] == shared.photograph().name]
+    assert shown["id"] in {each["image_id"] for each in shared.annotations("val")["annotations"]}
+    assert shared.photograph().is_file()
+
+
+def test_every_photograph_of_the_config_is_found(shared):
+    dataset = shared.dataset(shared.config(CONFIG))
+    with shared.inside():
+        missing = [
+            info["filename"] for info in dataset.data_infos if not Path(dataset.img_prefix, info["filename"]).is_file()
+        ]
+    assert len(dataset) > 0
+    assert missing == []
+
+
+def state():
+    return {
+        "cwd": Path.cwd(),
+        "environ": dict(os.environ),
+        "sys.path": list(sys.path),
+        "random": random.getstate(),
+        "numpy": str(np.random.get_state()),
+        "torch": torch.get_rng_state().tolist(),
+        "snippets": sorted(name for name in sys.modules if name.split(".")[0] == "configs"),
+        "hooks": sorted(f"{name} of {hook.__module__}" for name, hook in HOOKS.module_dict.items()),
+    }
+
+
+def test_everything_is_put_back_after_a_build():
+    laid = Workspace("unfreeze_backbone")
+    laid.build(laid.config("faster_rcnn_r50_fpn_unfreeze_1x_coco.py"))  # imports OpenMMLab, which registers for good
+    before = state()
+    laid.build(laid.config("faster_rcnn_r50_fpn_unfreeze_1x_coco.py"))
+    after = state()
+    assert {key: after[key] for key in after if after[key] != before[key]} == {}
+    assert "UnfreezeBackboneEpochBasedHook" not in HOOKS
+
+
+def test_a_snippet_that_stops_after_it_registered_something_leaves_nothing_registered(monkeypatch):
+    monkeypatch.setattr(HOOKS, "_module_dict", dict(HOOKS.module_dict))
+    laid = Workspace("unfreeze_backbone")
+    path = laid.root / "configs/unfreeze_backbone/unfreeze_backbone_epoch_based_hook.py"
+    path.write_text(path.read_text() + "1 / 0\n")
+    with pytest.raises(ZeroDivisionError):
+        laid.build(laid.config("faster_rcnn_r50_fpn_unfreeze_1x_coco.py"))
+    assert "UnfreezeBackboneEpochBasedHook" not in HOOKS
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """A run of one epoch, what it printed, what it left behind in this process, and its record."""
+    checkout = Workspace("mmcls_backbone")
+    checkout.build(checkout.config(CONFIG))  # imports OpenMMLab, which registers for good
+    before, printed = state(), io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        run = checkout.train(CONFIG, epochs=1)
+    after = state()
+    left = {key: after[key] for key in after if after[key] != before[key]}
+    return checkout, run, printed.getvalue().splitlines(), left
+
+
+def test_everything_is_put_back_after_training(trained):
+    *_, left = trained
+    assert left == {}
+
+
+def options(printed):
+    return [line.strip() for line in printed if line.startswith("    ") and "=" in line]
+
+
+def test_the_overrides_recorded_are_those_printed(trained):
+    checkout, _, printed, _ = trained
+    recorded = checkout.record.overrides[CONFIG]
+    assert [f"{key}={value}".replace(" ", "") for key, value in recorded.items()] == options(printed)
+
+
+def test_the_command_printed_trains_the_same_config(trained):
+    checkout, run, printed, _ = trained
+    assert printed[0] == f"python tools/train.py configs/mmcls_backbone/{CONFIG} --cfg-options"
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--cfg-options", nargs="+", action=DictAction)
+    cfg = checkout.config(CONFIG)
+    cfg.merge_from_dict(parser.parse_args(["--cfg-options", *options(printed)]).cfg_options)
+    keys = ("data", "optimizer", "runner", "lr_config")
+    assert {key: run.cfg[key] for key in keys} == {key: cfg[key] for key in keys}
+
+
+def test_a_run_says_what_happened(trained):
+    _, run, *_ = trained
+    assert list(run.epochs) == [0]
+    assert np.isfinite(run.losses).all()
+    assert run.trains("backbone") == run.trains("neck") == run.trains("bbox_head") == [True]
+    assert run.evaluations == 1
+    assert run.checkpoint.is_file()
+
+
+def test_a_run_this_short_does_not_leave_the_warm_up(trained):
+    _, run, *_ = trained
+    assert len(run.rates) == len(run.losses)
+    assert run.rates[0] < run.rates[-1] < 0.01 * run.cfg.optimizer.lr
+
+
+def test_a_warmed_up_run_has_the_rate_for_its_images_from_the_start_and_when_it_is_resumed():
+    checkout = Workspace("mmcls_backbone")
+    run = checkout.train(CONFIG, evaluate=False, warmed_up=True)
+    assert run.images_per_step == 2
+    assert run.rates == [run.cfg.optimizer.lr * 2 / 16] * len(run.losses)
+    resumed = checkout.train(CONFIG, epochs=2, evaluate=False, warmed_up=True, resume_from=run.checkpoint)
+    assert (list(resumed.epochs), resumed.rates) == ([1], run.rates)
+
+
+def test_training_is_recorded_with_its_cost_and_weights(trained):
+    checkout, *_ = trained
+    checkout.check("one", 1, 1)
+    assert checkout.record.seconds > 0
+    assert checkout.record.peak_memory_mib > 100
+    assert set(checkout.record.weights) == {"mobilenet_v3_small-8427ecf0.pth"}
+
+
+@pytest.fixture(scope="module")
+def again(trained):
+    """A second run in the same workspace, without evaluation, and its output."""
+    checkout, *_ = trained
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        run = checkout.train(CONFIG, epochs=1, evaluate=False, log_config__interval=7)
+    return run, printed.getvalue().splitlines()
+
+
+def test_the_same_run_gives_the_same_losses(trained, again):
+    checkout, run, *_ = trained
+    if checkout.device == "cpu":
+        assert again[0].losses == run.losses
+
+
+def test_of_a_second_run_only_the_options_are_shown_that_are_new(trained, again):
+    _, _, printed, _ = trained
+    command, *shown = again[1]
+    assert command == printed[0]
+    assert shown == ["    log_config.interval=7", f"    and {len(options(printed))} options as before"]
+
+
+def test_real_images_take_part(trained):
+    checkout, run, *_ = trained
+    images = json.loads((checkout.root / "data/coco/annotations/instances_train2017.json").read_text())["images"]
+    assert 0 < len(run.losses) <= len(images)
+
+
+def test_the_project_has_nothing_more_after_a_run(trained):
+    assert not (ROOT / "work_dirs").exists()

@@ -1,0 +1,249 @@
+import ast
+import dataclasses
+import json
+import multiprocessing
+import os
+import re
+import tempfile
+
+import pytest
+
+from howto import Workspace
+from howto.commands import mutate
+from howto.commands.edits import Mutation, mutations
+from howto.commands.mutate import _try
+from howto.project import files
+from howto.project.errors import HowtoError
+from tests.howto.publish.test_build import append
+
+FAMILY = "mmdet2"
+
+
+def found(topic: str) -> list[Mutation]:
+    return list(mutations(FAMILY, topic, every=True))
+
+
+@pytest.fixture
+def snippets_put_back(monkeypatch):
+    monkeypatch.setenv("HOWTO_SNIPPETS", "")
+    monkeypatch.setenv("MPLBACKEND", "agg")
+
+
+@pytest.mark.parametrize("topic", files.topics(FAMILY))
+def test_every_mutation_is_valid_python_and_none_comes_twice(topic):
+    sources = [mutation.source for mutation in found(topic)]
+    assert all(ast.parse(source) for source in sources)
+    assert len(set(sources)) == len(sources)
+
+
+@pytest.mark.parametrize("topic", files.topics(FAMILY))
+def test_no_mutation_is_the_snippet_itself(topic):
+    snippets = {path.read_text() for path in files.snippet_files(FAMILY, topic)}
+    assert not snippets & {mutation.source for mutation in found(topic)}
+
+
+def test_there_are_more_than_sixty_and_some_for_each_how_to():
+    counts = {topic: len(found(topic)) for topic in files.topics(FAMILY)}
+    assert sum(counts.values()) > 60
+    assert min(counts.values()) > 5
+
+
+@pytest.mark.parametrize(
+    ("topic", "edit"),
+    [
+        ("mmcls_backbone", "in_channels=[48, 48, 96]"),
+        ("mmcls_backbone", "out_indices=(3, 8, 10)"),
+        ("mmcls_backbone", "out_indices=(4, 8, 11)"),
+        ("mmcls_backbone", "in_channels=[24, 96, 48], start_level=0"),
+        ("unfreeze_backbone", "frozen_stages=2"),
+        ("mmcls_backbone", "type='MobileNetV3'"),
+        ("timm_backbone", "lr=0.02"),
+        ("mosaic", "img_scale = (1333, 800)"),
+        ("mosaic", "border=(img_scale[0] // 2"),
+        ("unfreeze_backbone", "unfreeze_epoch=2)"),
+        ("unfreeze_backbone", "runner.epoch <= self.unfreeze_epoch"),
+    ],
+)
+def test_the_mistakes_that_readers_make_are_among_them(topic, edit):
+    assert any(edit in mutation.source for mutation in found(topic))
+
+
+CONFIG = "_base_ = '../é.py'\n"
+
+
+def edits(tmp_path, monkeypatch, line: str, every: bool = False) -> set[str]:
+    """What becomes of a line in a config, edit by edit."""
+    folder = tmp_path / FAMILY / "made"
+    folder.mkdir(parents=True)
+    (folder / "config.py").write_text(f"{CONFIG}{line}\n", "utf-8")
+    monkeypatch.setenv("HOWTO_SNIPPETS", str(tmp_path))
+    made = [mutation.source for mutation in mutations(FAMILY, "made", every)]
+    assert all(source.endswith("\n") for source in made)
+    return {source.removeprefix(CONFIG).rstrip("\n") for source in made if source.startswith(CONFIG)}
+
+
+def test_a_whole_number_is_doubled_and_moved_by_one_and_any_other_is_doubled(tmp_path, monkeypatch):
+    assert edits(tmp_path, monkeypatch, "x = dict(a=4, b=0.5)") >= {
+        "x = dict(a=8, b=0.5)",
+        "x = dict(a=5, b=0.5)",
+        "x = dict(a=3, b=0.5)",
+    }
+
+
+def test_a_number_that_is_none_is_doubled_alone(tmp_path, monkeypatch):
+    assert edits(tmp_path, monkeypatch, "lr = 0.5") == {"lr = 1.0", "pass"}
+
+
+def test_every_number_of_a_sequence_is_moved_and_every_pair_of_neighbours_swapped(tmp_path, monkeypatch):
+    moved = {"(2, 6, 9)", "(4, 6, 9)", "(3, 5, 9)", "(3, 7, 9)", "(3, 6, 8)", "(3, 6, 10)"}
+    swapped = {"(6, 3, 9)", "(3, 9, 6)"}
+    assert edits(tmp_path, monkeypatch, "x = (3, 6, 9)") >= {f"x = {each}" for each in moved | swapped}
+
+
+def test_neighbouring_values_of_a_dictionary_are_swapped_if_they_are_of_one_kind(tmp_path, monkeypatch):
+    found = edits(tmp_path, monkeypatch, "x = dict(type='A', scale=(8, 4), size=(2, 1), prob=0.5, times=1, on=True)")
+    assert "x = dict(type='A', scale=(2, 1), size=(8, 4), prob=0.5, times=1, on=True)" in found
+    assert "x = dict(type='A', scale=(8, 4), size=(2, 1), prob=1, times=0.5, on=True)" in found
+    assert not any("type=(" in each or "times=True" in each for each in found)
+
+
+def test_equal_neighbours_are_not_swapped(tmp_path, monkeypatch):
+    assert edits(tmp_path, monkeypatch, "x = (0.5, 0.5)", every=True) == {
+        "x = (0.5)",
+        "x = (1.0, 0.5)",
+        "x = (0.5, 1.0)",
+        "pass",
+    }
+
+
+def test_a_letter_of_two_bytes_shifts_nothing(tmp_path, monkeypatch):
+    found = edits(tmp_path, monkeypatch, "x = dict(name='é', prob=0.5)  # à", every=True)
+    assert found == {
+        "x = dict(prob=0.5)  # à",
+        "x = dict(name='é')  # à",
+        "x = dict(name='éx', prob=0.5)  # à",
+        "x = dict(name='é', prob=1.0)  # à",
+        "pass  # à",
+    }
+
+
+def test_a_mutation_that_the_checks_notice_says_what_they_said(snippets_put_back):
+    (mutation,) = [item for item in found("backbone_channels") if item.edit.endswith("ResNet(depth= 19)")]
+    result, why = _try((FAMILY, mutation, 300))
+    assert result == "killed"
+    assert "exit" in why
+
+
+def test_nothing_that_a_mutation_wrote_is_left(snippets_put_back, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    kept = []  # as a process of a pool, which ends before anything is collected
+
+    def execute(script):
+        kept.append(Workspace(script.stem.removeprefix("plot_")))
+        return "noticed"
+
+    monkeypatch.setattr(mutate, "execute", execute)
+    assert _try((FAMILY, found("backbone_channels")[0], 300)) == ("killed", "noticed")
+    assert (len(kept), list(tmp_path.iterdir())) == (1, [])
+
+
+def test_a_full_disk_is_no_check_that_noticed(snippets_put_back, monkeypatch):
+    monkeypatch.setattr(mutate, "execute", lambda script: "OSError: [Errno 28] No space left on device")
+    with pytest.raises(HowtoError, match=r"no space left on the disk of .*; free some"):
+        _try((FAMILY, found("backbone_channels")[0], 300))
+
+
+def test_a_snippet_that_is_as_it_was_passes(snippets_put_back):
+    (path,) = files.snippet_files(FAMILY, "backbone_channels")
+    (mutation, *_) = found("backbone_channels")
+    assert _try((FAMILY, dataclasses.replace(mutation, source=path.read_text()), 300)) == ("survived", "")
+
+
+def with_a_worker() -> int:
+    """What a process ends with that this one starts."""
+    worker = multiprocessing.get_context("fork").Process(target=os.getpid)
+    worker.start()
+    worker.join()
+    return worker.exitcode
+
+
+def test_a_page_that_is_mutated_may_have_worker_processes():
+    with multiprocessing.get_context("fork").Pool(1, mutate._may_have_children) as pool:
+        assert pool.apply(with_a_worker) == 0
+
+
+PRINTS = """
+import contextlib
+import io
+
+with contextlib.redirect_stdout(io.StringIO()) as out:
+    runpy.run_path(str(snippet))
+"""
+PRINTED = f'{PRINTS}record.check("what it prints", out.getvalue(), "2\\n")\n'
+
+
+@pytest.fixture(scope="module")
+def mutated(tiny_project, tmp_path_factory):
+    """Two how-tos with the same snippet, one that looks at what it prints and one that does not, one run for each."""
+    project = tiny_project.copy(tmp_path_factory.mktemp("mutated") / "project")
+    project.add("looks")
+    append(project, "gallery/mmdet2/plot_looks.py", PRINTED)
+    runs = {topic: project.howto("mutate", topic) for topic in ("looks", "tiny")}
+    return project, runs, json.loads((project.root / "docs/_build/mutations/mmdet2.json").read_text())
+
+
+def test_a_check_that_looks_notices_every_mutation(mutated):
+    _, runs, report = mutated
+    results = [item["result"] for item in report if item["topic"] == "looks"]
+    assert (runs["looks"].returncode, set(results)) == (0, {"killed"})
+    assert f"{len(results)} mutations: {len(results)} killed, 0 survived, 0 equivalent" in runs["looks"].stdout
+
+
+def test_a_check_that_does_not_look_notices_none_and_each_is_named(mutated):
+    _, runs, report = mutated
+    survived = [item["edit"] for item in report if item["topic"] == "tiny" and item["result"] == "survived"]
+    assert runs["tiny"].returncode == 1
+    assert "NumberReplacer, line 1: print(1 + 1) → print( 2 + 1)" in survived
+    told = " ".join(runs["tiny"].stderr.split())
+    assert all(f"survived: tiny/one.py: {edit}" in told for edit in (" ".join(edit.split()) for edit in survived))
+
+
+def shown(project):
+    """The text of the page about mutations, built anew."""
+    assert project.howto("build").returncode == 0
+    return re.sub("<[^>]+>", "", (project.site / "mutations.html").read_text())
+
+
+def test_the_page_of_the_site_shows_what_was_found_until_a_snippet_changes(mutated, tmp_path):
+    project = mutated[0].copy(tmp_path / "project")
+    edit = "print(1 + 1) → print( 2 + 1)"
+    assert shown(project).count(edit) == 2  # survived for the one, noticed for the other
+    append(project, "snippets/mmdet2/tiny/one.py", "# edited\n")
+    assert shown(project).count(edit) == 1
+
+
+def test_a_how_to_that_does_not_pass_as_it_is_is_not_mutated(mutated, tmp_path):
+    project = mutated[0].copy(tmp_path / "project")
+    project.edit("gallery/mmdet2/plot_looks.py", '"2\\n")', '"3\\n")')
+    done = project.howto("mutate", "looks")
+    assert done.returncode == 1
+    assert "looks does not pass as it is, see python -m howto verify looks" in done.stderr
+
+
+FULL = f"""{PRINTS}
+if out.getvalue() != "2\\n":
+    raise OSError(28, "No space left on device")
+"""
+
+
+def test_what_was_found_before_the_run_ended_is_in_the_report(tiny_project, tmp_path):
+    project = tiny_project.copy(tmp_path / "project")
+    project.add("looks")
+    append(
+        project, "gallery/mmdet2/plot_looks.py", PRINTED + "import time; time.sleep(1)  # longer, so it is the first\n"
+    )
+    append(project, "gallery/mmdet2/plot_tiny.py", FULL)
+    done = project.howto("mutate")
+    assert (done.returncode, "no space left" in done.stderr) == (1, True)
+    report = json.loads((project.root / "docs/_build/mutations/mmdet2.json").read_text())
+    assert {(item["topic"], item["result"]) for item in report} == {("looks", "killed")}

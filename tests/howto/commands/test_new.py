@@ -1,0 +1,54 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+from howto.commands.new import SCRIPT, new
+from howto.project import stacks
+from howto.project.errors import HowtoError
+
+STACK = stacks.named("mmdet2")
+
+
+@pytest.mark.parametrize("name", ["Soft", "soft-nms", "soft_", "../soft", "", "class nms"])
+def test_a_name_that_cannot_be_one_is_refused(name):
+    with pytest.raises(HowtoError, match="cannot be the name of a how-to"):
+        new(STACK, name)
+
+
+def test_a_how_to_that_is_there_is_left_alone():
+    with pytest.raises(HowtoError, match="choose another name"):
+        new(STACK, "mosaic")
+
+
+@pytest.mark.parametrize(
+    ("stack", "names"),
+    [
+        ("mmdet2", ("mmdet2", "soft_nms", "tox -e verify -- soft_nms")),
+        ("onedl", ("mmdet3", "soft-nms", "tox -e verify-onedl -- soft_nms")),
+    ],
+)
+def test_a_scaffolded_script_is_python_under_a_question(project, stack, names):
+    family, named, command = names
+    done = project.howto("new", "soft_nms", HOWTO_STACK=stack)
+    assert done.returncode == 0, done.stderr
+    assert command in done.stdout
+    text = (project.root / f"gallery/{family}/plot_soft_nms.py").read_text()
+    compile(text, "plot_soft_nms.py", "exec")
+    assert text.splitlines()[1:3] == ["How do I soft nms?", "=================="]
+    assert (project.root / f"snippets/{family}/soft_nms/retinanet_r18_fpn_{named}_1x_coco.py").is_file()
+    assert len(SCRIPT.splitlines()) < 60
+
+
+@pytest.mark.slow
+def test_a_scaffolded_how_to_builds_and_its_tests_pass(tiny):
+    done = tiny.howto("new", "soft_nms")
+    assert done.returncode == 0, done.stderr
+    done = tiny.howto("build")
+    assert done.returncode == 0, done.stderr
+    assert (tiny.site / "how-to/plot_soft_nms.html").is_file()
+    environment = {**os.environ, "PYTHONPATH": str(tiny.root), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "pytest", "-q", "tests/snippets/mmdet2/test_soft_nms.py"]
+    done = subprocess.run(command, cwd=tiny.root, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout

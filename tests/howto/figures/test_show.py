@@ -1,0 +1,55 @@
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+
+from howto.figures.show import Table, Unfolds, draw_boxes, draw_levels
+
+
+def test_a_table_escapes_what_html_would_read():
+    shown = Table(("<b>",), [("a & <script>",)])._repr_html_()
+    assert '<th scope="col">&lt;b&gt;</th>' in shown
+    assert "<td>a &amp; &lt;script&gt;</td>" in shown
+
+
+def test_a_table_has_a_row_for_each_row():
+    shown = Table(("a", "b"), [(1, 2), (3, 4)])._repr_html_()
+    assert "<tbody><tr><td>1</td><td>2</td></tr><tr><td>3</td><td>4</td></tr></tbody>" in shown
+
+
+def test_a_terminal_gets_aligned_columns_without_trailing_spaces():
+    assert repr(Table(("name", "n"), [("a", 1), ("longer", 22)])) == "name    n\na       1\nlonger  22"
+
+
+def test_a_float_has_three_significant_digits():
+    assert repr(Table(("n",), [(0.123456,), (1.0,), (12345.6,)])).splitlines()[1:] == ["0.123", "1", "1.23e+04"]
+
+
+def test_rows_of_different_lengths_are_refused():
+    with pytest.raises(ValueError, match="zip"):
+        repr(Table(("a", "b"), [(1,)]))
+
+
+def test_a_cell_that_unfolds_shows_its_line_in_a_terminal_and_hides_its_text_on_a_page():
+    table = Table(("a", "b"), [("x", Unfolds("a <config>", "b = 'c' < 1"))])
+    assert repr(table) == "a  b\nx  a <config>"
+    shown = table._repr_html_()
+    assert "<td><details><summary>a &lt;config&gt;</summary>" in shown
+    assert "<pre>b = &#x27;c&#x27; &lt; 1</pre>" in shown
+
+
+def test_boxes_lie_where_they_are_said_to_be():
+    axes = Figure().subplots()
+    boxes = {"gt_bboxes": np.array([[10, 20, 30, 50]]), "gt_labels": [1]}
+    draw_boxes(axes, {"img": np.zeros((60, 80, 3), np.uint8), **boxes}, ("cat", "cup"), "mosaic")
+    (box,) = axes.patches
+    assert box.get_bbox().extents.tolist() == [10, 20, 30, 50]
+    assert [text.get_text() for text in axes.texts] == ["cup"]
+    assert axes.get_title() == "mosaic, 80 × 60"
+
+
+def test_a_level_is_named_by_its_channels_and_stride():
+    figure = draw_levels(np.zeros((32, 32, 3), np.uint8), [torch.rand(1, 24, 4, 4)], [8])
+    plt.close(figure)
+    assert [" ".join(axis.get_title().split()) for axis in figure.axes] == ["photograph", "24 channels, stride 8"]

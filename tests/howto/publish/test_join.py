@@ -1,0 +1,89 @@
+import dataclasses
+import json
+
+import pytest
+from bs4 import BeautifulSoup
+
+from howto.project.errors import HowtoError
+from howto.project.stacks import STACKS, Stack
+from howto.publish import join as joining
+from howto.publish.join import build_all, join
+from howto.setup import install
+
+
+@pytest.fixture
+def html(tmp_path):
+    """Two small sites, of which the second has one how-to less."""
+    for name, topics in (("mmdet2", ("mosaic", "timm")), ("mmdet3", ("mosaic",))):
+        (tmp_path / name / "how-to").mkdir(parents=True)
+        for page in ("index", *(f"how-to/{topic}" for topic in topics)):
+            (tmp_path / name / f"{page}.html").write_text("<p>")
+        (tmp_path / name / "verified.json").write_text(json.dumps({"stack": name, "records": []}))
+    return tmp_path
+
+
+def test_the_first_page_has_an_answer_for_each_site_that_is_there(html):
+    page = BeautifulSoup(join(html).read_text("utf-8"), "html.parser")
+    assert [link["href"] for link in page.select("a[data-stack]")] == ["mmdet2/index.html", "mmdet3/index.html"]
+
+
+def test_each_answer_says_what_mmdetection_prints(html):
+    text = BeautifulSoup(join(html).read_text("utf-8"), "html.parser").get_text()
+    assert STACKS["mmdet2"].prints in text
+    assert STACKS["mmdet3"].prints in text
+    assert STACKS["onedl"].prints not in text
+
+
+def test_the_switch_knows_which_pages_each_site_has(html):
+    join(html)
+    _, _, listed = (html / "stacks.js").read_text().rstrip(";\n").partition(" = ")
+    pages = {entry["name"]: entry["pages"] for entry in json.loads(listed)}
+    assert pages == {"mmdet2": ["how-to/mosaic", "how-to/timm", "index"], "mmdet3": ["how-to/mosaic", "index"]}
+
+
+def test_the_records_of_all_stand_in_one_file(html):
+    join(html)
+    assert [entry["stack"] for entry in json.loads((html / "verified.json").read_text())] == ["mmdet2", "mmdet3"]
+
+
+def test_a_site_that_comes_later_joins(html):
+    join(html)
+    (html / "onedl").mkdir()
+    (html / "onedl" / "index.html").write_text("<p>")
+    (html / "onedl" / "verified.json").write_text("{}")
+    assert 'href="onedl/index.html"' in join(html).read_text("utf-8")
+
+
+@pytest.fixture
+def stacks(tmp_path, monkeypatch):
+    """A stack that is installed and builds, one that is installed and does not, one whose installation broke off."""
+
+    class Fake(Stack):
+        environment = property(lambda self: tmp_path / self.name)
+
+    found = {}
+    for name, code in (("builds", 0), ("fails", 1), ("half", 0)):
+        found[name] = Fake(**dataclasses.asdict(STACKS["mmdet2"]) | {"name": name})
+        found[name].python.parent.mkdir(parents=True)
+        found[name].python.write_text(f"#!/bin/sh\necho $HOWTO_STACK >> {tmp_path / 'built'}\nexit {code}\n")
+        found[name].python.chmod(0o755)
+    for name in ("builds", "fails"):
+        (found[name].environment / install.STAMP).write_text('{"root": "x"}')
+    monkeypatch.setattr(joining, "STACKS", found)
+    return found
+
+
+def test_the_stacks_that_are_installed_are_built_and_a_failure_is_told(stacks, tmp_path, capsys):
+    assert build_all() == 1
+    assert (tmp_path / "built").read_text().split() == [
+        "builds",
+        "fails",
+        "builds",
+    ]  # the first once more, for its page about drift
+    assert "not installed, so not built now: half" in capsys.readouterr().out
+
+
+def test_without_a_stack_there_is_nothing_to_build(stacks, monkeypatch):
+    monkeypatch.setattr(joining, "STACKS", {"half": stacks["half"]})
+    with pytest.raises(HowtoError, match="no stack is installed; run `tox -e wheels`"):
+        build_all()

@@ -1,0 +1,406 @@
+import dataclasses
+import functools
+import http.server
+import importlib.util
+import os
+import sys
+import sysconfig
+import threading
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from howto.project import stacks
+from howto.project.errors import HowtoError
+from howto.project.locking import locked
+from howto.project.stacks import STACKS
+from howto.setup import compiling, interpreter, ops, ready, wheelhouse
+from howto.setup.interpreter import Interpreter
+
+MMDET2 = STACKS["mmdet2"]
+PYTHON = Interpreter(
+    Path(sys.executable), "cp311", "linux_x86_64", sysconfig.get_path("include"), "/nowhere", "2.1.2", "12.1", ""
+)
+
+
+def write_wheel(folder, *names):
+    folder.mkdir(parents=True, exist_ok=True)
+    wheel = folder / "mmcv_full-1.7.2-cp311-cp311-linux_x86_64.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for name in ("mmcv/__init__.py", *names):
+            archive.writestr(name, "")
+    return wheel
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("HOWTO_WHEELS", ready.COMPILE)
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def build(tmp_path):
+    """A Python whose `pip download` brings two sources, and whose `pip wheel` is a script that ends with some lines."""
+
+    def fake(*lines):
+        python = tmp_path / "bin" / "python"
+        python.parent.mkdir()
+        start = [
+            f"#!{sys.executable}",
+            "import io, os, pathlib, sys, tarfile, zipfile",
+            "if 'download' in sys.argv:",
+            "    folder = pathlib.Path(sys.argv[sys.argv.index('--dest') + 1])",
+            "    print(pathlib.Path(sys.argv[-1]).read_text(), flush=True)",
+            "    with tarfile.open(folder / 'mmcv-full-1.7.2.tar.gz', 'w:gz') as archive:",
+            "        for name in ('a', 'b'):",
+            "            info = tarfile.TarInfo(f'mmcv-full-1.7.2/mmcv/ops/csrc/pytorch/{name}.cpp')",
+            "            archive.addfile(info, io.BytesIO())",
+            "    sys.exit()",
+            "folder = sys.argv[sys.argv.index('--wheel-dir') + 1]",
+            "grouped = any(pathlib.Path(sys.argv[-1]).rglob('group0.cpp'))",
+        ]
+        python.write_text("\n".join([*start, *lines]))
+        python.chmod(0o755)
+        return dataclasses.replace(PYTHON, python=python)
+
+    return fake
+
+
+def packed(name):
+    return f"zipfile.ZipFile(folder + '/mmcv_full-1.7.2-cp311-cp311-linux_x86_64.whl', 'w').writestr({name!r}, '')"
+
+
+OPS = "mmcv/_ext.cpython-311-x86_64-linux-gnu.so"
+
+
+def test_the_key_reads_as_what_the_wheel_depends_on():
+    assert wheelhouse.key(MMDET2, PYTHON) == "mmcv-full-1.7.2-torch2.1.2-cp311-cpu-linux_x86_64"
+
+
+def test_a_cache_folder_of_the_users_own_is_honoured(cache):
+    assert wheelhouse.folder() == cache / "howto-wheels"
+
+
+def test_without_one_it_is_the_usual_cache_folder(monkeypatch):
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert wheelhouse.folder() == Path.home() / ".cache" / "howto-wheels"
+
+
+def test_a_wheel_with_ops_is_told_from_one_without(tmp_path):
+    assert wheelhouse.has_ops(write_wheel(tmp_path / "with", OPS))
+    assert not wheelhouse.has_ops(write_wheel(tmp_path / "without"))
+
+
+def test_a_broken_wheel_has_no_ops(tmp_path):
+    (tmp_path / "broken.whl").write_bytes(b"half a download")
+    assert not wheelhouse.has_ops(tmp_path / "broken.whl")
+
+
+def test_a_wheel_in_the_wheelhouse_is_not_compiled_again(monkeypatch):
+    monkeypatch.setenv("PATH", "")  # no compiler
+    place = wheelhouse.folder() / wheelhouse.key(MMDET2, PYTHON)
+    write_wheel(place, OPS)
+    assert wheelhouse.provide(MMDET2, PYTHON) == place
+
+
+def test_ops_for_cuda_do_where_the_cpu_is_asked_for(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    place = wheelhouse.folder() / wheelhouse.key(MMDET2, PYTHON, "cu121-sm9.0")
+    write_wheel(place, OPS)
+    assert wheelhouse.provide(MMDET2, PYTHON) == place
+
+
+def test_ops_for_the_cpu_do_not_do_where_cuda_is_asked_for(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    write_wheel(wheelhouse.folder() / wheelhouse.key(MMDET2, PYTHON), OPS)
+    with pytest.raises(HowtoError, match="no C\\+\\+ compiler"):
+        wheelhouse.provide(MMDET2, PYTHON, "cu121-sm9.0", "9.0")
+
+
+def test_a_missing_compiler_is_named_before_anything_is_compiled(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(sys, "platform", "linux")
+    with pytest.raises(HowtoError, match=r"no C\+\+ compiler \(c\+\+\); run `apt-get install g\+\+`"):
+        wheelhouse.provide(MMDET2, PYTHON)
+
+
+def test_a_compiler_of_the_users_own_is_looked_for(monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler -O3")
+    with pytest.raises(HowtoError, match="no-such-compiler"):
+        compiling.require_compiler("mmcv-full")
+
+
+def test_missing_headers_of_python_are_named(monkeypatch):
+    monkeypatch.setenv("CXX", sys.executable)
+    monkeypatch.setattr("sysconfig.get_path", lambda name: "/nowhere")
+    with pytest.raises(HowtoError, match=r"/nowhere/Python.h is missing; run `apt-get install python3-dev`"):
+        compiling.require_compiler("mmcv-full")
+
+
+@pytest.fixture
+def compiler(monkeypatch):
+    monkeypatch.setattr(compiling, "require_compiler", lambda package, headers: "c++")
+    monkeypatch.setattr(compiling, "_require_cuda_headers", lambda stack, environment: None)
+
+
+def said(place):
+    """The last line of a build's log."""
+    return (place / "build.log").read_text().splitlines()[-1]
+
+
+def test_the_sources_are_compiled_in_groups_and_their_hash_is_asked_for(build, compiler):
+    log = wheelhouse.provide(MMDET2, build("print('grouped:', grouped, flush=True)", packed(OPS))) / "build.log"
+    wanted, built = log.read_text().splitlines()
+    assert wanted.startswith("mmcv-full==1.7.2 --hash=sha256:")
+    assert built == "grouped: True"
+
+
+@pytest.mark.parametrize("stack", STACKS.values(), ids=STACKS)
+def test_the_hash_of_what_every_stack_compiles_is_kept(stack):
+    lines = (stacks.ROOT / "requirements/sdists.inc").read_text().splitlines()
+    assert [line for line in lines if line.startswith(f"{stack.requirement} --hash=sha256:")]
+
+
+def test_groups_that_do_not_compile_give_way_to_the_packages_own_layout(build, compiler, capsys):
+    python = build("if grouped: sys.exit('group0.cpp:1:1: error: redefinition')", packed(OPS))
+    place = wheelhouse.provide(MMDET2, python)
+    assert any(wheelhouse.has_ops(wheel) for wheel in place.glob("*.whl"))
+    assert "group0.cpp:1:1: error: redefinition" in (place / "groups.log").read_text()
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "file by file" in line]
+    assert line.startswith("compiling file by file, as in groups it failed: mmcv-full==1.7.2 did not compile: group0")
+
+
+@pytest.fixture
+def nvcc(tmp_path, monkeypatch):
+    """An nvcc outside its toolkit, which says where that is as the real one does."""
+    home = tmp_path / "cuda-12.1"
+    (home / "include").mkdir(parents=True)
+    nvcc = tmp_path / "wrappers" / "nvcc"
+    nvcc.parent.mkdir()
+    version = "-D__CUDACC_VER_MAJOR__=12 -D__CUDACC_VER_MINOR__=1"
+    lines = [f"#$ TOP={home}/bin/..", f'#$ INCLUDES="-I{home}/bin/../include"  ', f"#$ gcc -x c++ {version} x.cu"]
+    (home / "bin").mkdir()
+    nvcc.write_text("#!/bin/sh\ncat >&2 <<'END'\n" + "\n".join(lines) + "\nEND\n")
+    nvcc.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{nvcc.parent}{os.pathsep}{os.environ['PATH']}")
+    return home
+
+
+def test_a_build_for_cuda_is_told_the_toolkit_that_nvcc_names(build, compiler, nvcc):
+    told = "print(os.environ['CUDA_HOME'], os.environ['CPATH'].split(os.pathsep)[0], flush=True)"
+    place = wheelhouse.provide(MMDET2, build(told, packed(OPS)), "cu121-sm9.0", "9.0")
+    assert said(place) == f"{nvcc} {nvcc / 'include'}"
+
+
+def test_headers_of_cuda_that_do_not_compile_stop_before_anything_is_downloaded(build, nvcc):
+    (nvcc / "include" / "cuda_runtime_api.h").write_text('#include "crt/host_defines.h"\n')
+    python = build("raise AssertionError('the build was started')")
+    with pytest.raises(HowtoError, match=r"cuda-12.1 do not compile: .*crt/host_defines.h.* install the whole CUDA"):
+        wheelhouse.provide(MMDET2, python, "cu121-sm9.0", "9.0")
+    assert list(wheelhouse.folder().rglob("build.log")) == []
+
+
+HERE = stacks.current()  # whose mmcv is installed
+NAME = HERE.requirement.replace("-", "_").replace("==", "-")
+
+
+@pytest.fixture(scope="module")
+def real():
+    """The Python of the stack whose tests these are, with its torch."""
+    return interpreter.ask(Path(sys.executable), "mend it")
+
+
+@pytest.fixture
+def host(tmp_path, monkeypatch):
+    """A host of ready wheels on loopback: what it lists is what lies in the folder; `slow` answers after a minute."""
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def do_GET(self):
+            if (tmp_path / "slow").exists():
+                released.wait(60)
+            super().do_GET()
+
+        def log_message(self, *words):
+            asked.append(self.path)
+
+    released, asked = threading.Event(), []
+    handler = functools.partial(Handler, directory=tmp_path / "host")
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("HOWTO_WHEELS", f"http://127.0.0.1:{server.server_port}")
+    yield tmp_path, asked
+    released.set()
+    server.shutdown()
+
+
+def offer(host, real, files, content=None):
+    """Put a wheel of these files, or of this content, on the page for the stack's torch."""
+    minor = ".".join(real.torch.split(".")[:2])
+    folder = host[0] / "host" / "cpu" / f"torch{minor}"
+    folder.mkdir(parents=True)
+    wheel = folder / f"{NAME}-{real.tag}-{real.tag}-{real.platform}.whl"
+    name, version = NAME.split("-")
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for place, text in files.items():
+            archive.writestr(place, text)
+        metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+        archive.writestr(f"{NAME}.dist-info/METADATA", metadata)
+        archive.writestr(f"{NAME}.dist-info/WHEEL", f"Wheel-Version: 1.0\nTag: {real.tag}-{real.tag}-{real.platform}\n")
+        archive.writestr(f"{NAME}.dist-info/RECORD", "")
+    if content is not None:
+        wheel.write_bytes(content)
+    (folder / "index.html").write_text(f'<a href="{wheel.name}">{wheel.name}</a>')
+    return wheel
+
+
+def installed_mmcv():
+    """The files of the installed mmcv."""
+    folder = Path(importlib.util.find_spec("mmcv").origin).parent
+    files = [path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    return {f"mmcv/{path.relative_to(folder)}": path.read_bytes() for path in files}
+
+
+def test_a_ready_wheel_whose_ops_are_right_is_taken(host, real, monkeypatch):
+    wheel = offer(host, real, installed_mmcv())
+    monkeypatch.setattr(compiling, "compile_wheel", None)
+    place = wheelhouse.provide(HERE, real)
+    assert (place / wheel.name).read_bytes() == wheel.read_bytes()
+
+
+@pytest.fixture
+def compiled(monkeypatch):
+    """What stands in the wheelhouse when the package had to be compiled."""
+
+    def compile_wheel(stack, python, place, archs):
+        return write_wheel(place, OPS)
+
+    monkeypatch.setattr(compiling, "compile_wheel", compile_wheel)
+
+
+@pytest.mark.parametrize(
+    ("files", "content", "reason"),
+    [
+        ({"mmcv/__init__.py": ""}, None, "No module named 'mmcv.ops'"),
+        ({}, b"half a wheel", "that wheel will not do"),
+    ],
+    ids=["without ops", "broken"],
+)
+def test_a_ready_wheel_that_will_not_do_is_compiled_instead(host, real, compiled, capfd, files, content, reason):
+    offer(host, real, files, content)
+    (wheel,) = wheelhouse.provide(HERE, real).glob("*.whl")
+    assert wheelhouse.has_ops(wheel)
+    assert reason in capfd.readouterr().out
+
+
+def test_a_host_that_does_not_answer_is_given_five_seconds(host, real, compiled):
+    offer(host, real, {})
+    (host[0] / "slow").touch()
+    start = time.monotonic()
+    wheelhouse.provide(HERE, real)
+    assert ready.SECONDS <= time.monotonic() - start < ready.SECONDS + 2
+
+
+def test_a_wheel_for_another_python_is_not_taken(host, real, compiled):
+    offer(host, dataclasses.replace(real, tag="cp39"), {})
+    wheelhouse.provide(HERE, real)
+    assert [path for path in host[1] if path.endswith(".whl")] == []
+
+
+def test_on_request_nobody_is_asked(host, real, compiled, monkeypatch):
+    monkeypatch.setenv("HOWTO_WHEELS", "compile")
+    wheelhouse.provide(HERE, real)
+    assert host[1] == []
+
+
+@pytest.mark.parametrize(("cuda", "page"), [(False, "cpu/torch2.1"), (True, "cu121/torch2.1")])
+def test_the_page_is_that_of_the_torch_and_the_device(monkeypatch, cuda, page):
+    monkeypatch.delenv("HOWTO_WHEELS")
+    assert ready.address(PYTHON, cuda) == f"https://download.openmmlab.com/mmcv/dist/{page}/index.html"
+
+
+def test_the_installed_ops_agree_with_what_is_known_from_elsewhere():
+    assert ops.problems() == []
+
+
+def test_an_op_that_computes_something_else_is_named(monkeypatch):
+    import mmcv.ops
+
+    monkeypatch.setattr(mmcv.ops, "roi_align", lambda *args: 0 * args[0].new_zeros(60, 8, 7, 7))
+    assert ops.problems() == ["roi_align is not torchvision's (cpu)"]
+
+
+def test_a_compiled_wheel_lands_in_the_wheelhouse(build, compiler):
+    python = build(packed(OPS))
+    place = wheelhouse.provide(MMDET2, python)
+    assert sorted(path.name for path in place.iterdir()) == [
+        "build.log",
+        "lock",
+        "mmcv_full-1.7.2-cp311-cp311-linux_x86_64.whl",
+    ]
+
+
+def test_a_wheel_that_was_built_without_ops_is_refused(build, compiler):
+    python = build(packed("mmcv/__init__.py"))
+    with pytest.raises(HowtoError, match=r"mmcv-full==1.7.2 was built without its ops"):
+        wheelhouse.provide(MMDET2, python)
+    assert list(wheelhouse.folder().rglob("*.whl")) == []
+
+
+def test_the_build_sees_the_stacks_ninja_and_is_told_to_compile_ops(build, compiler):
+    told = "print(os.environ['PATH'].split(os.pathsep)[0], os.environ['MMCV_WITH_OPS'], flush=True)"
+    python = build(told, packed(OPS))
+    assert said(wheelhouse.provide(MMDET2, python)) == f"{python.python.parent} 1"
+
+
+def test_a_gpu_is_hidden_from_a_build_for_the_cpu(build, compiler):
+    python = build("print(os.environ['FORCE_CUDA'], repr(os.environ['CUDA_VISIBLE_DEVICES']), flush=True)", packed(OPS))
+    assert said(wheelhouse.provide(MMDET2, python)) == "0 ''"
+
+
+def test_a_build_for_cuda_is_told_the_gpus(build, compiler):
+    python = build("print(os.environ['FORCE_CUDA'], os.environ['TORCH_CUDA_ARCH_LIST'], flush=True)", packed(OPS))
+    assert said(wheelhouse.provide(MMDET2, python, "cu121-sm9.0", "9.0")) == "1 9.0"
+
+
+def test_a_failed_build_shows_the_compilers_error_and_keeps_the_log(build, compiler):
+    python = build("print('  [7/73] c++ nms.cpp'); print('nms.cpp:3:1: error: expected a semicolon'); sys.exit(1)")
+    with pytest.raises(
+        HowtoError, match=r"did not compile: nms.cpp:3:1: error: expected .*; the whole log is (.*)"
+    ) as raised:
+        wheelhouse.provide(MMDET2, python)
+    assert "[7/73]" in Path(str(raised.value).rpartition(" ")[2]).read_text()
+
+
+def test_a_compiler_that_ran_out_of_memory_is_recognised(build, compiler):
+    python = build("print('c++: fatal error: Killed signal terminated program cc1plus'); sys.exit(1)")
+    with pytest.raises(HowtoError, match="memory ran out; run `MAX_JOBS=1 tox -e wheels`"):
+        wheelhouse.provide(MMDET2, python)
+
+
+def test_progress_counts_the_compiled_files(build, compiler, capsys, monkeypatch):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    python = build("import time; print('  [7/73] c++ nms.cpp', flush=True); time.sleep(1.2)", packed(OPS))
+    wheelhouse.provide(MMDET2, python)
+    assert "compiling mmcv-full==1.7.2: 7 of 73 files, 0 min 01 s" in capsys.readouterr().out
+
+
+def test_there_is_a_compiler_for_each_core_unless_the_user_says_otherwise(monkeypatch):
+    monkeypatch.delenv("MAX_JOBS", raising=False)
+    assert 1 <= compiling.jobs() <= os.cpu_count()
+    monkeypatch.setenv("MAX_JOBS", "7")
+    assert compiling.jobs() == 7
+
+
+def test_a_second_installation_waits_for_the_first(tmp_path, capsys):
+    with locked(tmp_path / "lock", "the first"):
+        second = threading.Thread(target=lambda: locked(tmp_path / "lock", "the first").__enter__())
+        second.start()
+        second.join(0.3)
+        assert second.is_alive()
+    second.join(5)
+    assert not second.is_alive()
+    assert "waiting for the first" in capsys.readouterr().out

@@ -1,0 +1,72 @@
+import io
+import json
+import zipfile
+
+import pytest
+
+from howto.project import files, stacks
+from howto.site.downloads import finish_notebook, topic_zip
+
+FAMILY = stacks.current().family
+TIMM = f"pip install timm=={stacks.current().versions['timm']}"
+
+
+@pytest.mark.parametrize("topic", files.topics(FAMILY))
+def test_the_zip_of_a_topic_holds_its_folder_byte_for_byte(topic):
+    with zipfile.ZipFile(io.BytesIO(topic_zip(FAMILY, topic))) as archive:
+        found = {name: archive.read(name) for name in archive.namelist()}
+    assert found == {f"{topic}/{path.name}": path.read_bytes() for path in files.snippet_files(FAMILY, topic)}
+
+
+def test_a_zip_of_the_same_files_has_the_same_bytes(monkeypatch):
+    topic = files.topics(FAMILY)[0]
+    first = topic_zip(FAMILY, topic)
+    monkeypatch.setattr("time.time", lambda: 2e9)
+    assert topic_zip(FAMILY, topic) == first
+
+
+@pytest.fixture
+def notebook(tmp_path):
+    snippet = files.snippet_files(FAMILY, "mosaic")[0]
+    prose = f"See\n\n.. snippet:: mosaic/{snippet.name}\n\n   what it\n   prints\n\nand go on"
+    path = tmp_path / "plot_mosaic.ipynb"
+    path.write_text(json.dumps({"cells": [{"cell_type": "markdown", "source": [prose]}]}))
+    path.with_suffix(".py").write_text("x = 1\n")
+    finish_notebook(FAMILY, path)
+    return path
+
+
+def test_a_notebook_shows_the_snippet_itself(notebook):
+    (cell,) = json.loads(notebook.read_text())["cells"]
+    snippet = files.snippet_files(FAMILY, "mosaic")[0]
+    shown = f"See\n\n`configs/mosaic/{snippet.name}`\n\n```python\n{snippet.read_text()}```\n\nand go on"
+    assert "".join(cell["source"]) == shown
+
+
+@pytest.mark.parametrize(
+    ("prose", "shown"),
+    [
+        ("A.\n\n.. install:: timm\n\nB.", f"A.\n\n```console\n$ {TIMM}\n```\n\nB."),
+        ("A.\n\n.. needs:: detectron2\n\nB.", "A.\n\nIt needs the package detectron2.\n\nB."),
+        (
+            ".. tab:: One\n\n   .. snippet:: {0}\n\n.. tab:: Two\n\n   .. snippet:: {0}\n",
+            "**One**\n\n{1}\n\n**Two**\n\n{1}\n",
+        ),
+    ],
+)
+def test_a_notebook_says_in_words_what_only_a_page_can_show(tmp_path, prose, shown):
+    snippet = files.snippet_files(FAMILY, "mosaic")[0]
+    name = f"mosaic/{snippet.name}"
+    path = tmp_path / "plot_mosaic.ipynb"
+    path.write_text(json.dumps({"cells": [{"cell_type": "markdown", "source": [prose.format(name)]}]}))
+    path.with_suffix(".py").write_text("x = 1\n")
+    finish_notebook(FAMILY, path)
+    (cell,) = json.loads(path.read_text())["cells"]
+    code = f"`configs/{name}`\n\n```python\n{snippet.read_text()}```\n"
+    assert "".join(cell["source"]) == shown.format(name, code)
+
+
+def test_the_zip_of_a_page_holds_the_notebook_that_is_downloaded(notebook):
+    with zipfile.ZipFile(notebook.with_suffix(".zip")) as archive:
+        assert archive.namelist() == ["plot_mosaic.py", "plot_mosaic.ipynb"]
+        assert archive.read("plot_mosaic.ipynb") == notebook.read_bytes()

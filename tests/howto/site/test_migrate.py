@@ -1,0 +1,46 @@
+import subprocess
+import sys
+
+import pytest
+
+from howto.project import files
+from howto.project.errors import HowtoError
+from howto.project.stacks import ROOT, STACKS, named
+from howto.site import migrate
+
+
+@pytest.mark.parametrize("topic", files.topics("mmdet2"))
+def test_a_difference_holds_both_files_whole(topic):
+    both = [migrate.compared(family, topic) for family in ("mmdet2", "mmdet3")]
+    found = migrate.differences(topic, named("mmdet2"), named("mmdet3"))
+    for before, after, (path, diff) in zip(*both, found, strict=True):
+        assert path == f"configs/{topic}/{after.name}"
+        lines = diff.splitlines()[2:]
+        texts = [[line[1:] for line in lines if line[0] in f" {mark}"] for mark in "-+"]
+        if diff:
+            assert texts == [file.read_text().splitlines() for file in (before, after)]
+        else:
+            assert before.read_text() == after.read_text()
+
+
+def test_stacks_of_one_family_have_the_same_files():
+    assert {diff for _, diff in migrate.differences("mosaic", STACKS["mmdet3"], STACKS["onedl"])} == {""}
+
+
+def test_an_unknown_topic_is_answered_with_those_there_are():
+    with pytest.raises(HowtoError, match=r"there is no how-to 'mosaics'; there are: .*mosaic"):
+        migrate.differences("mosaics", named("mmdet2"), named("mmdet3"))
+
+
+@pytest.mark.parametrize(("side", "family"), [(0, "mmdet2"), (1, "mmdet3")])
+def test_every_renamed_key_is_in_the_snippets_of_its_side(side, family):
+    paths = [path for topic in files.topics(family) for path in files.snippet_files(family, topic)]
+    text = "\n".join(path.name + path.read_text() for path in paths)
+    assert [names[side] for names in migrate.RENAMED if names[side] not in text] == []
+
+
+def test_the_command_prints_the_difference():
+    command = [sys.executable, "-m", "howto", "diff", "timm_backbone", "mmdet2", "mmdet3"]
+    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert "-        type='mmcls.TIMMBackbone'," in printed
+    assert "+        type='mmpretrain.TIMMBackbone'," in printed
