@@ -8,7 +8,7 @@ from howto.checkout.family import api
 from howto.checkout.measure import levels
 
 NEW, FROZEN = "#0072b2", "#d55e00"  # Okabe and Ito's blue and vermilion
-ROW, GAP, WIDTH, BETWEEN = 26, 6, 142, 22  # in the drawing's own units
+ROW, GAP, WIDTH, BETWEEN, KEY = 26, 6, 142, 22, 20  # in the drawing's own units; a line of the legend
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,10 +59,10 @@ class Diagram:
             for row, box in enumerate(column):
                 parts.append(_draw(box, left, top + row * (ROW + GAP), row == 0))
         for number, (mark, meaning) in enumerate(self.legend.items()):
-            x = number * 2 * (WIDTH + BETWEEN) / max(2, len(self.legend)) + 1
-            key = f'<rect x="{x}" y="{height + 9}" width="18" height="12" rx="3" {STYLES[mark]}/>'
-            parts.append(f'{key}<text x="{x + 25}" y="{height + 19}">{html.escape(meaning)}</text>')
-        width, height = len(self.columns) * (WIDTH + BETWEEN) - BETWEEN + 2, height + (28 if self.legend else 0)
+            y = height + 9 + number * KEY
+            key = f'<rect x="1" y="{y}" width="18" height="12" rx="3" {STYLES[mark]}/>'
+            parts.append(f'{key}<text x="26" y="{y + 10}">{html.escape(meaning)}</text>')
+        width, height = len(self.columns) * (WIDTH + BETWEEN) - BETWEEN + 2, height + 8 + len(self.legend) * KEY
         return (
             f'<svg class="howto-diagram" role="img" aria-label="{html.escape(repr(self))}" '
             f'viewBox="0 0 {width} {height}" '

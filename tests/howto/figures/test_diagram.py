@@ -1,3 +1,4 @@
+import re
 from types import SimpleNamespace as Run
 
 import pytest
@@ -65,3 +66,11 @@ def test_what_the_stock_config_does_not_have_is_marked():
     told = repr(draw_detector(model, cfg, stock))
     assert told.startswith("ResNet (other than in the stock config): stem (other than in the stock config)")
     assert "FPN: takes 64 channels;" in told
+
+
+def test_each_line_of_the_legend_has_a_row_of_its_own_inside_the_drawing(diagram):
+    drawn = diagram._repr_html_()
+    rows = [float(y) for y in re.findall(r'<text x="26" y="([\d.]+)"', drawn)]
+    (height,) = re.findall(r'viewBox="0 0 \d+ (\d+)"', drawn)
+    assert len(rows) == 2 and rows[1] - rows[0] >= 12  # as large as its letters
+    assert max(rows) < int(height)
