@@ -334,8 +334,8 @@ checkout.check("last line of the traceback", failure.message, "ImportError")
 # %%
 # Pitfall: ``custom_imports`` is left out
 # ---------------------------------------
-# Nobody imports MMClassification then, and no registry goes by the name ``mmcls``. MMCV
-# says so in words that lead nobody to the cause.
+# Nobody imports MMClassification then, and no registry goes by the name ``mmcls``. MMCV's
+# message doesn't mention the import.
 line = "custom_imports = dict(imports=['mmcls.models'], allow_failed_imports=False)\n"
 variant = checkout.edit(config, {line: ""})
 output = checkout.shell(

@@ -3,14 +3,14 @@ How do I train with Mosaic?
 ===========================
 
 Mosaic needs four images at once, so the dataset is wrapped in ``MultiImageMixDataset``,
-which hands them to it. A config of your own on top of the stock one does it; no file of
-MMDetection is edited.
+which hands them to it. Inherit from the standard config; no file of MMDetection is
+edited.
 """
 
 # %%
 # .. snippet:: mosaic/faster_rcnn_r50_fpn_mosaic_1x_coco.py
 #
-# Put it at that place in your checkout and train it:
+# Save it at this path in your MMDetection folder and train it:
 #
 # .. code-block:: console
 #

@@ -2,7 +2,7 @@
 How do I unfreeze the backbone after some epochs?
 =================================================
 
-A frozen backbone gives a new head a quiet start; later it should learn too.
+Frozen, a backbone keeps its pretrained weights while a new head learns; later it learns too.
 ``frozen_stages=4`` freezes all of a ResNet, and a hook lifts it when the epoch has come.
 Two files do it, and nothing in MMDetection is edited.
 """
@@ -262,7 +262,7 @@ checkout.check("learning rate of layer1", rates(model, optimizer), {0.02})
 # tenth of the rate for one GPU.
 short["optimizer__paramwise_cfg"] = tenth
 failure = checkout.fails(checkout.train, config, **short)
-message = "TypeError: paramwise_cfg passes over what is frozen"
+message = "TypeError: paramwise_cfg skips what is frozen"
 checkout.check("error", failure.message.startswith(message), True)
 
 # %%

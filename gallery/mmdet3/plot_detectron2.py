@@ -18,7 +18,7 @@ Detectron2 is installed from its sources, against the torch that is there:
 # %%
 # .. snippet:: detectron2/d2-retinanet_r50_fpn_1x_coco.py
 #
-# Put it at that place in your checkout and train it:
+# Save it at this path in your MMDetection folder and train it:
 #
 # .. code-block:: console
 #

@@ -2,7 +2,7 @@
 How do I use a backbone from MMPreTrain?
 ========================================
 
-MMPreTrain is what became of MMClassification. Write the backbone's class with the
+MMPreTrain is MMClassification's successor. Write the backbone's class with the
 prefix ``mmpretrain.``, drop the old backbone's keys with
 ``_delete_``, and give the neck the new channels. Nothing in MMDetection is edited. Here
 RetinaNet gets a MobileNetV3 small in place of its ResNet-50.

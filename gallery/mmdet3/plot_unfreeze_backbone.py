@@ -2,7 +2,7 @@
 How do I unfreeze the backbone after some epochs?
 =================================================
 
-A frozen backbone gives a new head a quiet start; later it should learn too.
+Frozen, a backbone keeps its pretrained weights while a new head learns; later it learns too.
 ``frozen_stages=4`` freezes all of a ResNet, and a hook lifts it when the epoch has come.
 Two files do it, and nothing in MMDetection is edited.
 """

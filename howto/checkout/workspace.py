@@ -413,7 +413,7 @@ class Workspace:
         """Put the checkpoints of `cfg` in place, and say so where one is a stand-in."""
         for name, kind in weights.provide(cfg, self.root / ".torch").items():
             if kind == "stand-in" and name not in self.record.weights:
-                print(f"stand-in weights: {name}")
+                print(f"random weights in place of {name}")
             self.record.weights[name] = kind
         hosts = weights.hosts(cfg)
         self.record.hosts |= {name: hosts[name] for name in hosts if self.record.weights[name] == "stand-in"}

@@ -29,7 +29,7 @@ RetinaNet on a ResNet-18.
 # %%
 # .. snippet:: {topic}/{name}
 #
-# Put it at that place in your checkout and train it:
+# Save it at this path in your MMDetection folder and train it:
 #
 # .. code-block:: console
 #

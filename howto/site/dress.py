@@ -61,7 +61,7 @@ def add_training(app: Sphinx, doctree: nodes.document) -> None:
     text += [nodes.literal("", "data/coco/"), nodes.Text(". All files of this page in one: ")]
     text += addnodes.download_reference("", archive.name, reftarget=archive.name, refdoc=app.env.docname)
     text += [nodes.Text(", to unpack into "), nodes.literal("", "configs/"), nodes.Text(".")]
-    title = nodes.paragraph("", "Run this on your COCO", classes=["howto-run-title"])
+    title = nodes.paragraph("", "Train it", classes=["howto-run-title"])
     command.replace_self(nodes.container("", title, command.deepcopy(), text, classes=["howto-run"]))
 
 

@@ -11,7 +11,7 @@ from howto.project.stacks import Stack, named
 from howto.site.parts import table
 
 FROM, TO = "mmdet2", "mmdet3"  # what the page compares
-# What is called otherwise today; a test looks for each in the snippets of its side.
+# Keys that were renamed; a test looks for each in the snippets of its side.
 RENAMED = [
     ("mmcls", "mmpretrain", "the package of the classifiers' backbones, and the scope of their names"),
     ("mmcv.runner.hooks", "mmengine.hooks", "where Hook is"),
@@ -83,7 +83,7 @@ class Migrations(SphinxDirective):
 
 
 class Renamed(SphinxDirective):
-    """``.. renamed::``: what is called otherwise today."""
+    """``.. renamed::``: keys that were renamed."""
 
     def run(self) -> list[nodes.Node]:
         """The table of :data:`RENAMED`."""

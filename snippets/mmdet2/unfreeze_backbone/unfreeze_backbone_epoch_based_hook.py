@@ -41,7 +41,7 @@ class UnfreezeBackboneEpochBasedHook(Hook):
         _, *others = runner.optimizer.param_groups
         if others and not hasattr(runner.optimizer, 'constructor'):
             raise TypeError(
-                'paramwise_cfg passes over what is frozen; in the config, set '
+                'paramwise_cfg skips what is frozen; in the config, set '
                 "optimizer.constructor='FrozenTooOptimizerConstructor'")
 
     def before_train_epoch(self, runner):
