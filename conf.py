@@ -29,6 +29,7 @@ extensions = [
     "notfound.extension",
     "howto.site.extension",
     "howto.site.dress",
+    "howto.site.fold",
     "howto.site.twins",
     "howto.site.policy",
 ]

@@ -29,7 +29,7 @@ function addButton(place, name, text) {
   });
   place.append(button);
 }
-const output = ".sphx-glr-script-out *, .highlight-none, .highlight-pytb";
+const output = ".howto-printed, .howto-printed *, .highlight-none, .highlight-pytb, .highlight-diff";
 for (const block of document.querySelectorAll(".howto-snippet, div[class*='highlight-']")) {
   if (block.matches(`.howto-snippet *, ${output}`)) continue;
   const text = block.querySelector("pre").textContent;
@@ -39,6 +39,30 @@ for (const block of document.querySelectorAll(".howto-snippet, div[class*='highl
 const twin = document.querySelector(".howto-twin");
 if (twin && location.protocol !== "file:") {
   addButton(twin.parentElement, "Copy page", async () => (await fetch(twin.href)).text());
+}
+
+// One switch for the code that made a page, remembered; on paper all of it.
+const folded = [...document.querySelectorAll(".howto-code")];
+if (folded.length && twin) {
+  const remembered = () => {
+    try { return localStorage.getItem("howto-code") === "shown"; } catch { return false; }
+  };
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "howto-button";
+  const show = (all) => {
+    for (const each of folded) each.open = all;
+    button.textContent = all ? "Hide all code" : "Show all code";
+    button.setAttribute("aria-pressed", all);
+  };
+  button.addEventListener("click", () => {
+    const all = button.getAttribute("aria-pressed") !== "true";
+    show(all);
+    try { localStorage.setItem("howto-code", all ? "shown" : "folded"); } catch { /* then it is asked for again */ }
+  });
+  addEventListener("beforeprint", () => folded.forEach((each) => (each.open = true)));
+  twin.parentElement.append(button);
+  show(remembered());
 }
 
 // Ctrl-K, ⌘K and / open the search.
@@ -96,7 +120,7 @@ class HowtoPairs extends HowtoSteps {
     const slider = document.createElement("label");
     slider.innerHTML = `${before}<input type="range" value="50" aria-label="From ${before} to ${after}">${after}`;
     slider.querySelector("input").addEventListener("input", (event) => {
-      this.style.setProperty("--cut", `${100 - event.target.value}%`);
+      this.style.setProperty("--cut", `${event.target.value}%`);
     });
     this.querySelector(".howto-controls").append(slider);
   }

@@ -305,7 +305,7 @@ line = "    _delete_=True,  # replace the stock train dataset instead of merging
 variant = checkout.edit(config, {line: ""})
 failure = checkout.fails(checkout.dataset, checkout.config(variant))
 reason = "__init__() got an unexpected keyword argument 'ann_file'"
-checkout.check("what it says", reason in failure.message, True)
+checkout.check(f"it says: {reason}", reason in failure.message, True)
 
 # %%
 # Pitfall: Mosaic without the wrapper

@@ -206,7 +206,7 @@ line = "        features_only=True,"
 variant = checkout.edit(config, {line: f"{line}\n        norm_layer='SyncBN',"})
 failure = checkout.fails(checkout.build, checkout.config(variant))
 reason = "No equivalent norm_act layer for syncbatchnorm"
-checkout.check("what it says", reason in failure.message, True)
+checkout.check(f"it says: {reason}", reason in failure.message, True)
 
 # %%
 # A checkpoint of your own
@@ -274,7 +274,7 @@ checkout.check("last line of the traceback", failure.message, "ImportError")
 variant = checkout.edit(config, {"        features_only=True,\n": ""})
 failure = checkout.fails(checkout.build, checkout.config(variant))
 reason = "got an unexpected keyword argument 'out_indices'"
-checkout.check("what it says", reason in failure.message, True)
+checkout.check(f"it says: {reason}", reason in failure.message, True)
 
 # %%
 # Pitfall: ``pretrained`` is a path
@@ -282,11 +282,8 @@ checkout.check("what it says", reason in failure.message, True)
 # It is a switch. For a file of your own, add ``pretrained_cfg`` as above.
 variant = checkout.edit(config, {"pretrained=True": "pretrained='efficientnet_b1.pth'"})
 failure = checkout.fails(checkout.build, checkout.config(variant))
-checkout.check(
-    "what it says",
-    "pretrained must be bool, not str for model path" in failure.message,
-    True,
-)
+reason = "pretrained must be bool, not str for model path"
+checkout.check(f"it says: {reason}", reason in failure.message, True)
 
 # %%
 # Pitfall: ``checkpoint_path``
@@ -295,7 +292,7 @@ checkout.check(
 variant = checkout.edit(config, {"pretrained=True": "checkpoint_path='own.pth'"})
 failure = checkout.fails(checkout.build, checkout.config(variant))
 reason = 'Unexpected key(s) in state_dict: "conv_head.weight"'
-checkout.check("what it says", reason in failure.message, True)
+checkout.check(f"it says: {reason}", reason in failure.message, True)
 
 # %%
 # Pitfall: the levels are counted from 1
@@ -306,8 +303,5 @@ variant = checkout.edit(
     config, {"out_indices=(1, 2, 3, 4)": "out_indices=(0, 1, 2, 3)"}
 )
 failure = checkout.fails(checkout.train, variant)
-checkout.check(
-    "what it says",
-    "to have 40 channels, but got 24 channels instead" in failure.message,
-    True,
-)
+reason = "to have 40 channels, but got 24 channels instead"
+checkout.check(f"it says: {reason}", reason in failure.message, True)

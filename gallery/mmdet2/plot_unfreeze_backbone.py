@@ -263,7 +263,7 @@ checkout.check("learning rate of layer1", rates(model, optimizer), {0.02})
 short["optimizer__paramwise_cfg"] = tenth
 failure = checkout.fails(checkout.train, config, **short)
 message = "TypeError: paramwise_cfg skips what is frozen"
-checkout.check("error", failure.message.startswith(message), True)
+checkout.check(f"it says: {message}", failure.message.startswith(message), True)
 
 # %%
 line = "# Epochs count from 0"
@@ -348,7 +348,7 @@ checkout.check(
 by_iteration = dict(_delete_=True, type="IterBasedRunner", max_iters=4)
 failure = checkout.fails(checkout.train, config, runner=by_iteration, **small)
 message = "TypeError: IterBasedRunner has no epochs to wait for"
-checkout.check("error", failure.message.startswith(message), True)
+checkout.check(f"it says: {message}", failure.message.startswith(message), True)
 
 # %%
 # Pitfall: the backbone is no ResNet
@@ -366,4 +366,4 @@ failure = checkout.fails(
     model__neck__in_channels=channels,
 )
 message = "TypeError: MobileNetV2 has no ResNet stages to unfreeze"
-checkout.check("error", failure.message.startswith(message), True)
+checkout.check(f"it says: {message}", failure.message.startswith(message), True)

@@ -133,9 +133,8 @@ checkout.check("the script saved a checkpoint", saved.exists(), True)
 # MMDetection's tutorial speaks of ``model.d2_detector``, which is the key's name no more.
 variant = checkout.edit(config, {"    detector=dict(": "    d2_detector=dict("})
 failure = checkout.fails(checkout.build, checkout.config(variant))
-checkout.check(
-    "what it says", "unexpected keyword argument 'd2_detector'" in failure.message, True
-)
+reason = "unexpected keyword argument 'd2_detector'"
+checkout.check(f"it says: {reason}", reason in failure.message, True)
 
 # %%
 # Pitfall: a key that Detectron2 does not have

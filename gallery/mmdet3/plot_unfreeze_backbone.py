@@ -340,7 +340,7 @@ checkout.check("what importing mmcv.runner says", failure.message, message)
 by_iteration = dict(_delete_=True, type="IterBasedTrainLoop", max_iters=4)
 failure = checkout.fails(checkout.train, config, train_cfg=by_iteration, **small)
 message = "TypeError: IterBasedTrainLoop has no epochs to wait for"
-checkout.check("error", failure.message.startswith(message), True)
+checkout.check(f"it says: {message}", failure.message.startswith(message), True)
 
 # %%
 # Pitfall: the backbone is no ResNet
@@ -358,4 +358,4 @@ failure = checkout.fails(
     model__neck__in_channels=channels,
 )
 message = "TypeError: MobileNetV2 has no ResNet stages to unfreeze"
-checkout.check("error", failure.message.startswith(message), True)
+checkout.check(f"it says: {message}", failure.message.startswith(message), True)

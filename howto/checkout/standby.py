@@ -72,9 +72,12 @@ def _keep(process: int, later: tuple[str, ...]) -> None:
         return
     _keep.address = f"\0howto-standby-{process}"
     listener = connection.Listener(_keep.address, "AF_UNIX")
+    # Ctrl-C reaches the build as well, and this process ends with it; in the middle of a fork it prints a traceback.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     if not os.fork():
         end_with_parent()
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the build as well, and this process ends with it
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         import howto.checkout.preloaded  # noqa: F401
 
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # so that nobody need wait for those that have ended
@@ -86,6 +89,7 @@ def _keep(process: int, later: tuple[str, ...]) -> None:
                         _serve(client)
                     finally:
                         os._exit(0)  # whatever happens: what follows is for the process that stands by
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
     listener.close()
 
 

@@ -99,7 +99,7 @@ class Workspace:
     def edit(self, name: str, changes: dict[str, str]) -> str:
         """Make a variant of the file `name` in which each key of `changes` reads as its value.
 
-        The file itself stays as it is; the difference is printed.
+        The file itself stays as it is; the difference is printed, from the variant to the file.
 
         Returns:
             The variant's file name.
@@ -116,7 +116,7 @@ class Workspace:
         number = len(list(path.parent.glob(f"{path.stem}_variant*.py"))) + 1
         variant = path.with_name(f"{path.stem}_variant{number}.py")
         variant.write_text(after, "utf-8")
-        diff = list(difflib.unified_diff(before.splitlines(), after.splitlines(), path.name, variant.name, "", "", n=1))
+        diff = list(difflib.unified_diff(after.splitlines(), before.splitlines(), variant.name, path.name, "", "", n=1))
         print("\n".join(line.rstrip("\n") for line in diff))
         return variant.name
 

@@ -10,7 +10,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from howto.execution.fingerprint import mutations
 from howto.project import files, stacks
-from howto.site.parts import note, read_record, table
+from howto.site.parts import details, note, read_record, table
 
 
 class Snippet(LiteralInclude):
@@ -88,7 +88,8 @@ class VerifiedPanel(SphinxDirective):
         checks = [(check["name"], [check["expected"]], [check["measured"]]) for check in record["checks"]]
         section = nodes.section("", nodes.title("", "Verified"), ids=["verified"], classes=["howto-verified"])
         section += table(("Fact", "When this page was built"), facts)
-        section += table(("Check", "Expected", "Measured"), checks)
+        said = f"All {len(checks)} checks, with what was expected and what was measured"
+        section += details("", table(("Check", "Expected", "Measured"), checks), summary=said, classes=["howto-all"])
         return [section]
 
 

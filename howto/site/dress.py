@@ -72,9 +72,15 @@ def add_cost(app: Sphinx, doctree: nodes.document) -> None:
         return
     words = sum(len(node.astext().split()) for node in doctree.findall(nodes.paragraph))
     said = f"{max(1, round(words / WORDS_A_MINUTE))} min to read"
+    jumps = ['<a href="#verified">Verified</a>']
+    pitfalls = [node.parent for node in doctree.findall(nodes.title) if node.astext().startswith("Pitfall")]
+    if pitfalls:
+        jumps.insert(0, f'<a href="#{pitfalls[0]["ids"][0]}">Pitfalls ({len(pitfalls)})</a>')
     if record := read_record(topic, app.env):
-        said += f" · ran in {record['seconds']:.0f} s on {record['device']}, {record['executed'][:10]}"
+        where = f"{record['device']}, {record['executed'][:10]}"
+        said = f"{len(record['checks'])} checks passed on {stacks.current().title}, {where} · {said}"
     title = next(doctree.findall(nodes.title))
+    said = " · ".join([said, *jumps])
     text = f'<p class="howto-cost">{said} · <a class="howto-twin" href="plot_{topic}.md">as Markdown</a></p>'
     title.parent.insert(title.parent.index(title) + 1, nodes.raw("", text, format="html"))  # no words to search for
 
@@ -134,7 +140,8 @@ def lighten(app: Sphinx, pagename: str, templatename: str, context: dict, doctre
         ]
     # Pygments marks white space, names and punctuation, too, and docutils the words of inline code. They look like any
     # text, and weigh a fifth of a page.
-    context["body"] = re.sub(r'<span class="(?:[npw]|pre)">([^<]*)</span>', r"\1", context.get("body", ""))
+    body = re.sub(r'<span class="(?:[npw]|pre)">([^<]*)</span>', r"\1", context.get("body", ""))
+    context["body"] = body.replace('<code class="docutils literal notranslate">', '<code class="literal notranslate">')
 
 
 def describe(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: nodes.document | None) -> None:

@@ -36,6 +36,7 @@ SCALE = "image after RandomAffine: height, width"
 SEEDS = "the second epoch mixes in those of the first"
 LAYER1 = "layer1 trains"
 LOGGED = repr(["Epoch 1: unfroze conv1, norm1, layer1, layer2, layer3, layer4 of ResNet"])
+D2 = "it says: unexpected keyword argument 'd2_detector'"
 SHAPES = repr("(1, 64, 8, 8)\n(1, 128, 4, 4)\n(1, 256, 2, 2)\n(1, 512, 1, 1)\n")
 
 # What both editions say in the same words, and what comes of it everywhere.
@@ -87,7 +88,7 @@ STATEMENTS = {
         "from mmengine.hooks import Hook": Found(WORKS, "unfreeze_backbone", "what the hook logs", LOGGED),
         "the hook that unfreezes the backbone": Found(WRONG, "unfreeze_backbone", LAYER1, "[False, False, False]"),
         "the script that prints a backbone's channels": SCRIPT,
-        "model.d2_detector for Detectron2": Found(LOUD, "detectron2", "what it says", "True"),
+        "model.d2_detector for Detectron2": Found(LOUD, "detectron2", D2, "True"),
     },
 }
 

@@ -13,6 +13,10 @@ from howto.project import files, stacks
 LACKING = "howto-lacking"
 
 
+class details(nodes.container):
+    """What a reader opens: ``summary`` in a line, and the rest below it. Only HTML folds it."""
+
+
 def read_record(topic: str, env) -> dict | None:
     """The record of a how-to that passed, or None. The document being read is read again when it changes."""
     path = files.records(stacks.current()) / f"{topic}.json"

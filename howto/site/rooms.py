@@ -10,7 +10,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from howto.project.stacks import ROOT
 
-WIDTH, HEIGHT, GAP, DOORS = 540, 44, 14, 200  # pixels: a room, the space below it, and the space for doors beside it
+WIDTH, HEIGHT, GAP, DOORS = 600, 44, 14, 140  # pixels: a room, the space below it, and the space for doors beside it
 
 
 def rooms() -> list[str]:

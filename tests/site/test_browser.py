@@ -179,7 +179,37 @@ def test_pictures_are_stepped_through_and_slid_by_the_keyboard(page):
     assert pairs.locator("figure:visible").count() == 1
     pairs.get_by_role("slider").press("Home")
     clip = "document.querySelector('figure.howto-shown img + img').computedStyleMap().get('clip-path').toString()"
-    assert page.evaluate(clip) == "inset(0px 100% 0px 0px)"
+    assert page.evaluate(clip) == "inset(0px 0px 0px 0%)"  # the second picture, whole: the divider is on the left
+
+
+def test_the_divider_stands_where_the_thumb_does_and_the_first_picture_is_left_of_it(page):
+    page.goto(f"/{STACK}/how-to/plot_mosaic.html")
+    slider = page.locator("howto-pairs").get_by_role("slider")
+    slider.fill("30")
+    clip = "document.querySelector('figure.howto-shown img + img').computedStyleMap().get('clip-path').toString()"
+    assert page.evaluate(clip) == "inset(0px 0px 0px 30%)"
+    divider = "getComputedStyle(document.querySelector('figure.howto-shown'), '::after').left"
+    width = "document.querySelector('figure.howto-shown').clientWidth"
+    assert float(page.evaluate(divider).removesuffix("px")) == pytest.approx(0.3 * page.evaluate(width), abs=1)
+
+
+def test_the_code_that_made_a_page_is_folded_and_one_switch_that_is_remembered_shows_all_of_it(page):
+    page.goto(f"/{STACK}/how-to/plot_mosaic.html")
+    code = page.locator(".howto-code pre")
+    assert code.count() > 10 and not code.first.is_visible()
+    page.get_by_role("button", name="Show all code").press("Enter")
+    assert all(each.is_visible() for each in code.all())
+    page.goto(f"/{STACK}/how-to/plot_unfreeze_backbone.html")
+    assert page.locator(".howto-code pre").first.is_visible()
+    page.get_by_role("button", name="Hide all code").click()
+    assert not page.locator(".howto-code pre").first.is_visible()
+    assert page.wrong == []
+
+
+def test_a_jump_under_the_title_leads_to_the_first_pitfall(page):
+    page.goto(f"/{STACK}/how-to/plot_mosaic.html")
+    page.locator(".howto-cost").get_by_role("link", name="Pitfalls").click()
+    expect(page.locator("h2", has_text="Pitfall").first).to_be_in_viewport()
 
 
 def test_the_epochs_of_a_run_are_stepped_through(page):
@@ -302,6 +332,10 @@ def test_a_page_is_read_without_scripts(browser, server):
     assert page.locator(".howto-snippet pre").first.is_visible()
     assert page.locator(".howto-snippet a.download").first.is_visible()
     assert page.locator("svg.howto-diagram").is_visible()
+    cell = page.locator("details.howto-code").first
+    assert not cell.locator("pre").first.is_visible()
+    cell.locator("summary").click()
+    assert cell.locator("pre").first.is_visible()
 
 
 def test_the_page_above_the_stacks_leads_to_a_site_and_remembers_which(page):

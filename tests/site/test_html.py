@@ -91,6 +91,35 @@ def test_a_how_to_shows_a_picture(articles):
     assert without == []
 
 
+def test_the_code_that_made_a_page_is_folded_and_what_readers_copy_is_not(articles):
+    for topic in files.runnable(FAMILY):
+        page = articles[f"how-to/plot_{topic}.html"]
+        cells = [block for block in page.select(".highlight-Python") if not block.find_parent(class_="howto-snippet")]
+        assert cells and all(cell.find_parent("details", class_="howto-code") for cell in cells), topic
+        assert not any(snippet.find_parent("details") for snippet in page.select(".howto-snippet")), topic
+
+
+def test_every_check_of_a_record_is_in_a_list_with_an_anchor_and_none_is_left_in_an_output(articles):
+    for topic in files.runnable(FAMILY):
+        page = articles[f"how-to/plot_{topic}.html"]
+        record = json.loads((files.records(stacks.current()) / f"{topic}.json").read_text("utf-8"))
+        items = page.select("ul.howto-checks > li[id^=check-]")
+        names = [item.get_text(" ", strip=True) for item in items]
+        assert len(names) == len(record["checks"]), topic
+        starts = [name.startswith(check["name"].split()[0]) for name, check in zip(names, record["checks"])]
+        assert all(starts), topic
+        assert not any("✓" in block.get_text() for block in page("pre")), topic
+
+
+def test_a_difference_leads_from_a_variant_to_the_file_that_readers_copy(articles):
+    for topic in files.runnable(FAMILY):
+        page = articles[f"how-to/plot_{topic}.html"]
+        for difference in page.select(".howto-diff"):
+            assert re.fullmatch(r"(?!.*_variant)[\w-]+\.py", difference.p.code.get_text()), topic
+            signs = {line[:1] for line in difference.pre.get_text().splitlines()}
+            assert signs & {"-", "+"} and "@" not in signs, topic
+
+
 def targets(path, page):
     """Every address on a page that lies in the site, resolved: (address, file, anchor)."""
     for tag in page.find_all(["a", "img", "link", "script"]):

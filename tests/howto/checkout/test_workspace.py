@@ -167,8 +167,8 @@ def test_edit_makes_a_variant_and_leaves_the_file_as_it_is(checkout, capsys):
     assert source.with_name(variant).read_text() == before.replace("arch='small'", "arch='large'")
     lines = capsys.readouterr().out.splitlines()
     assert [line.strip() for line in lines if line[0] in "+-"][2:] == [
-        "-        arch='small',",
-        "+        arch='large',",
+        "-        arch='large',",
+        "+        arch='small',",
     ]
 
 
