@@ -1,5 +1,6 @@
 """Sphinx configuration: sphinx-build -c . docs OUT builds the site of the stack that HOWTO_STACK names."""
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ from howto.execution import page  # noqa: E402
 from howto.project import files, stacks  # noqa: E402
 
 stack = stacks.current()
+lock = contextlib.ExitStack()  # until this process ends: `sphinx-build` moves the pages of the stack before, too
+lock.enter_context(files.building())
 files.take_gallery(stack)
 
 # Where the site and its sources will be; what needs to know is left out while they are not set.

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from howto.project.errors import HowtoError
+from howto.project.locking import locked
 from howto.project.record import write_json
 
 SPLITS = ("train2017", "val2017")
@@ -104,8 +105,9 @@ def sample_coco(real: Path, root: Path, cache: Path) -> Path:
         source = real / "annotations" / name
         key = hashlib.sha256(f"{source.resolve()} {source.stat().st_mtime_ns} {count}".encode()).hexdigest()[:12]
         kept = cache / f"{key}_{name}"
-        if not kept.exists():
-            write_json(kept, _first(json.loads(source.read_text(encoding="utf-8")), count))
+        with locked(kept.with_suffix(".lock"), f"another page that reads {source.name}"):
+            if not kept.exists():
+                write_json(kept, _first(json.loads(source.read_text(encoding="utf-8")), count))
         (root / "annotations" / name).symlink_to(kept)
         (root / split).symlink_to(real / split)
     return root

@@ -10,7 +10,6 @@ from howto.execution import fingerprint
 from howto.project import files, stacks
 from howto.project.errors import HowtoError
 from howto.project.files import BUILD, DOCS
-from howto.project.locking import locked
 from howto.project.stacks import Stack
 
 
@@ -68,7 +67,7 @@ def merge(bundles: list[Path]) -> int:
         HowtoError: A bundle cannot be read, is of another stack, or holds a page that would come out otherwise here.
     """
     stack = stacks.current()
-    with locked(BUILD / "build.lock", "another build in this checkout"):
+    with files.building():
         files.take_gallery(stack)
         found = {}
         for bundle in bundles:

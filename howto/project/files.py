@@ -1,13 +1,16 @@
 """Say where the files of a how-to lie."""
 
+import contextlib
 import importlib.util
 import json
 import os
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from howto.project.errors import HowtoError
+from howto.project.locking import locked
 from howto.project.stacks import ROOT, Stack
 
 DOCS = ROOT / "docs"
@@ -76,6 +79,23 @@ def chosen(family: str, names: list[str]) -> list[str]:
         if package := lacking(family, check_topic(family, topic)):
             raise HowtoError(f"{topic} needs {package}, which is not installed; its page says how to install it")
     return names or runnable(family)
+
+
+@contextlib.contextmanager
+def building() -> Iterator[None]:
+    """Let nobody else build in this checkout; waits for whoever does. A process that builds may ask again."""
+    if building.process == os.getpid():
+        yield
+        return
+    with locked(BUILD / "build.lock", "another build in this checkout"):
+        building.process = os.getpid()
+        try:
+            yield
+        finally:
+            building.process = 0
+
+
+building.process = 0  # which one has it: those that are forked from it do not
 
 
 def take_gallery(stack: Stack) -> Path:

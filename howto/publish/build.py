@@ -18,7 +18,6 @@ from howto.execution import doctor, fingerprint, shards, workers
 from howto.project import files
 from howto.project.errors import HowtoError
 from howto.project.files import BUILD, DOCS
-from howto.project.locking import locked
 from howto.project.record import write_text
 from howto.project.stacks import ROOT, Stack
 from howto.publish import join
@@ -33,7 +32,7 @@ def build(stack: Stack) -> int:
         HowtoError: If the machine lacks something, or the site could not be built; the last good one stays.
     """
     started = time.monotonic()
-    with locked(BUILD / "build.lock", "another build in this checkout"):
+    with files.building():
         doctor.require(stack, executes=False)
         files.take_gallery(stack)
         sources = fingerprint.site(stack)  # taken before: what is edited while the site is built is not on it
@@ -91,7 +90,7 @@ def _require_young(stack: Stack, topic: str) -> None:
 
 def doctest(stack: Stack) -> int:
     """Run what the pages' code blocks print, by Sphinx's doctest builder, and the snippets' and howto's docstrings."""
-    with locked(BUILD / "build.lock", "another build in this checkout"):
+    with files.building():
         code = _sphinx(stack, "doctest", BUILD / "doctest" / stack.name)
     snippets = files.snippet_folder(stack.family).rglob("*.py")  # a pure-Python config is imported by mmengine alone
     sources = [ROOT / "howto", *(path for path in sorted(snippets) if ">>> " in path.read_text("utf-8"))]

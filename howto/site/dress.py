@@ -193,7 +193,9 @@ def _commands(doctree: nodes.document) -> list[str]:
 
 def _to_webp(app: Sphinx, name: str) -> tuple[int, int]:
     """Write ``_images/<name>.webp``, unless it is there and new; return its size in pixels."""
-    (source,) = Path(app.srcdir, files.GALLERY, "images").rglob(f"{name}.png")
+    source = next(Path(app.srcdir, files.GALLERY, "images").rglob(f"{name}.png"), None)
+    if source is None:  # a picture of another page
+        source = next(Path(app.srcdir, path) for path, file in app.builder.images.items() if file == f"{name}.png")
     target = Path(app.outdir, "_images", f"{name}.webp")
     with Image.open(source) as image:
         if not target.exists() or target.stat().st_mtime < source.stat().st_mtime:

@@ -108,7 +108,7 @@ def _in_order(app: Sphinx) -> list[str]:
 def _about(text: str) -> str:
     """The first paragraph of a twin that is prose, in one line."""
     paragraphs = [part for part in text.split("\n\n")[1:] if " to read" not in part]
-    return " ".join(paragraphs[0].split())
+    return " ".join(paragraphs[0].split()) if paragraphs else ""
 
 
 @functools.cache

@@ -1,10 +1,12 @@
 """mini-COCO is what a COCO reader expects, and check_coco says what a folder lacks."""
 
+import concurrent.futures
 import json
 import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
+from howto.checkout import coco
 from howto.checkout.coco import LEAST_VISIBLE, LONGEST_SIDE, SPLITS, check_coco, make_mini_coco
 from howto.project.errors import HowtoError
 
@@ -238,3 +241,19 @@ def test_annotations_that_are_not_cocos_are_refused_in_one_line(copy, name, text
 def test_the_large_train_annotations_are_not_parsed(copy):
     (copy / "annotations" / "instances_train2017.json").write_text('{"info": cut off')
     assert check_coco(copy) == copy
+
+
+def test_pages_that_begin_together_parse_a_real_coco_once(mini, tmp_path, monkeypatch):
+    parsed, first = [], coco._first
+
+    def slow(content, count):
+        parsed.append(count)
+        time.sleep(0.3)
+        return first(content, count)
+
+    monkeypatch.setattr(coco, "_first", slow)
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        roots = [tmp_path / name for name in ("one", "two")]
+        list(pool.map(lambda root: coco.sample_coco(mini, root, tmp_path / "cache"), roots))
+    assert sorted(parsed) == sorted(coco.SAMPLE.values())
+    assert all((root / "annotations/instances_train2017.json").exists() for root in roots)
