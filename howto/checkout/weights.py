@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from howto.checkout import inert
 from howto.checkout.family import api
 from howto.project.errors import HowtoError
 from howto.project.quiet import quiet
@@ -48,11 +49,13 @@ def provide(cfg, home: Path) -> dict[str, str]:
         if not real and reachable(_host(address)):
             _download(address, detectron2_cache() / name if name.endswith(".pkl") else user_cache() / name)
             real = cached(name)
-        known = bool(real) and _has_its_hash(real)
+        if real:
+            _check_hash(real)
         with quiet():
             source = real or _stand_in(name, build)
             kinds[name] = "real" if real else "stand-in"
-            _verify(source, build, known)
+            _verify(source, build)
+            source = _without_code(real) if real else source
         link = place(home, name)
         link.parent.mkdir(parents=True, exist_ok=True)
         link.unlink(missing_ok=True)
@@ -264,8 +267,8 @@ def _calibrate(model) -> None:
         features(torch.cat([photograph, photograph.flip(3)]))
 
 
-def _has_its_hash(path: Path) -> bool:
-    """Whether a file has the sha256 that its name ends with, if any; a wrong one stops here, before it is loaded."""
+def _check_hash(path: Path) -> None:
+    """Stop at a file that has not the sha256 that its name ends with, if any."""
     if path.name == HUB_FILE:
         path = path.resolve()  # the hub's cache names a large file by its sha256, and links to it
     named = re.search(r"(?:-([0-9a-f]{8,64})\.pth|([0-9a-f]{64}))$", path.name)
@@ -277,14 +280,10 @@ def _has_its_hash(path: Path) -> bool:
             f"{path} is damaged, or another file: its sha256 begins with {digest[: len(digits)]}, its name says "
             f"{digits}; delete it: rm {path}"
         )
-    return bool(named)
 
 
-def load(path: Path, known: bool = False) -> dict | None:
-    """The checkpoint's state dict, or None if the file cannot be read.
-
-    No code in it is run, unless it is `known` to be the published one and torch does not load it otherwise.
-    """
+def load(path: Path) -> dict | None:
+    """The checkpoint's state dict, or None if the file cannot be read. No code in it is run."""
     import torch
 
     if path.suffix == ".safetensors":  # a link in the hub's cache, or a stand-in
@@ -295,27 +294,50 @@ def load(path: Path, known: bool = False) -> dict | None:
         return None
     if path.suffix == ".pkl":
         return _detectron2_checkpoint(path)
-    for weights_only in (True, False) if known else (True,):
-        with contextlib.suppress(Exception):  # torch.load raises whatever the broken bytes lead it to
-            content = torch.load(path, map_location="cpu", weights_only=weights_only)
-            return content.get("state_dict", content)
+    with contextlib.suppress(Exception):  # torch.load raises whatever the broken bytes lead it to
+        content = torch.load(path, map_location="cpu", pickle_module=inert, weights_only=False)
+        state = content.get("state_dict", content)
+        return {key: value for key, value in state.items() if isinstance(value, torch.Tensor)}
     return None
+
+
+def _without_code(path: Path) -> Path:
+    """A checkpoint that torch loads without running code: the file itself, else a copy of its tensors.
+
+    What trains with it loads it as MMCV does, which runs whatever is pickled in it.
+    """
+    import torch
+
+    if path.suffix != ".pth":
+        return path  # safetensors hold no code; Detectron2's are refused where they do
+    with contextlib.suppress(Exception):
+        torch.load(path, map_location="cpu", weights_only=True)
+        return path
+    with path.open("rb") as file:
+        copied = cache_folder() / "copies" / hashlib.file_digest(file, "sha256").hexdigest() / path.name
+    if not copied.exists():
+        copied.parent.mkdir(parents=True, exist_ok=True)
+        half = copied.with_suffix(f".{os.getpid()}.half")
+        torch.save({"state_dict": load(path)}, half)
+        half.replace(copied)
+    return copied
 
 
 def _detectron2_checkpoint(path: Path) -> dict | None:
-    """What Detectron2 makes of one of its checkpoints, by its own names. It unpickles the file, which may run code."""
+    """One of Detectron2's checkpoints by Detectron2's own names, or None if it holds anything but arrays."""
     import torch
-    from detectron2.checkpoint import DetectionCheckpointer, c2_model_loading
+    from detectron2.checkpoint import c2_model_loading
 
-    with contextlib.suppress(Exception):
-        content = DetectionCheckpointer(torch.nn.Module())._load_file(str(path))
-        state = {key: torch.as_tensor(value) for key, value in content["model"].items()}
-        return c2_model_loading.convert_c2_detectron_names(state)[0] if content["__author__"] == "Caffe2" else state
+    with contextlib.suppress(Exception), path.open("rb") as file:
+        content = inert.Strict(file, encoding="latin1").load()
+        arrays = content["model"] if "model" in content else content.get("blobs", content)  # the latter are Caffe2's
+        state = {key: torch.as_tensor(value) for key, value in arrays.items() if not key.endswith("_momentum")}
+        return state if "model" in content else c2_model_loading.convert_c2_detectron_names(state)[0]
     return None
 
 
-def _verify(path: Path, build: Callable, known: bool) -> None:
-    state = load(path, known)
+def _verify(path: Path, build: Callable) -> None:
+    state = load(path)
     if state is None:
         raise HowtoError(f"{path} is not a readable checkpoint; delete it: rm {path}")
     expected = {key: tuple(value.shape) for key, value in build().state_dict().items()}

@@ -135,7 +135,7 @@ class Workspace:
     def checkpoint(self, name: str) -> dict:
         """The state dict of the one checkpoint that was loaded for a config and whose file name has `name` in it."""
         (found,) = [each for each in self.record.weights if name in each]
-        return weights.load(weights.place(self.root / ".torch", found), known=True)
+        return weights.load(weights.place(self.root / ".torch", found))
 
     def annotations(self, split: str) -> dict:
         """The content of this checkout's ``instances_<split>2017.json``."""

@@ -1,4 +1,6 @@
 import hashlib
+import io
+import pickle
 import re
 import socket
 import subprocess
@@ -7,6 +9,7 @@ import threading
 import time
 import types
 
+import numpy
 import pytest
 import skimage.data
 import torch
@@ -14,7 +17,7 @@ from mmcv import Config
 from mmcv.runner import load_checkpoint
 from mmcv.runner.checkpoint import _load_checkpoint_with_prefix
 
-from howto.checkout import family, weights
+from howto.checkout import family, inert, weights
 from howto.project.errors import HowtoError
 
 MOBILENET = "https://download.openmmlab.com/mmclassification/v0/mobilenet_v3/convert/mobilenet_v3_small-8427ecf0.pth"
@@ -210,17 +213,32 @@ class Malicious:
         return open, (str(self.path), "w")
 
 
-def test_code_in_a_checkpoint_that_no_hash_vouches_for_does_not_run(publish, state, tmp_path):
-    path = publish({**state, "evil": Malicious(tmp_path / "ran")}, named=False)
-    with pytest.raises(HowtoError) as error:
-        weights.provide(resnet(18), tmp_path / "home")
-    assert str(error.value) == f"{path} is not a readable checkpoint; delete it: rm {path}"
+@pytest.mark.parametrize("named", [True, False], ids=["named by its hash", "of any name"])
+def test_code_in_a_checkpoint_does_not_run_and_what_trains_gets_a_copy_without_it(publish, state, tmp_path, named):
+    path = publish({**state, "evil": Malicious(tmp_path / "ran")}, named)
+    assert weights.provide(resnet(18), tmp_path / "home") == {path.name: "real"}
+    copied = torch.load(tmp_path / "home/hub/checkpoints" / path.name, weights_only=False)["state_dict"]  # as mmcv does
     assert not (tmp_path / "ran").exists()
+    assert all(torch.equal(copied[key], value) for key, value in state.items())
 
 
 def test_a_published_checkpoint_may_hold_more_than_tensors(publish, state, tmp_path):
-    path = publish({"state_dict": state, "meta": types.SimpleNamespace(epoch=100)})
+    path = publish({"state_dict": state, "meta": types.SimpleNamespace(epoch=100, best=numpy.float64(0.4))})
     assert weights.provide(resnet(18), tmp_path / "home") == {path.name: "real"}
+    copied = load(tmp_path / "home", path.name)
+    assert all(torch.equal(copied[key], value) for key, value in state.items())
+
+
+def test_what_a_pickle_asks_for_beside_arrays_is_not_called(tmp_path):
+    content = {"weight": numpy.arange(6.0).reshape(2, 3), "evil": Malicious(tmp_path / "ran"), "name": "one"}
+    found = inert.load(io.BytesIO(pickle.dumps(content)))
+    assert (found["weight"] == content["weight"]).all() and found["name"] == "one"
+    assert isinstance(found["evil"], inert.Inert)
+    with pytest.raises(pickle.UnpicklingError, match="open is no array"):
+        inert.Strict(io.BytesIO(pickle.dumps(content))).load()
+    del content["evil"]
+    assert inert.Strict(io.BytesIO(pickle.dumps(content))).load()["name"] == "one"
+    assert not (tmp_path / "ran").exists()
 
 
 @pytest.mark.parametrize("change", ["shape", "missing"])
