@@ -82,7 +82,7 @@ document.addEventListener("keydown", (event) => {
 
 // What scrolls can be scrolled by the keyboard, too.
 function reach() {
-  for (const block of document.querySelectorAll("article pre, .table-wrapper")) {
+  for (const block of document.querySelectorAll("article pre, main pre, .table-wrapper")) {
     if (block.scrollWidth > block.clientWidth || block.scrollHeight > block.clientHeight) block.tabIndex = 0;
     else block.removeAttribute("tabindex");
   }

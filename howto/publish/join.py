@@ -37,6 +37,7 @@ def join(html: Path = BUILD / "html") -> Path:
     from jinja2 import Environment  # not at the top: `python -m howto site` runs without any stack's packages
 
     from howto.site.policy import restricted
+    from howto.site.twins import about
 
     built = [stack for stack in STACKS.values() if (html / stack.name / "index.html").exists()]
     pages = {stack.name: sorted(_pages(html / stack.name)) for stack in built}
@@ -46,7 +47,14 @@ def join(html: Path = BUILD / "html") -> Path:
         html / "verified.json", [json.loads((html / name / "verified.json").read_text("utf-8")) for name in pages]
     )
     template = Environment(autoescape=True).from_string((DOCS / "_templates" / "root.html").read_text("utf-8"))
-    write_text(html / "index.html", restricted(template.render(stacks=built, names=list(pages))))
+    questions = {}
+    for stack in built:
+        for twin in sorted((html / stack.name / "how-to").glob("plot_*.md")):
+            text = twin.read_text("utf-8")
+            found = {"asks": text.partition("\n")[0].lstrip("# "), "answer": about(text).replace("`", ""), "links": []}
+            address = f"{stack.name}/how-to/{twin.stem}.html"
+            questions.setdefault(twin.stem, found)["links"].append((stack.audience, address))
+    write_text(html / "index.html", restricted(template.render(stacks=built, names=list(pages), questions=questions)))
     return html / "index.html"
 
 

@@ -61,12 +61,12 @@ def write_lists(app: Sphinx, error: Exception | None) -> None:
         return
     out, base = Path(app.outdir), app.config.html_baseurl
     twins = {name: (out / f"{name}.md").read_text("utf-8") for name in _in_order(app)}
-    lines = [f"# {app.config.project}", "", f"> Verified on {stacks.current().title}. {_about(twins['index'])}"]
+    lines = [f"# {app.config.project}", "", f"> Verified on {stacks.current().title}. {about(twins['index'])}"]
     for title, is_howto in (("How-tos", True), ("About the site", False)):
         lines += ["", f"## {title}", ""]
         for name, text in twins.items():
             if name.startswith(f"{files.GALLERY}/plot_") is is_howto:
-                lines.append(f"- [{text.partition(chr(10))[0].lstrip('# ')}]({base}{name}.md): {_about(text)}")
+                lines.append(f"- [{text.partition(chr(10))[0].lstrip('# ')}]({base}{name}.md): {about(text)}")
     write_text(out / "llms.txt", "\n".join(lines) + "\n")
     write_text(out / "llms-full.txt", "\n---\n\n".join(twins.values()))
     for name in ("sitemap.xml", "feed.xml"):  # of a build that knew the address
@@ -105,7 +105,7 @@ def _in_order(app: Sphinx) -> list[str]:
     return found
 
 
-def _about(text: str) -> str:
+def about(text: str) -> str:
     """The first paragraph of a twin that is prose, in one line."""
     paragraphs = [part for part in text.split("\n\n")[1:] if " to read" not in part]
     return " ".join(paragraphs[0].split()) if paragraphs else ""

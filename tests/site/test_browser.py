@@ -270,7 +270,7 @@ def test_axe_finds_nothing_that_keeps_people_out(browser, server, addresses, sch
     view = {"viewport": {"width": width, "height": 800}, "color_scheme": scheme, "reduced_motion": "reduce"}
     context, axe, wrong = browser.new_context(base_url=server, **view), Axe(), []
     page = context.new_page()
-    for address in addresses:
+    for address in [*addresses, "/index.html#choose"]:
         page.goto(address, wait_until="load")
         found = axe.run(page).response["violations"]
         wrong += [(address, violation["id"], node["html"]) for violation in found for node in violation["nodes"]]

@@ -183,6 +183,19 @@ def test_the_page_above_the_stacks_asks_which_one_and_leads_to_each_that_is_buil
     assert "mmdet.__version__" in page.pre.get_text()
 
 
+def test_the_page_above_the_stacks_says_what_is_asked_and_leads_to_each_answer(site):
+    page = BeautifulSoup((site.parent / "index.html").read_text("utf-8"), "html.parser")
+    asked = {entry.strong.get_text(): [link["href"] for link in entry("a")] for entry in page.select("li.question")}
+    built = [path.parent.name for path in site.parent.glob("*/index.html")]
+    answers = [path for name in built for path in (site.parent / name / "how-to").glob("plot_*.html")]
+    assert sorted(link for links in asked.values() for link in links) == sorted(
+        path.relative_to(site.parent).as_posix() for path in answers
+    )
+    assert all(question.startswith("How do I ") and question.endswith("?") for question in asked)
+    assert all(len(entry.get_text().split()) > 15 for entry in page.select("li.question"))
+    assert page.select_one("meta[name=description]")["content"]
+
+
 def test_every_page_says_first_which_mmdetection_it_is_for(site, pages):
     stack = stacks.current()
     for path, page in pages.items():
