@@ -16,6 +16,7 @@ from multiprocessing import connection
 from pathlib import Path
 
 from howto.project import device
+from howto.project.errors import HowtoError
 from howto.project.processes import end_with_parent
 
 FORK = "fork" if sys.platform == "linux" else None
@@ -49,18 +50,35 @@ def run(
 
     Returns:
         Its exit code, and what it wrote to its standard output and error output, empty if that went to the terminal.
+
+    Raises:
+        HowtoError: The process that started it was killed before it ended.
     """
-    address = _keep.address
-    if not address or (arguments[0].startswith("-") and arguments[0] not in ("-c", "-m")):
+    origin = _origin(arguments)
+    if origin is None:
         output = {} if live else dict(capture_output=True, text=True)
         command = [sys.executable, *arguments]
         return subprocess.run(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, check=False, **output)
     import resource
 
-    with connection.Client(address, "AF_UNIX") as origin:
-        origin.send((arguments, str(folder), environment, resource.getrlimit(resource.RLIMIT_DATA), live))
-        code, output, errors = origin.recv()
+    with origin:
+        try:
+            origin.send((arguments, str(folder), environment, resource.getrlimit(resource.RLIMIT_DATA), live))
+            code, output, errors = origin.recv()
+        except (EOFError, ConnectionError) as error:
+            program = " ".join(arguments[:2])
+            message = f"the process that had started `{program}` was killed, for want of memory perhaps; run it again"
+            raise HowtoError(message) from error
     return subprocess.CompletedProcess(arguments, code, output, errors)
+
+
+def _origin(arguments: list[str]) -> connection.Connection | None:
+    """The process that stands by, if there is one that still lives, and if it can start what `arguments` says."""
+    if not _keep.address or (arguments[0].startswith("-") and arguments[0] not in ("-c", "-m")):
+        return None
+    with contextlib.suppress(ConnectionError):
+        return connection.Client(_keep.address, "AF_UNIX")
+    return None
 
 
 @functools.cache  # a process does it once, and one that was forked from it has it already

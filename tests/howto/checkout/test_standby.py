@@ -113,6 +113,33 @@ def test_a_program_ends_with_the_process_that_asked_for_it(tmp_path):
         time.sleep(0.1)
 
 
+KILLED = """
+import os, psutil
+from howto.checkout import standby
+from howto.project.errors import HowtoError
+standby.keep()
+(origin,) = psutil.Process().children()
+try:
+    standby.run(["-c", "import os, signal; os.kill(os.getppid(), signal.SIGKILL)"], "/", dict(os.environ))
+except HowtoError as error:
+    print(error)
+origin.kill()
+origin.wait()
+print(standby.run(["-c", "print('anew')"], "/", dict(os.environ)).stdout, end="")
+"""
+
+
+def test_when_what_stands_by_was_killed_a_line_says_so_and_the_next_program_is_started_anew():
+    variables = {**os.environ, "HOWTO_DEVICE": "cpu"}
+    command = [sys.executable, "-c", KILLED]
+    done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [
+        "the process that had started `-c import os, signal; os.kill(os.getppid(), signal.SIGKILL)` was killed, "
+        "for want of memory perhaps; run it again",
+        "anew",
+    ]
+
+
 def test_nothing_stands_by_on_a_gpu(monkeypatch):
     monkeypatch.setattr(standby.device, "kind", lambda: "cuda")
     monkeypatch.setattr(standby._keep, "address", "")  # of this process of tests
