@@ -66,7 +66,7 @@ def add_training(app: Sphinx, doctree: nodes.document) -> None:
 
 
 def add_cost(app: Sphinx, doctree: nodes.document) -> None:
-    """Say under a how-to's title how long it takes to read and how long it took to run, and where its twin is."""
+    """Say under a how-to's title what was checked on what, how long it takes to read, and where to jump to."""
     topic = topic_of(app.env.docname)
     if not topic:
         return
