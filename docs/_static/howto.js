@@ -91,6 +91,20 @@ reach();
 addEventListener("resize", reach);
 addEventListener("toggle", reach, true); // of a <details>, which does not bubble
 
+// A long table that a page measured is searched by a word, or by a number of channels.
+for (const table of document.querySelectorAll(".output_html .table-wrapper")) {
+  const rows = [...table.querySelectorAll("tbody tr")];
+  if (rows.length < 15) continue;
+  const label = document.createElement("label");
+  label.className = "howto-filter";
+  label.innerHTML = `Filter ${rows.length} rows <input type="search">`;
+  label.querySelector("input").addEventListener("input", (event) => {
+    const words = event.target.value.toLowerCase().split(/\s+/);
+    for (const row of rows) row.hidden = !words.every((word) => row.textContent.toLowerCase().includes(word));
+  });
+  table.before(label);
+}
+
 // Pictures to step through, and pairs of them to slide from the one to the other.
 class HowtoSteps extends HTMLElement {
   connectedCallback() {

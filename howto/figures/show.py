@@ -52,11 +52,18 @@ class Table:
     def _repr_html_(self) -> str:
         head, *rows = [[html.escape(cell) for cell in line] for line in self.lines]
         for line, row in zip(rows, self.rows, strict=True):
-            line[:] = [x._repr_html_() if isinstance(x, Unfolds) else text for x, text in zip(row, line, strict=True)]
+            line[:] = [_shown(value, text) for value, text in zip(row, line, strict=True)]
         body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
         columns = "".join(f'<th scope="col">{cell}</th>' for cell in head)
         table = f'<table class="docutils"><thead><tr>{columns}</tr></thead><tbody>{body}</tbody></table>'
         return f'<div class="table-wrapper">{table}</div>'
+
+
+def _shown(value: object, text: str) -> str:
+    """A cell of a page's table: what unfolds does, and a list is code, to be copied."""
+    if isinstance(value, Unfolds):
+        return value._repr_html_()
+    return f"<code>{text}</code>" if isinstance(value, list) else text
 
 
 def draw_boxes(axes, result: dict, classes: Sequence[str], title: str) -> None:

@@ -206,6 +206,19 @@ def test_the_code_that_made_a_page_is_folded_and_one_switch_that_is_remembered_s
     assert page.wrong == []
 
 
+def test_a_long_table_is_filtered_by_words_and_numbers(page):
+    page.goto(f"/{STACK}/how-to/plot_backbone_channels.html")
+    rows = page.locator(".howto-filter + .table-wrapper tbody tr:visible")
+    every = rows.count()
+    assert every >= 25
+    field = page.get_by_role("searchbox", name=f"Filter {every} rows")
+    field.fill("mobilenetv3 48")
+    assert [row.locator("td").first.inner_text() for row in rows.all()] == ["MobileNetV3 small"]
+    field.fill("")
+    assert rows.count() == every
+    assert page.wrong == []
+
+
 def test_a_jump_under_the_title_leads_to_the_first_pitfall(page):
     page.goto(f"/{STACK}/how-to/plot_mosaic.html")
     page.locator(".howto-cost").get_by_role("link", name="Pitfalls").click()

@@ -18,6 +18,10 @@ def test_a_table_has_a_row_for_each_row():
     assert "<tbody><tr><td>1</td><td>2</td></tr><tr><td>3</td><td>4</td></tr></tbody>" in shown
 
 
+def test_a_list_is_code_on_a_page():
+    assert "<td><code>[64, 128]</code></td>" in Table(("channels",), [([64, 128],)])._repr_html_()
+
+
 def test_a_terminal_gets_aligned_columns_without_trailing_spaces():
     assert repr(Table(("name", "n"), [("a", 1), ("longer", 22)])) == "name    n\na       1\nlonger  22"
 
