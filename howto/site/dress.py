@@ -71,17 +71,17 @@ def add_cost(app: Sphinx, doctree: nodes.document) -> None:
     if not topic:
         return
     words = sum(len(node.astext().split()) for node in doctree.findall(nodes.paragraph))
-    said = f"{max(1, round(words / WORDS_A_MINUTE))} min to read"
-    jumps = ['<a href="#verified">Verified</a>']
+    said = [f"{max(1, round(words / WORDS_A_MINUTE))} min to read"]
     pitfalls = [node.parent for node in doctree.findall(nodes.title) if node.astext().startswith("Pitfall")]
     if pitfalls:
-        jumps.insert(0, f'<a href="#{pitfalls[0]["ids"][0]}">Pitfalls ({len(pitfalls)})</a>')
+        said.append(f'<a href="#{pitfalls[0]["ids"][0]}">Pitfalls ({len(pitfalls)})</a>')
     if record := read_record(topic, app.env):
         where = f"{record['device']}, {record['executed'][:10]}"
-        said = f"{len(record['checks'])} checks passed on {stacks.current().title}, {where} · {said}"
+        said.insert(0, f"{len(record['checks'])} checks passed on {stacks.current().title}, {where}")
+        said.append('<a href="#verified">Verified</a>')
     title = next(doctree.findall(nodes.title))
-    said = " · ".join([said, *jumps])
-    text = f'<p class="howto-cost">{said} · <a class="howto-twin" href="plot_{topic}.md">as Markdown</a></p>'
+    said.append(f'<a class="howto-twin" href="plot_{topic}.md">as Markdown</a>')
+    text = f'<p class="howto-cost">{" · ".join(said)}</p>'
     title.parent.insert(title.parent.index(title) + 1, nodes.raw("", text, format="html"))  # no words to search for
 
 
