@@ -10,7 +10,7 @@ RetinaNet gets a MobileNetV3 small in place of its ResNet-50.
 # %%
 # .. snippet:: mmcls_backbone/retinanet_mobilenet_v3_small_fpn_1x_coco.py
 #
-# Install MMClassification, put the file at that place in your checkout, and train it:
+# Install MMClassification, save the file at this path in your MMDetection folder, and train it:
 #
 # .. install:: mmcls
 #

@@ -11,7 +11,7 @@ the neck the channels of the levels you pick. Here RetinaNet gets an EfficientNe
 #
 # .. snippet:: timm_backbone/retinanet_timm_efficientnet_b1_fpn_1x_coco.py
 #
-# Install timm and MMClassification, put the file at that place in your checkout, and train it:
+# Install timm and MMClassification, save the file at this path in your MMDetection folder, and train it:
 #
 # .. install:: timm mmcls
 #

@@ -17,7 +17,7 @@ RetinaNet gets a MobileNetV3 small in place of its ResNet-50.
 #
 #    .. snippet:: mmcls_backbone/retinanet_mobilenet_v3_small_fpn_1x_coco.py
 #
-# Install MMPreTrain, put one of the files at that place in your checkout, and train it by
+# Install MMPreTrain, save one of the files at this path in your MMDetection folder, and train it by
 # its name:
 #
 # .. install:: mmpretrain

@@ -17,7 +17,7 @@ the neck the channels of the levels you pick. Here RetinaNet gets an EfficientNe
 #
 #    .. snippet:: timm_backbone/retinanet_timm_efficientnet_b1_fpn_1x_coco.py
 #
-# Install timm and MMPreTrain, put one of the files at that place in your checkout, and train
+# Install timm and MMPreTrain, save one of the files at this path in your MMDetection folder, and train
 # it by its name:
 #
 # .. install:: timm mmpretrain
