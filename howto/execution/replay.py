@@ -55,17 +55,20 @@ def kept(topic: str) -> dict | None:
     return found if found["script"] == digest(files.script(stacks.current().family, topic)) else None
 
 
-def choose(topics: list[str]) -> None:
-    """Say, to other processes too, whose outputs this build sets beside changed words."""
+def choose(topics: dict[str, str]) -> None:
+    """Say, to other processes too, beside which changed words this build sets outputs: their sha256 by how-to."""
     write_json(_chosen(), topics)
 
 
 def chosen(topic: str) -> dict | None:
     """What :func:`kept` found of a how-to that this build does not execute; None for one that it does."""
+    return json.loads(outputs_file(topic).read_text("utf-8")) if words(topic) else None
+
+
+def words(topic: str) -> str:
+    """sha256 of the words that this build sets beside a how-to's outputs; empty for one that it executes."""
     path = _chosen()
-    if not path.exists() or topic not in json.loads(path.read_text("utf-8")):
-        return None
-    return json.loads(outputs_file(topic).read_text("utf-8"))
+    return json.loads(path.read_text("utf-8")).get(topic, "") if path.exists() else ""
 
 
 def _chosen() -> Path:

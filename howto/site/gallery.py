@@ -76,8 +76,8 @@ def forget_stale(app: Sphinx) -> None:
         if parts and conf["plot_gallery"]:
             (files.records(stack) / f"{topic}.json").unlink(missing_ok=True)
             # Taken before the page runs: what is edited while it runs makes it stale.
-            write_json(_pending(topic), fingerprint(stack, topic))
-    replay.choose(replayed)
+            write_json(_pending(topic), {**fingerprint(stack, topic), "prose": prose(stack, topic)})
+    replay.choose({topic: prose(stack, topic) for topic in replayed})
     needed = workers.start(len(stale), sum(map(files.cost, stale))) if conf["plot_gallery"] else 1
     conf["parallel"] = needed if needed > 1 else False
 
@@ -110,19 +110,17 @@ def keep_passed(srcdir: Path, topic: str) -> None:
             files.fingerprint_file(topic), {**json.loads(_pending(topic).read_text("utf-8")), "weights": weights}
         )
         _pending(topic).unlink()
-        keep_words(topic)
 
 
 def kept_words(topic: str) -> str:
-    """What :func:`keep_words` stored; empty for nothing."""
+    """Which words a page was built with; empty for nothing."""
     return json.loads(files.fingerprint_file(topic).read_text("utf-8")).get("prose", "")
 
 
 def keep_words(topic: str) -> None:
     """Store which words stand beside the outputs of a page that was not executed again."""
     path = files.fingerprint_file(topic)
-    found = json.loads(path.read_text("utf-8"))
-    write_json(path, {**found, "prose": prose(stacks.current(), topic)})
+    write_json(path, {**json.loads(path.read_text("utf-8")), "prose": replay.words(topic)})
 
 
 def note_failures(app: Sphinx, error: Exception | None) -> None:
