@@ -74,13 +74,13 @@ def _parts(block: nodes.literal_block, checks: Iterator[dict], anchors: collecti
     while lines:
         if lines[0].startswith("✓ "):
             yield _checked(lines, checks, anchors)
-        elif lines[0].startswith("--- "):
+        elif _is_difference(lines):
             yield _difference(lines)
         elif OPTIONS.match(lines[0]) or STAND_IN.match(lines[0]):
             yield from _fitted(lines)
         else:
             rest, logged = [], LOGGED.match(lines[0])
-            while lines and not _begins(lines[0]) and bool(LOGGED.match(lines[0])) == bool(logged):
+            while lines and not _begins(lines) and bool(LOGGED.match(lines[0])) == bool(logged):
                 rest.append(lines.pop(0))
             text = "\n".join(rest)
             shown = nodes.literal_block(text, text, language="none", classes=["howto-printed"])
@@ -91,9 +91,14 @@ def _parts(block: nodes.literal_block, checks: Iterator[dict], anchors: collecti
                 yield shown
 
 
-def _begins(line: str) -> bool:
-    """Whether something other than plain output begins with this line."""
-    return line.startswith(("✓ ", "--- ")) or bool(OPTIONS.match(line) or STAND_IN.match(line))
+def _begins(lines: list[str]) -> bool:
+    """Whether something other than plain output begins with the first of these lines."""
+    marked = lines[0].startswith("✓ ") or OPTIONS.match(lines[0]) or STAND_IN.match(lines[0])
+    return bool(marked) or _is_difference(lines)
+
+
+def _is_difference(lines: list[str]) -> bool:
+    return lines[0].startswith("--- ") and lines[1:] != [] and lines[1].startswith("+++ ")
 
 
 def _checked(lines: list[str], checks: Iterator[dict], anchors: collections.Counter) -> nodes.bullet_list:

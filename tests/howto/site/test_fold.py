@@ -90,3 +90,8 @@ def test_a_cell_that_put_nothing_out_is_folded_with_the_next():
         _fold_code(cell)
     folded = list(page.findall(details))
     assert [each["summary"] for each in folded] == ["Code, 3 lines", "Code, 1 line"]
+
+
+def test_a_line_of_dashes_that_begins_no_difference_is_printed_as_it_is():
+    (printed,) = shown("--- done\nand more\n--- end")
+    assert printed.astext() == "--- done\nand more\n--- end"
