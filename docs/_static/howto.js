@@ -60,10 +60,20 @@ if (folded.length && twin) {
     show(all);
     try { localStorage.setItem("howto-code", all ? "shown" : "folded"); } catch { /* then it is asked for again */ }
   });
-  addEventListener("beforeprint", () => folded.forEach((each) => (each.open = true)));
   twin.parentElement.append(button);
   show(remembered());
 }
+
+// A link into what is folded opens it; on paper all of it is open.
+function unfold() {
+  const at = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  if (!at?.closest("details")) return;
+  for (let each = at; each; each = each.parentElement) if (each.matches("details")) each.open = true;
+  at.scrollIntoView();
+}
+unfold();
+addEventListener("hashchange", unfold);
+addEventListener("beforeprint", () => document.querySelectorAll("article details").forEach((each) => (each.open = true)));
 
 // Ctrl-K, ⌘K and / open the search.
 const field = document.querySelector("input.sidebar-search"); // the page above the stacks has none

@@ -25,7 +25,7 @@ def import_modules(custom_imports: dict) -> None:
 
 def schedule(cfg, device: str, epochs: int) -> dict[str, object]:
     """What to change, by dotted key, so that `cfg` trains for `epochs` epochs; on the CPU without worker processes."""
-    changes = {"runner.max_epochs": epochs, "checkpoint_config.interval": epochs}
+    changes = {"runner.max_epochs": epochs, "checkpoint_config.interval": epochs, "log_config.interval": 1}
     if device == "cpu":
         changes["data.workers_per_gpu"] = 0
         if cfg.data.get("persistent_workers"):  # needs workers that could persist

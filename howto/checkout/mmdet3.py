@@ -25,6 +25,7 @@ def import_modules(custom_imports: dict) -> None:
 def schedule(cfg, device: str, epochs: int) -> dict[str, object]:
     """What to change, by dotted key, so that `cfg` trains for `epochs` epochs; on the CPU without worker processes."""
     changes = {"train_cfg.max_epochs": epochs, "default_hooks.checkpoint.interval": epochs}
+    changes["default_hooks.logger.interval"] = 1  # an epoch has fewer iterations than the stock interval
     if device == "cpu":
         for split in ("train", "val", "test"):
             changes[f"{split}_dataloader.num_workers"] = 0

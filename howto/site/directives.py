@@ -86,11 +86,15 @@ class VerifiedPanel(SphinxDirective):
         ]
         facts += [([f"snippets/{path}"], [f"sha256 {digest}"]) for path, digest in record["snippets"].items()]
         checks = [(check["name"], [check["expected"]], [check["measured"]]) for check in record["checks"]]
-        section = nodes.section("", nodes.title("", "Verified"), ids=["verified"], classes=["howto-verified"])
-        section += table(("Fact", "When this page was built"), facts)
-        said = f"All {len(checks)} checks, with what was expected and what was measured"
-        section += details("", table(("Check", "Expected", "Measured"), checks), summary=said, classes=["howto-all"])
-        return [section]
+        panel = nodes.container("", classes=["howto-verified"])
+        when = f"Executed on {record['executed']} UTC. All {len(checks)} checks passed."
+        panel += nodes.paragraph("", when)
+        for said, shown in (
+            ("Versions, device, weights and files", table(("Fact", "When this page was built"), facts)),
+            ("What was expected and what was measured", table(("Check", "Expected", "Measured"), checks)),
+        ):
+            panel += details("", shown, summary=said, classes=["howto-all"])
+        return [panel]
 
 
 def _named(versions: dict[str, str]) -> str:

@@ -12,14 +12,12 @@ from pathlib import Path
 
 from docutils import nodes
 from PIL import Image
-from sphinx import addnodes
 from sphinx.application import Sphinx
 
 from howto.project import files, stacks
-from howto.site import downloads
 from howto.site.parts import read_record
 
-WORDS_A_MINUTE = 200
+JUMPS = ("Adapt it", "Pitfalls", "Proof", "Verified")  # sections that the line under a title leads to
 # sphinx-gallery's, for what no page here has: notebooks to launch, data frames, tags.
 NOT_NEEDED = {
     "sg_gallery-binder.css",
@@ -27,12 +25,10 @@ NOT_NEEDED = {
     "sg_gallery-rendered-html.css",
     "sg-tags.js",
 }
-TRAINS = re.compile(r"^\$ .*python tools/train\.py configs/\S+", re.MULTILINE)
 
 
 def setup(app: Sphinx) -> dict:
     """Register the steps that change a page once it has been read, and once it is HTML."""
-    app.connect("doctree-read", add_training, priority=400)  # before Sphinx collects the downloads
     app.connect("doctree-read", add_cost, priority=400)
     app.connect("html-page-context", set_pictures)
     app.connect("html-page-context", lighten)
@@ -48,37 +44,19 @@ def topic_of(docname: str) -> str | None:
     return docname.rpartition("plot_")[2] if docname.startswith(f"{files.GALLERY}/plot_") else None
 
 
-def add_training(app: Sphinx, doctree: nodes.document) -> None:
-    """Set off the command that trains a how-to's config, and offer the how-to's files in one zip beside it."""
-    topic = topic_of(app.env.docname)
-    found = [node for node in doctree.findall(nodes.literal_block) if TRAINS.search(node.astext())]
-    if not (topic and found):
-        return
-    archive = Path(app.srcdir, files.GALLERY, f"{topic}.zip")
-    archive.write_bytes(downloads.topic_zip(stacks.current().family, topic))
-    command, text = found[0], nodes.paragraph()
-    text += nodes.Text("In the root of your checkout, with COCO 2017 in ")
-    text += [nodes.literal("", "data/coco/"), nodes.Text(". All files of this page in one: ")]
-    text += addnodes.download_reference("", archive.name, reftarget=archive.name, refdoc=app.env.docname)
-    text += [nodes.Text(", to unpack into "), nodes.literal("", "configs/"), nodes.Text(".")]
-    title = nodes.paragraph("", "Train it", classes=["howto-run-title"])
-    command.replace_self(nodes.container("", title, command.deepcopy(), text, classes=["howto-run"]))
-
-
 def add_cost(app: Sphinx, doctree: nodes.document) -> None:
-    """Say under a how-to's title what was checked on what, how long it takes to read, and where to jump to."""
+    """Say under a how-to's title what was checked on what, and where to jump to."""
     topic = topic_of(app.env.docname)
     if not topic:
         return
-    words = sum(len(node.astext().split()) for node in doctree.findall(nodes.paragraph))
-    said = [f"{max(1, round(words / WORDS_A_MINUTE))} min to read"]
-    pitfalls = [node.parent for node in doctree.findall(nodes.title) if node.astext().startswith("Pitfall")]
-    if pitfalls:
-        said.append(f'<a href="#{pitfalls[0]["ids"][0]}">Pitfalls ({len(pitfalls)})</a>')
+    said = []
     if record := read_record(topic, app.env):
         where = f"{record['device']}, {record['executed'][:10]}"
-        said.insert(0, f"{len(record['checks'])} checks passed on {stacks.current().title}, {where}")
-        said.append('<a href="#verified">Verified</a>')
+        said.append(f"{len(record['checks'])} checks passed on {stacks.current().title}, {where}")
+    for section in doctree.findall(nodes.section):
+        name, parts = section[0].astext(), [node for node in section if isinstance(node, nodes.section)]
+        if name in JUMPS:
+            said.append(f'<a href="#{section["ids"][0]}">{name}{f" ({len(parts)})" if name == "Pitfalls" else ""}</a>')
     title = next(doctree.findall(nodes.title))
     said.append(f'<a class="howto-twin" href="plot_{topic}.md">as Markdown</a>')
     text = f'<p class="howto-cost">{" · ".join(said)}</p>'
@@ -188,7 +166,7 @@ def _snippets(doctree: nodes.document) -> list[str]:
 def _commands(doctree: nodes.document) -> list[str]:
     shown = (node for node in doctree.findall(nodes.container) if "howto-run" in node["classes"])
     blocks = (block.astext() for node in shown for block in node.findall(nodes.literal_block))
-    return [line.removeprefix("$ ") for block in blocks for line in block.splitlines()]
+    return [line.removeprefix("$ ") for block in itertools.islice(blocks, 1) for line in block.splitlines()]
 
 
 def _to_webp(app: Sphinx, name: str) -> tuple[int, int]:

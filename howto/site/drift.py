@@ -32,8 +32,9 @@ class Found:
 IGNORED, LOUD, WRONG, WORKS = "silently ignored", "fails loudly", "wrong result", "works"
 SAVED = "the script saved a checkpoint"
 UNUSED = repr([f"backbone.layer12.{name}" for name in ("conv.weight", "bn.weight", "bn.bias")])
-SCALE = "image after RandomAffine: height, width"
-SEEDS = "the second epoch mixes in those of the first"
+SEEDS = "The second epoch mixes in the images of the first"
+PORTRAIT = "Images become portraits: height, width"
+RESTORED = "RandomAffine restores the size: height, width"
 LAYER1 = "layer1 trains"
 LOGGED = repr(["Epoch 1: unfroze conv1, norm1, layer1, layer2, layer3, layer4 of ResNet"])
 D2 = "it says: unexpected keyword argument 'd2_detector'"
@@ -43,7 +44,7 @@ SHAPES = repr("(1, 64, 8, 8)\n(1, 128, 4, 4)\n(1, 256, 2, 2)\n(1, 512, 1, 1)\n")
 ON_SEVERAL_GPUS = Found(LOUD, "mmcls_backbone", "parameters without a gradient", UNUSED)
 RATE = Found("twice RetinaNet's", "mmcls_backbone", "learning rate without the line", "0.02")
 CHANNELS = Found(WORKS, "timm_backbone", "channels that the neck expects", "[24, 40, 112, 320]")
-WRAPPER = Found(WORKS, "mosaic", "line that raised the error", repr("assert 'mix_results' in results"))
+WRAPPER = Found(WORKS, "mosaic", "The line that stops", repr("assert 'mix_results' in results"))
 SCRIPT = Found(WORKS, "backbone_channels", "what the script prints", SHAPES)
 
 # For each edition of the tutorial, named after the family that it is for: what it says, in its order.
@@ -57,11 +58,11 @@ STATEMENTS = {
             WORKS, "timm_backbone", "its settings", "{'initial_lr': 0.01, 'momentum': 0.9, 'weight_decay': 0.0001}"
         ),
         "use MultiImageMixDataset with Mosaic": WRAPPER,
-        "img_scale = (1333, 800) for Mosaic": Found(WRONG, "mosaic", SCALE, "(1332, 800)"),
-        "a negative border to restore the size": Found(WORKS, "mosaic", SCALE, "(800, 1332)"),
-        "filter_empty_gt=False": Found(WORKS, "mosaic", "fewest boxes in one of them", "0"),
+        "img_scale = (1333, 800) for Mosaic": Found(WRONG, "mosaic", PORTRAIT, "(1332, 800)"),
+        "a negative border to restore the size": Found(WORKS, "mosaic", RESTORED, "(800, 1332)"),
+        "filter_empty_gt=False": Found(WORKS, "mosaic", "One of them has boxes", "0"),
         "data = dict(train=train_dataset)": Found(
-            WORKS, "mosaic", "canvas after Mosaic: height, width", "(1600, 2666)"
+            WORKS, "mosaic", "Mosaic doubles the canvas: height, width", "(1600, 2666)"
         ),
         "the same, for more than one epoch": Found("the same mosaics again", "mosaic", SEEDS, "True"),
         "from mmcv.runner.hooks import HOOKS, Hook": Found(WORKS, "unfreeze_backbone", "what the hook logs", LOGGED),
@@ -77,7 +78,7 @@ STATEMENTS = {
             IGNORED, "timm_backbone", "learning rate", "0.02"
         ),
         "use MultiImageMixDataset with Mosaic": WRAPPER,
-        "img_scale = (1333, 800) for Mosaic": Found(WORKS, "mosaic", SCALE, "(800, 1332)"),
+        "img_scale = (1333, 800) for Mosaic": Found(WORKS, "mosaic", RESTORED, "(800, 1332)"),
         "PackDetInputs at the end of the pipeline": Found(
             WORKS, "mosaic", "flipping and packing are the stock's", "True"
         ),

@@ -15,11 +15,13 @@ from howto.site.gallery import collect_problems, finish_what_did_not_run, forget
 from howto.site.migrate import Migrations, Renamed
 from howto.site.parts import find_what_has_come, read_record
 from howto.site.rooms import Rooms
+from howto.site.training import Train
 
 
 def setup(app: Sphinx) -> dict:
     """Register the directives and the steps around sphinx-gallery's own, which runs at builder-inited, priority 500."""
     app.add_directive("snippet", directives.Snippet)
+    app.add_directive("train", Train)
     app.add_directive("needs", directives.Needs)
     app.add_directive("install", directives.Install)
     app.add_directive("verified-panel", directives.VerifiedPanel)
@@ -48,9 +50,10 @@ def write_what_is_indexed(app: Sphinx, env) -> list[str]:
 
 
 def add_panel(app: Sphinx, docname: str, source: list[str]) -> None:
-    """Each how-to ends with its verified panel; nobody has to write it there. Other pages may speak of `stack`."""
+    """Each how-to ends with what was verified, above its downloads; nobody writes it. Others may speak of `stack`."""
     if docname.startswith(f"{files.GALLERY}/plot_"):
-        source[0] += "\n\n.. verified-panel::\n"
+        page, label, downloads = source[0].rpartition("\n.. _sphx_glr_download_")
+        source[0] = f"{page}\n\nVerified\n--------\n\n.. verified-panel::\n{label}{downloads}"
     elif not docname.startswith(files.GALLERY):
         source[0] = Template(source[0]).render(stack=stacks.current())
 

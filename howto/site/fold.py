@@ -17,6 +17,8 @@ LONGEST = 120  # characters of a value in the list; the whole of it is in the ta
 OPTIONS = re.compile(r"^python tools/train\.py \S+ --cfg-options$")
 STAND_IN = re.compile(r"^random weights in place of (\S+)$")
 HUNK = re.compile(r"^@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@")
+FOLDED = {"Pitfalls": "howto-pitfall", "Proof": "howto-proof"}  # whose parts a reader opens, by their titles
+SECTION = re.compile(r'<section class="(howto-fold [^"]*)" id="([^"]+)">\s*(<h3>.*?</h3>)(.*?)</section>', re.DOTALL)
 LOGGED = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d+ - ")
 
 
@@ -25,6 +27,7 @@ def setup(app: Sphinx) -> dict:
     passed = (lambda translator, node: None, lambda translator, node: None)
     app.add_node(details, html=(_open, _close), text=passed, latex=passed, man=passed, texinfo=passed)
     app.connect("doctree-read", fold, priority=300)
+    app.connect("html-page-context", fold_sections)
     edited = zlib.crc32(Path(__file__).read_bytes())  # then Sphinx reads every page again
     return {"parallel_read_safe": True, "parallel_write_safe": True, "version": "1", "env_version": edited}
 
@@ -36,11 +39,35 @@ def fold(app: Sphinx, doctree: nodes.document) -> None:
         return
     record = read_record(topic, app.env) or {"checks": []}
     checks, anchors = iter(record["checks"]), collections.Counter()
-    for block in list(doctree.findall(nodes.literal_block)):
+    blocks = list(doctree.findall(nodes.literal_block))
+    commands = [line for block in blocks if block.get("language") == "console" for line in block.astext().splitlines()]
+    for block in blocks:
         if _is_output(block):
-            block.parent.replace(block, list(_parts(block, checks, anchors)))
+            lines = block.astext().splitlines()
+            while lines and lines[0].startswith("$ ") and any(each.startswith(lines[0]) for each in commands):
+                del lines[0]  # the page has it above, to be copied
+            block.parent.replace(block, list(_parts(lines, checks, anchors)))
         elif block.get("language") == "Python" and not block.get("testnodetype"):
             _fold_code(block)
+
+    for section in doctree.findall(nodes.section):
+        kind = FOLDED.get(section.parent[0].astext()) if isinstance(section.parent, nodes.section) else None
+        if kind:
+            section["classes"] += ["howto-fold", kind]
+        if kind == "howto-pitfall":
+            for checks in section.findall(_is_checks):
+                checks["classes"] += ["howto-mistakes"]
+
+
+def fold_sections(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: nodes.document | None) -> None:
+    """Make each pitfall and each part of the proof something that opens, under its title."""
+    context["body"] = SECTION.sub(
+        r'<details class="\1" id="\2"><summary>\3</summary>\4</details>', context.get("body", "")
+    )
+
+
+def _is_checks(node: nodes.Node) -> bool:
+    return isinstance(node, nodes.bullet_list) and "howto-checks" in node["classes"]
 
 
 def _fold_code(block: nodes.literal_block) -> None:
@@ -68,9 +95,8 @@ def _is_output(block: nodes.literal_block) -> bool:
     return any("sphx-glr-script-out" in node.get("classes", ()) for node in parents)
 
 
-def _parts(block: nodes.literal_block, checks: Iterator[dict], anchors: collections.Counter) -> Iterator[nodes.Node]:
+def _parts(lines: list[str], checks: Iterator[dict], anchors: collections.Counter) -> Iterator[nodes.Node]:
     """The nodes that show what a cell printed, in its order."""
-    lines = block.astext().splitlines()
     while lines:
         if lines[0].startswith("✓ "):
             yield _checked(lines, checks, anchors)

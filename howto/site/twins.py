@@ -107,7 +107,7 @@ def _in_order(app: Sphinx) -> list[str]:
 
 def about(text: str) -> str:
     """The first paragraph of a twin that is prose, in one line."""
-    paragraphs = [part for part in text.split("\n\n")[1:] if " to read" not in part]
+    paragraphs = [part for part in text.split("\n\n")[1:] if "[as Markdown]" not in part]
     return " ".join(paragraphs[0].split()) if paragraphs else ""
 
 

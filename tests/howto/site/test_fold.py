@@ -21,8 +21,7 @@ DIFF = """\
 
 
 def shown(text, checks=()):
-    block = nodes.literal_block(text, text)
-    return list(_parts(block, iter(checks), collections.Counter()))
+    return list(_parts(text.splitlines(), iter(checks), collections.Counter()))
 
 
 def of(topic, *checks, capsys):

@@ -1,0 +1,84 @@
+"""Show how a how-to's config is trained: where its files go, a command for each kind of machine, the rate."""
+
+import textwrap
+from pathlib import Path
+
+from docutils import nodes
+from sphinx.util.docutils import SphinxDirective
+
+from howto.project import files, stacks
+from howto.site import downloads
+
+TEXT = """
+Save {files} at {places} in your MMDetection folder, with COCO 2017 in ``data/coco/``.
+In one file, to unpack into ``configs/``: :download:`{topic}.zip <{topic}.zip>`.
+
+.. tab:: One GPU
+
+   .. code-block:: console
+
+      $ {root}python tools/train.py {path} --auto-scale-lr
+
+.. tab:: Several GPUs
+
+   Here eight:
+
+   .. code-block:: console
+
+      $ {several}
+
+{several_gpus}
+
+.. tab:: Slurm
+
+   Here eight GPUs of one machine. Not executed: no Slurm was at hand.
+
+   .. code-block:: console
+
+      $ GPUS=8 bash tools/slurm_train.sh PARTITION JOB {path} work_dirs/{topic} --auto-scale-lr{validate}
+
+{rate}
+"""
+SEVERAL = {
+    "mmdet2": "{root}torchrun --nproc_per_node=8 tools/train.py {path} --launcher pytorch --auto-scale-lr"
+    " --no-validate",
+    "mmdet3": "bash tools/dist_train.sh {path} 8 --auto-scale-lr",
+}
+
+
+class Train(SphinxDirective):
+    """``.. train:: TOPIC/FILE``: the commands that train a config, and all of its how-to's files in one zip.
+
+    A config that imports a module from below ``configs`` needs the repository's root on the module path. Only
+    ``tools/train.py`` has to be told: the scripts for several GPUs and for Slurm add it.
+    """
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """The box, with one set of tabs in it."""
+        family, topic = stacks.current().family, self.arguments[0].partition("/")[0]
+        path = files.snippet_folder(family) / self.arguments[0]
+        if not path.is_file():
+            raise self.error(f"there is no snippet {path}; name a file below {path.parents[1]}")
+        Path(self.env.srcdir, files.GALLERY, f"{topic}.zip").write_bytes(downloads.topic_zip(family, topic))
+        one = len(files.snippet_files(family, topic)) == 1
+        facts = dict(
+            topic=topic,
+            path=f"configs/{self.arguments[0]}",
+            root="PYTHONPATH=. " if "'configs." in path.read_text("utf-8") else "",
+            files="it" if one else "them",
+            places="this path" if one else "these paths",
+            validate=" --no-validate" if family == "mmdet2" else "",
+        )
+        words = {name: self._words(name) for name in ("several_gpus", "learning_rate")}
+        several_gpus = textwrap.indent(words["several_gpus"], "   ") if family == "mmdet2" else ""
+        several = SEVERAL[family].format(**facts)
+        text = TEXT.format(**facts, several=several, several_gpus=several_gpus, rate=words["learning_rate"])
+        title = nodes.paragraph("", "Train it", classes=["howto-run-title"])
+        return [nodes.container("", title, *self.parse_text_to_nodes(text), classes=["howto-run"])]
+
+    def _words(self, name: str) -> str:
+        path = stacks.ROOT / "gallery" / "words" / f"{name}.rst"
+        self.env.note_dependency(str(path))
+        return path.read_text("utf-8")
