@@ -33,11 +33,12 @@ extensions = [
     "howto.site.extension",
     "howto.site.dress",
     "howto.site.fold",
+    "howto.site.searching",
     "howto.site.twins",
     "howto.site.policy",
 ]
 source_suffix = {".rst": "restructuredtext", ".md": "markdown"}
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", f"{files.GALLERY}/index.rst"]  # the first page has the cards
 templates_path = ["docs/_templates"]
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3

@@ -153,8 +153,12 @@ customElements.define("howto-steps", HowtoSteps);
 customElements.define("howto-pairs", HowtoPairs);
 
 // The same page for another MMDetection: stacks.js, above the stacks' sites, lists what is there.
+const stacksThere = typeof HOWTO_STACKS === "undefined" ? [] : HOWTO_STACKS;
+const remember = (name) => {
+  try { localStorage.setItem("howto-stack", name); } catch { /* then the first page asks again */ }
+};
 const label = document.querySelector(".howto-stack");
-const others = typeof HOWTO_STACKS === "undefined" ? [] : HOWTO_STACKS.filter(({ name }) => name !== label.dataset.stack);
+const others = label ? stacksThere.filter(({ name }) => name !== label.dataset.stack) : [];
 if (others.length) {
   label.querySelector("a").remove();
   label.append("\u2003This page for: ");
@@ -163,9 +167,35 @@ if (others.length) {
     const there = pages.includes(label.dataset.page);
     link.href = `${label.dataset.root}${name}/${there ? label.dataset.page : "index"}.html`;
     link.textContent = there ? audience : `${audience} (has none, to its first page)`;
-    link.addEventListener("click", () => {
-      try { localStorage.setItem("howto-stack", name); } catch { /* then the first page asks again */ }
-    });
+    link.addEventListener("click", () => remember(name));
     label.append(place ? ", " : "", link);
   });
+}
+
+// The page above the stacks: what a reader chooses is remembered, and everything on the page leads there.
+const choices = [...document.querySelectorAll(".howto-choice a")];
+const isChoice = (link) => link.closest(".howto-choice");
+function choose(chosen) {
+  const leads = (address) => {
+    const [, name, page] = address.match(/^(\w+)\/(.+?)\.html/) ?? [];
+    const { pages } = stacksThere.find((stack) => stack.name === chosen);
+    return name && pages.includes(page) ? address.replace(name, chosen) : address;
+  };
+  for (const link of document.querySelectorAll("a[href]")) {
+    if (!isChoice(link)) link.setAttribute("href", leads(link.getAttribute("href")));
+  }
+  for (const form of document.forms) form.setAttribute("action", leads(form.getAttribute("action")));
+  for (const link of choices) link.setAttribute("aria-current", link.dataset.stack === chosen);
+}
+for (const link of choices) {
+  link.addEventListener("click", (event) => {
+    event.preventDefault();
+    remember(link.dataset.stack);
+    choose(link.dataset.stack);
+  });
+}
+if (choices.length) {
+  let chosen = null;
+  try { chosen = localStorage.getItem("howto-stack"); } catch { /* then the first one stays */ }
+  if (stacksThere.some(({ name }) => name === chosen)) choose(chosen);
 }

@@ -105,7 +105,7 @@ smaller = dict(
 short = checkout.train(config, epochs=3, evaluate=False, warmed_up=True, **smaller)
 
 # %%
-print(*short.logged("Epoch ["), sep="\n")
+print(*short.logged("Epoch [")[5::6], sep="\n")
 
 # %%
 # Pitfalls

@@ -12,9 +12,9 @@ _base_ = '../retinanet/retinanet_r18_fpn_1x_coco.py'
 
 {change}  # half of what _base_ has
 """
-CHANGE = {  # for each family, what the snippet writes and where a config has it
-    "mmdet2": ("optimizer = dict(lr=0.005)", "optimizer.lr"),
-    "mmdet3": ("optim_wrapper = dict(optimizer=dict(lr=0.005))", "optim_wrapper.optimizer.lr"),
+CHANGE = {  # for each family, what the snippet writes, where a config has it, and what a line of its log begins with
+    "mmdet2": ("optimizer = dict(lr=0.005)", "optimizer.lr", "Epoch ["),
+    "mmdet3": ("optim_wrapper = dict(optimizer=dict(lr=0.005))", "optim_wrapper.optimizer.lr", "Epoch(train)"),
 }
 
 SCRIPT = '''\
@@ -29,44 +29,77 @@ RetinaNet on a ResNet-18.
 # %%
 # .. snippet:: {topic}/{name}
 #
-# Save it at this path in your MMDetection folder and train it:
-#
-# .. code-block:: console
-#
-#    $ python tools/train.py configs/{topic}/{name} --auto-scale-lr
+# .. train:: {topic}/{name}
 
 # %%
-# What the config becomes
-# -----------------------
-# A ``Workspace`` is an MMDetection checkout with a small COCO in it; the file above
-# lies in it unchanged.
+# Adapt it
+# --------
+# Say what readers change for a model or data of their own. A ``Workspace`` is an MMDetection
+# checkout with a small COCO in it; the file above lies in it unchanged.
 from howto import Workspace
 
 checkout = Workspace("{topic}")
 config = "{name}"
 cfg = checkout.config(config)
 stock = checkout.config("retinanet/retinanet_r18_fpn_1x_coco.py")
-checkout.check("learning rate", cfg.{rate}, stock.{rate} / 2)
 
 # %%
+# What it does
+# ------------
+# Show it in a picture.
 from howto.figures.diagram import draw_detector
 
 draw_detector(checkout.build(cfg), cfg, stock)
 
 # %%
+# Your log should say
+# -------------------
+# Lines by which readers see that it works for them.
+run = checkout.train(config, epochs=1)
+
+# %%
+print(*run.logged("{logs}"), sep="\\n")
+
+# %%
+# Pitfalls
+# --------
+
+# %%
+# Twice the rate: the line is left out
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# The title is what one sees: the text of an error, if there is one. Say why, and what mends it.
+variant = checkout.edit(config, {{"{change}  # half of what _base_ has\\n": ""}})
+rate = checkout.config(variant).{rate}
+checkout.check("Without the line the learning rate is", rate, stock.{rate})
+
+# %%
+# Proof
+# -----
+
+# %%
+# The rate is half of the standard one
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+checkout.check("Learning rate", cfg.{rate}, stock.{rate} / 2)
+
+# %%
 # It trains
-# ---------
+# ~~~~~~~~~
 import math
 
 import matplotlib.pyplot as plt
 
-run = checkout.train(config, epochs=1)
-checkout.check("every loss is finite", all(map(math.isfinite, run.losses)), True)
+finite = all(map(math.isfinite, run.losses))
+checkout.check("Every loss is finite", finite, True)
 
 figure, axes = plt.subplots(figsize=(9, 2.2))
 axes.plot(run.losses, marker="o")
 axes.set_title("total loss of each iteration of {topic}")
 axes.set_xlabel("iteration")
+
+# %%
+# What was not tried
+# ~~~~~~~~~~~~~~~~~~
+# - Accuracy: the small COCO is too small to tell a good detector from a bad one.
 '''
 
 TEST = """\
@@ -89,7 +122,7 @@ def new(stack: Stack, topic: str) -> None:
     if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", topic):
         raise HowtoError(f"{topic!r} cannot be the name of a how-to; take words in lower case with _ between them")
     named = topic.replace("_", "-") if stack.family == "mmdet3" else topic  # as MMDetection names its own
-    name, (change, rate) = f"retinanet_r18_fpn_{named}_1x_coco.py", CHANGE[stack.family]
+    name, (change, rate, logs) = f"retinanet_r18_fpn_{named}_1x_coco.py", CHANGE[stack.family]
     texts = {
         files.snippet_folder(stack.family) / topic / name: SNIPPET,
         files.script(stack.family, topic): SCRIPT,
@@ -101,7 +134,8 @@ def new(stack: Stack, topic: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         words = topic.replace("_", " ")
         line = "=" * len(words)
-        path.write_text(text.format(topic=topic, name=name, words=words, line=line, change=change, rate=rate), "utf-8")
+        facts = dict(topic=topic, name=name, words=words, line=line, change=change, rate=rate, logs=logs)
+        path.write_text(text.format(**facts), "utf-8")
         print(_shown(path))
     factor = "" if stack.name == "mmdet2" else f"-{stack.name}"
     print(f"Change them step by step, and see with: tox -e verify{factor} -- {topic}")

@@ -46,6 +46,27 @@ def topics(family: str) -> list[str]:
     return sorted(path.name for path in snippet_folder(family).iterdir() if snippet_files(family, path.name))
 
 
+def question(family: str, topic: str) -> str:
+    """The question that a how-to answers: the title of its script."""
+    return re.search(r'"""\n(.+)\n=', script(family, topic).read_text("utf-8"))[1]
+
+
+def answer(family: str, topic: str) -> str:
+    """What a how-to answers, in one sentence: the first below the title of its script."""
+    text = re.search(r'"""\n.+\n=+\n\n(.+?)(\n\n|""")', script(family, topic).read_text("utf-8"), re.DOTALL)[1]
+    return re.match(r".+?(\.(?=\s)|$)", " ".join(text.replace("``", "").split()))[0]
+
+
+def groups(family: str) -> dict[str, list[str]]:
+    """The how-tos of `family` in the order of the navigation, as ``gallery/groups.json`` has them; others come last."""
+    left = topics(family)
+    found = {}
+    for name, listed in json.loads((ROOT / "gallery" / "groups.json").read_text("utf-8")).items():
+        found[name] = [topic for topic in listed if topic in left]
+        left = [topic for topic in left if topic not in listed]
+    return {name: members for name, members in {**found, "More": left}.items() if members}
+
+
 def check_topic(family: str, topic: str) -> str:
     """Return `topic`.
 

@@ -6,9 +6,10 @@ import subprocess
 from pathlib import Path
 
 from howto.project.errors import HowtoError
-from howto.project.files import BUILD, DOCS
+from howto.project.files import BUILD
 from howto.project.record import write_json, write_text
 from howto.project.stacks import ROOT, STACKS
+from howto.publish.front import front
 from howto.setup.install import read_stamp
 
 
@@ -34,10 +35,7 @@ def build_all() -> int:
 
 def join(html: Path = BUILD / "html") -> Path:
     """Write what stands above the stacks' sites in `html`; the address of the whole."""
-    from jinja2 import Environment  # not at the top: `python -m howto site` runs without any stack's packages
-
     from howto.site.policy import restricted
-    from howto.site.twins import about
 
     built = [stack for stack in STACKS.values() if (html / stack.name / "index.html").exists()]
     pages = {stack.name: sorted(_pages(html / stack.name)) for stack in built}
@@ -46,15 +44,7 @@ def join(html: Path = BUILD / "html") -> Path:
     write_json(
         html / "verified.json", [json.loads((html / name / "verified.json").read_text("utf-8")) for name in pages]
     )
-    template = Environment(autoescape=True).from_string((DOCS / "_templates" / "root.html").read_text("utf-8"))
-    questions = {}
-    for stack in built:
-        for twin in sorted((html / stack.name / "how-to").glob("plot_*.md")):
-            text = twin.read_text("utf-8")
-            found = {"asks": text.partition("\n")[0].lstrip("# "), "answer": about(text).replace("`", ""), "links": []}
-            address = f"{stack.name}/how-to/{twin.stem}.html"
-            questions.setdefault(twin.stem, found)["links"].append((stack.audience, address))
-    write_text(html / "index.html", restricted(template.render(stacks=built, names=list(pages), questions=questions)))
+    write_text(html / "index.html", restricted(front(html, built)))
     return html / "index.html"
 
 

@@ -85,13 +85,19 @@ class VerifiedPanel(SphinxDirective):
             ("Weights", weights),
         ]
         facts += [([f"snippets/{path}"], [f"sha256 {digest}"]) for path, digest in record["snippets"].items()]
-        checks = [(check["name"], [check["expected"]], [check["measured"]]) for check in record["checks"]]
+        checks = [
+            (check["name"], [check["measured"]], "" if check["expected"] == check["measured"] else [check["expected"]])
+            for check in record["checks"]
+        ]
         panel = nodes.container("", classes=["howto-verified"])
         when = f"Executed on {record['executed']} UTC. All {len(checks)} checks passed."
         panel += nodes.paragraph("", when)
         for said, shown in (
             ("Versions, device, weights and files", table(("Fact", "When this page was built"), facts)),
-            ("What was expected and what was measured", table(("Check", "Expected", "Measured"), checks)),
+            (
+                "What was expected and what was measured",
+                table(("Check", "Measured", "Expected, if not the same"), checks),
+            ),
         ):
             panel += details("", shown, summary=said, classes=["howto-all"])
         return [panel]

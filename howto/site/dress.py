@@ -18,6 +18,12 @@ from howto.project import files, stacks
 from howto.site.parts import read_record
 
 JUMPS = ("Adapt it", "Pitfalls", "Proof", "Verified")  # sections that the line under a title leads to
+# sphinx-gallery's, for a how-to on the first page: up to its tooltip, with its link and title, and its name.
+CARD = re.compile(
+    r'(<div class="sphx-glr-thumbcontainer") tooltip="[^"]*"'
+    r'(.*?plot_(\w+)\.html.*?<div class="sphx-glr-thumbnail-title">.*?</div>\s*)</div>',
+    re.DOTALL,
+)
 # sphinx-gallery's, for what no page here has: notebooks to launch, data frames, tags.
 NOT_NEEDED = {
     "sg_gallery-binder.css",
@@ -91,11 +97,17 @@ def set_pictures(app: Sphinx, pagename: str, templatename: str, context: dict, d
 
     body = re.sub(r'src="data:image/webp;base64,([^"]+)"', file, context.get("body", ""))
     body = re.sub(r"<img [^>]*_images/[^>]*\.png[^>]*>", picture, body)
-    context["body"] = re.sub(r'(class="sphx-glr-thumbcontainer") tooltip="[^"]*"', r"\1", body)  # no attribute of HTML
+    context["body"] = CARD.sub(_answer, body)
+
+
+def _answer(card: re.Match) -> str:
+    """A card with the answer in place of its ``tooltip``, which is no attribute of HTML."""
+    text = html.escape(files.answer(stacks.current().family, card[3]))
+    return f'{card[1]}{card[2]}<div class="howto-answer">{text}</div></div>'
 
 
 def drop_originals(app: Sphinx, error: Exception | None) -> None:
-    """Leave out of the site what no page shows: PNG files, cards of a build that knew its address, comments in styles.
+    """Leave out of the site what no page shows: PNG files, cards of a build that knew its address, room in styles.
 
     Pygments' style sheet has 5 kB of them, one behind each rule, sphinx-gallery's and this site's 3, on every page.
     """
@@ -104,7 +116,8 @@ def drop_originals(app: Sphinx, error: Exception | None) -> None:
     if not app.config.html_baseurl:
         shutil.rmtree(Path(app.outdir, "_images", "social_previews"), ignore_errors=True)
     for style in Path(app.outdir, "_static").glob("*.css"):
-        style.write_text(re.sub(r"\s*/\*.*?\*/", "", style.read_text("utf-8"), flags=re.DOTALL), "utf-8")
+        text = re.sub(r"\s*/\*.*?\*/", "", style.read_text("utf-8"), flags=re.DOTALL)
+        style.write_text(re.sub(r"\s*([{};])\s*", r"\1", text), "utf-8")
 
 
 def lighten(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: nodes.document | None) -> None:
@@ -119,7 +132,13 @@ def lighten(app: Sphinx, pagename: str, templatename: str, context: dict, doctre
     # Pygments marks white space, names, punctuation and operators, and docutils the words of inline code. They look
     # like any text, or need not look otherwise, and weigh a quarter of a page.
     body = re.sub(r'<span class="(?:[npwo]|pre)">([^<]*)</span>', r"\1", context.get("body", ""))
+    # A string is marked in three parts, its quotes and what is between them.
+    body = re.sub(r'(<span class="(\w+)">[^<]*)(?:</span><span class="\2">([^<]*))+', _merged, body)
     context["body"] = body.replace('<code class="docutils literal notranslate">', '<code class="literal notranslate">')
+
+
+def _merged(spans: re.Match) -> str:
+    return re.sub(r'</span><span class="\w+">', "", spans[0])
 
 
 def describe(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: nodes.document | None) -> None:

@@ -122,6 +122,8 @@ class DriftTable(SphinxDirective):
         if record.get("status") != "passed":
             return nodes.Text("not executed")
         if not any((item["name"], item["measured"]) == (found.check, found.measured) for item in record["checks"]):
+            if stack != stacks.current():  # whose pages change with these, and run when their site is built
+                return nodes.Text("not executed since this page changed")
             raise self.error(f"{stack.name}/{found.topic} has no check {found.check!r} that measured {found.measured}")
         verdict = nodes.strong("", found.verdict)
         if stack == stacks.current():

@@ -55,7 +55,16 @@ def add_panel(app: Sphinx, docname: str, source: list[str]) -> None:
         page, label, downloads = source[0].rpartition("\n.. _sphx_glr_download_")
         source[0] = f"{page}\n\nVerified\n--------\n\n.. verified-panel::\n{label}{downloads}"
     elif not docname.startswith(files.GALLERY):
-        source[0] = Template(source[0]).render(stack=stacks.current())
+        source[0] = Template(source[0]).render(stack=stacks.current(), groups=navigation(stacks.current().family))
+
+
+def navigation(family: str) -> dict[str, list[tuple[str, str]]]:
+    """For each group its how-tos: what a question asks, in short, and the topic."""
+    short = {}
+    for topic in files.topics(family):
+        asked = files.question(family, topic).removeprefix("How do I ").rstrip("?")
+        short[topic] = asked[0].upper() + asked[1:]
+    return {name: [(short[topic], topic) for topic in topics] for name, topics in files.groups(family).items()}
 
 
 def publish_records(app: Sphinx, error: Exception | None) -> None:

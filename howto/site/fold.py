@@ -37,6 +37,8 @@ def fold(app: Sphinx, doctree: nodes.document) -> None:
     topic = topic_of(app.env.docname)
     if not topic:
         return
+    for note in [node for node in doctree.findall(nodes.Element) if "sphx-glr-download-link-note" in node["classes"]]:
+        note.parent.remove(note)  # the downloads are at the end, where one looks for them
     record = read_record(topic, app.env) or {"checks": []}
     checks, anchors = iter(record["checks"]), collections.Counter()
     blocks = list(doctree.findall(nodes.literal_block))

@@ -13,7 +13,7 @@ from sphinx.application import Sphinx
 from howto.project import files, stacks
 from howto.project.record import write_text
 
-NOT_IN_TWIN = ".headerlink, .howto-code > summary, .sphx-glr-download-link-note, .sphx-glr-signature, script, style"
+NOT_IN_TWIN = ".headerlink, .howto-code > summary, .sphx-glr-signature, script, style"
 
 
 def setup(app: Sphinx) -> dict:

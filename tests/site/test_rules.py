@@ -249,6 +249,27 @@ def test_a_page_that_was_not_executed_says_so_at_its_top_and_in_the_record(site,
     assert page.select_one(".howto-verified") is None
 
 
+@pytest.mark.parametrize("topic", TOPICS)
+def test_a_page_has_its_parts_in_the_order_in_which_readers_ask_for_them(site, pages, topic):
+    page = pages[site / f"how-to/plot_{topic}.html"]
+    titles = [title.get_text().rstrip("¶") for title in page.select("article h2")]
+    named = ("Adapt it", "Your log should say", "Pitfalls", "Proof", "Verified")
+    assert [title for title in titles if title in named] == list(named)
+    assert titles[-3:] == list(named[2:])
+    assert len(page.select(".howto-pitfall")) >= 2
+    assert page.select(".howto-proof h3")[-1].get_text().rstrip("¶") == "What was not tried"
+    assert all(each.select_one("summary > h3") for each in page.select(".howto-fold"))
+
+
+@pytest.mark.parametrize("topic", EXECUTED)
+def test_a_pitfall_whose_title_is_an_error_was_seen_to_say_it(site, pages, topic):
+    page = pages[site / f"how-to/plot_{topic}.html"]
+    for pitfall in page.select(".howto-pitfall"):
+        for text in pitfall.select("summary code"):
+            if "Error" in text.get_text():
+                assert text.get_text().partition(": ")[2] in pitfall.get_text().replace(text.get_text(), "", 1)
+
+
 @pytest.mark.parametrize("topic", EXECUTED)
 def test_a_page_shows_its_whole_record(site, pages, verified, topic):
     (record,) = [record for record in verified["records"] if record["topic"] == topic]

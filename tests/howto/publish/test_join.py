@@ -11,13 +11,23 @@ from howto.publish.join import build_all, join
 from howto.setup import install
 
 
+def first(topics):
+    """The first page of a small site."""
+    cards = "".join(f'<div class="sphx-glr-thumbcontainer"><a href="how-to/{each}.html"></a></div>' for each in topics)
+    section = f'<section id="data"><div class="sphx-glr-thumbnails">{cards}</div></section>'
+    return (
+        '<!doctype html><html><head><meta charset="utf-8"><title>x</title><link href="a.css"></head>'
+        f'<body><h1>x</h1><p>y</p>{section}<section id="which-mmdetection-is-this-for">2.x</section></body></html>'
+    )
+
+
 @pytest.fixture
 def html(tmp_path):
     """Two small sites, of which the second has one how-to less."""
     for name, topics in (("mmdet2", ("mosaic", "timm")), ("mmdet3", ("mosaic",))):
         (tmp_path / name / "how-to").mkdir(parents=True)
         for page in ("index", *(f"how-to/{topic}" for topic in topics)):
-            (tmp_path / name / f"{page}.html").write_text("<p>")
+            (tmp_path / name / f"{page}.html").write_text(first(topics) if page == "index" else "<p>")
         (tmp_path / name / "verified.json").write_text(json.dumps({"stack": name, "records": []}))
     return tmp_path
 
@@ -32,6 +42,15 @@ def test_each_answer_says_what_mmdetection_prints(html):
     assert STACKS["mmdet2"].prints in text
     assert STACKS["mmdet3"].prints in text
     assert STACKS["onedl"].prints not in text
+
+
+def test_every_how_to_of_any_has_one_card_that_leads_to_a_site_that_has_it(html):
+    (html / "mmdet3" / "index.html").write_text(first(["mosaic", "detectron2"]))
+    page = BeautifulSoup(join(html).read_text("utf-8"), "html.parser")
+    links = [link["href"] for link in page.select(".sphx-glr-thumbnails a")]
+    assert links == ["mmdet2/how-to/mosaic.html", "mmdet2/how-to/timm.html", "mmdet3/how-to/detectron2.html"]
+    assert page.select_one("link")["href"] == "mmdet2/a.css"
+    assert page.select_one("#which-mmdetection-is-this-for") is None
 
 
 def test_the_switch_knows_which_pages_each_site_has(html):
@@ -49,7 +68,7 @@ def test_the_records_of_all_stand_in_one_file(html):
 def test_a_site_that_comes_later_joins(html):
     join(html)
     (html / "onedl").mkdir()
-    (html / "onedl" / "index.html").write_text("<p>")
+    (html / "onedl" / "index.html").write_text(first([]))
     (html / "onedl" / "verified.json").write_text("{}")
     assert 'href="onedl/index.html"' in join(html).read_text("utf-8")
 
