@@ -34,6 +34,7 @@ sys.path.insert(0, str(ROOT))
 
 import themes  # noqa: E402  beside this file
 
+from howto.execution import fingerprint  # noqa: E402
 from howto.project import files, record, stacks  # noqa: E402
 from howto.project.errors import HowtoError  # noqa: E402
 
@@ -448,6 +449,7 @@ def main() -> None:
         found = compare(arguments.pages, arguments.rounds, arguments.number, peers, console)
         show(found, console)
     found["machine"] = f"{len(os.sched_getaffinity(0))} cores, {platform.machine()}, {stacks.current().title}"
+    found |= {"date": time.strftime("%Y-%m-%d", time.gmtime()), "commit": fingerprint.commit()}
     path = files.benchmarks()
     before = json.loads(path.read_text("utf-8")) if path.exists() else []
     key = ("kind", "pages")

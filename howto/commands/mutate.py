@@ -7,8 +7,10 @@ import errno
 import functools
 import importlib
 import io
+import json
 import multiprocessing
 import os
+import platform
 import re
 import shutil
 import sys
@@ -59,7 +61,9 @@ def mutate(stack: Stack, names: list[str], every: bool = False) -> int:
     topics = files.chosen(stack.family, names)
     found = [mutation for topic in topics for mutation in mutations(stack.family, topic, every)]
     report = files.mutations(stack)
-    kept = fingerprint.mutations(stack)
+    kept = json.loads(report.read_text("utf-8")) if report.exists() else {}
+    facts = {"date": time.strftime("%Y-%m-%d", time.gmtime()), "commit": fingerprint.commit()}
+    facts["machine"] = f"{budget.cores()} cores, {platform.machine()}"
     with quiet():
         import torch
 
@@ -70,7 +74,7 @@ def mutate(stack: Stack, names: list[str], every: bool = False) -> int:
     os.environ["MPLBACKEND"] = "agg"
     os.environ.pop("HOWTO_RECORDS", None)
     # The quickest form of the checks: fewer images, smaller ones, and fewer boxes on each.
-    os.environ.setdefault("HOWTO_COCO", str(coco.make_mini_coco(report.parent / "coco", every=2)))
+    os.environ.setdefault("HOWTO_COCO", str(coco.make_mini_coco(files.BUILD / "mutations" / "coco", every=2)))
     fit.LONG_SIDE //= 2
     fit.FEWER_BOXES = {key: number // 2 for key, number in fit.FEWER_BOXES.items()}
     console, started = Console(stderr=True), time.monotonic()
@@ -93,14 +97,17 @@ def mutate(stack: Stack, names: list[str], every: bool = False) -> int:
         for mutation, ((result, why), took) in track(zip(found, tried), "mutations", len(found), console=console):
             spent[mutation.topic] += took
             results.append({"topic": mutation.topic, "file": mutation.file, "edit": mutation.edit, "result": result})
-            results[-1] |= {"why": why, "of": fingerprint.sources(stack, mutation.topic)}
+            results[-1]["why"] = why
             if result == "survived":
                 console.print(f"survived: {mutation.topic}/{mutation.file}: {mutation.edit}", markup=False)
             left[mutation.topic] -= 1
             if not left[mutation.topic]:  # whoever ends this has the how-tos that are through
-                kept = [item for item in kept if item["topic"] != mutation.topic]
-                kept += [item for item in results if item["topic"] == mutation.topic]
-                write_json(report, sorted(kept, key=lambda item: item["topic"]))
+                own = [item for item in results if item["topic"] == mutation.topic]
+                own = [{key: item[key] for key in ("file", "edit", "result", "why")} for item in own]
+                of = fingerprint.sources(stack, mutation.topic)
+                kept[mutation.topic] = {**facts, "of": of, "results": own}
+                here = files.topics(stack.family)
+                write_json(report, {topic: entry for topic, entry in kept.items() if topic in here})
     for topic, took in spent.most_common():
         print(f"{topic}: {sum(item['topic'] == topic for item in results)} mutations, {took:.0f} s on one core")
     counts = collections.Counter(item["result"] for item in results)

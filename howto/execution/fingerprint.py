@@ -50,7 +50,7 @@ def site(stack: Stack) -> str:
 
     The content of its sources and reports, the installed packages, what is set, and the commit, which its feed names.
     """
-    found = [ROOT / "conf.py", files.benchmarks(), files.mutations(stack)]
+    found = [ROOT / "conf.py"]
     for place in ("docs", "gallery", "howto", "requirements", "snippets"):
         for folder, folders, names in os.walk(ROOT / place):
             folders[:] = sorted(set(folders) - files.NO_SOURCES(folder, folders))
@@ -86,12 +86,23 @@ def package_sources() -> int:
     return int(_hash(sorted((ROOT / "howto").rglob("*.py")))[:12], 16)
 
 
-def mutations(stack: Stack) -> list[dict[str, str]]:
-    """The report of the mutations, without what was found on snippets or scripts that have changed since."""
+def mutations(stack: Stack) -> dict[str, dict]:
+    """What the mutations found last, by how-to; ``fresh`` says whether its snippets and script are still the same."""
     path = files.mutations(stack)
-    found = json.loads(path.read_text("utf-8")) if path.exists() else []
-    now = {topic: sources(stack, topic) for topic in files.topics(stack.family)}
-    return [item for item in found if item["of"] == now.get(item["topic"])]
+    found = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    return {
+        topic: {**found[topic], "fresh": found[topic]["of"] == sources(stack, topic)}
+        for topic in files.topics(stack.family)
+        if topic in found
+    }
+
+
+def commit() -> str:
+    """The commit that is checked out, with ``+`` if files differ from it; empty outside a git checkout."""
+    command = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
+    with contextlib.suppress(OSError):
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    return ""
 
 
 def prose(stack: Stack, topic: str) -> str:

@@ -15,6 +15,7 @@ from howto.project.stacks import ROOT, Stack
 
 DOCS = ROOT / "docs"
 BUILD = DOCS / "_build"
+RESULTS = DOCS / "results"  # measured in hours and kept in git, so that no page of the site is empty
 # What a copy of this project can do without.
 NO_SOURCES = shutil.ignore_patterns(".git", ".tox", ".*_cache", "__pycache__", "*.egg-info", "_build", "how-to")
 GALLERY = "how-to"  # below docs/: where sphinx-gallery puts the pages of the stack that is being built
@@ -177,10 +178,10 @@ def finished(stack: Stack) -> Path:
 
 
 def benchmarks() -> Path:
-    """What ``tox -e bench`` measured."""
-    return BUILD / "bench.json"
+    """What ``tox -e bench`` measured last."""
+    return RESULTS / "bench.json"
 
 
 def mutations(stack: Stack) -> Path:
-    """The report of the last run of the mutations."""
-    return BUILD / "mutations" / f"{stack.name}.json"
+    """What ``tox -e mutate`` found last, by how-to."""
+    return RESULTS / f"mutations-{stack.name}.json"

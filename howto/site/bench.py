@@ -42,7 +42,7 @@ class BenchTables(SphinxDirective):
             section = nodes.section("", nodes.title("", title), ids=[nodes.make_id(title)])
             rounds = "one round" if found["rounds"] == 1 else f"{found['rounds']} rounds"
             of = "the pages" if found["kind"] == "themes" else rounds
-            section += nodes.paragraph("", f"Medians of {of}, on {found['machine']}.")
+            section += nodes.paragraph("", f"Medians of {of}, on {found['machine']}, {found['date']}.")
             if found["kind"] == "themes":
                 section += self.themes(found["themes"])
             for case in sorted(found.get("cases", ()), key=CASES.index):

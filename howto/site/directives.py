@@ -1,5 +1,6 @@
 """Show snippets, records and mutations on the pages that name them."""
 
+import collections
 import os
 
 from docutils import nodes
@@ -10,6 +11,9 @@ from sphinx.util.docutils import SphinxDirective
 
 from howto.execution.fingerprint import mutations
 from howto.project import files, stacks
+from howto.site import twins
+from howto.site.drift import STATEMENTS
+from howto.site.migrate import FROM, TO
 from howto.site.parts import details, note, read_record, table
 
 
@@ -100,7 +104,25 @@ class VerifiedPanel(SphinxDirective):
             ),
         ):
             panel += details("", shown, summary=said, classes=["howto-all"])
-        return [panel]
+        return [panel, *_see_also(topic)]
+
+
+def _see_also(topic: str) -> list[nodes.Node]:
+    """Where a reader of a how-to may want to go next, and when it was last changed."""
+    family = stacks.current().family
+    group = next(members for members in files.groups(family).values() if topic in members)
+    links = [(files.question(family, each), f"plot_{each}.html") for each in group if each != topic]
+    if all(topic in files.topics(each) for each in (FROM, TO)):
+        links.append(("What differs between 2.x and 3.x", f"../migrating.html#{nodes.make_id(topic)}"))
+    if any(found.topic == topic for found in STATEMENTS[family].values()):
+        links.append(("What the published tutorial's answer does", "../drift.html"))
+    shown = nodes.paragraph("", "", nodes.Text("See also: "))
+    for place, (text, address) in enumerate(links):
+        shown += [nodes.Text(", ")] if place else []
+        shown += nodes.reference("", text, refuri=address, internal=True)
+    changed = next((date[:10] for _, date, _, topics in twins.changes() if topic in topics), "")
+    said = [nodes.paragraph("", f"Last changed on {changed}.")] if changed else []
+    return [shown, *said] if links else said
 
 
 def _named(versions: dict[str, str]) -> str:
@@ -149,22 +171,25 @@ class MutationTable(SphinxDirective):
                 self.env.note_dependency(str(path))
         note(self.env, files.mutations(stack))
         found = mutations(stack)
-        if not found:
-            return [nodes.paragraph("", "The mutations were not run on these snippets; tox -e mutate runs them.")]
-        results = ("killed", "survived", "equivalent")
         rows = []
-        for topic in sorted({item["topic"] for item in found}):
-            own = [item["result"] for item in found if item["topic"] == topic]
-            rows.append((topic, *(str(own.count(result)) for result in results)))
-        shown = [table(("How-to", "Noticed", "Survived", "Cannot matter"), rows)]
+        for topic in files.topics(stack.family):
+            if topic not in found:
+                rows.append((topic, "not run", "", "", ""))
+                continue
+            entry = found[topic]
+            counts = collections.Counter(item["result"] for item in entry["results"])
+            when = f"{entry['date']}, {entry['machine']}" + ("" if entry["fresh"] else "; the page changed since")
+            rows.append((topic, *(str(counts[result]) for result in ("killed", "survived", "equivalent")), when))
+        shown = [table(("How-to", "Noticed", "Survived", "Cannot matter", "Tried on"), rows)]
+        every = [(topic, item) for topic, entry in found.items() for item in entry["results"]]
         left = [
-            (item["topic"], [item["edit"]], item["why"] or "survived") for item in found if item["result"] != "killed"
+            (topic, [item["edit"]], item["why"] or "survived") for topic, item in every if item["result"] != "killed"
         ]
         if left:
             shown.append(table(("How-to", "Edit", "Why it was not noticed"), left))
-        for topic, *_ in rows:
-            killed = [item for item in found if (item["topic"], item["result"]) == (topic, "killed")]
-            opened = f"<details><summary>{topic}: {len(killed)} that were noticed</summary>"
-            noticed = table(("Edit", "What the checks said"), [([item["edit"]], [item["why"]]) for item in killed])
-            shown += [nodes.raw("", opened, format="html"), noticed, nodes.raw("", "</details>", format="html")]
+        for topic in found:
+            killed = [item for name, item in every if (name, item["result"]) == (topic, "killed")]
+            rows = [([item["edit"]], [item["why"]]) for item in killed]
+            noticed = table(("Edit", "What the checks said"), rows)
+            shown.append(details("", noticed, summary=f"{topic}: {len(killed)} that were noticed"))
         return shown

@@ -77,13 +77,13 @@ def write_lists(app: Sphinx, error: Exception | None) -> None:
             ("url", {}, [("loc", {}, address)]) for address in addresses
         ])  # fmt: skip
         _write_xml(out / "sitemap.xml", urls)
-        if _changes():
+        if changes():
             _write_xml(out / "feed.xml", _feed(app))
 
 
 def link_feed(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: nodes.document | None) -> None:
     """Name the feed in a page's head, if there is one."""
-    if app.config.html_baseurl and doctree is not None and _changes():
+    if app.config.html_baseurl and doctree is not None and changes():
         address = context["pathto"]("feed.xml", resource=True)
         context["metatags"] += f'<link rel="alternate" type="application/atom+xml" title="Changes" href="{address}">\n'
 
@@ -112,7 +112,7 @@ def about(text: str) -> str:
 
 
 @functools.cache
-def _changes() -> list[tuple[str, str, str, list[str]]]:
+def changes() -> list[tuple[str, str, str, list[str]]]:
     """Commit, date, subject and how-tos of the last 30 changes of what readers copy; none outside a git checkout."""
     family = stacks.current().family
     command = ["git", "log", "-n", "30", "--format=%x00%H%x01%aI%x01%s", "--name-only", "--"]
@@ -121,16 +121,16 @@ def _changes() -> list[tuple[str, str, str, list[str]]]:
         told = subprocess.run([*command, *places], cwd=stacks.ROOT, capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
         return []
-    changes = []
+    found = []
     for entry in told.split("\0")[1:]:
         head, *paths = entry.strip().splitlines()
         topics = [name for name in files.topics(family) if any(re.search(rf"/(plot_)?{name}[./]", at) for at in paths)]
-        changes.append((*head.split("\1"), topics))
-    return changes
+        found.append((*head.split("\1"), topics))
+    return found
 
 
 def _feed(app: Sphinx) -> tuple:
-    base, changes = app.config.html_baseurl, _changes()
+    base, found = app.config.html_baseurl, changes()
     entries = [
         ("entry", {}, [
             ("id", {}, f"{base}#{commit}"),
@@ -139,12 +139,12 @@ def _feed(app: Sphinx) -> tuple:
             *[("link", {"href": f"{base}{files.GALLERY}/plot_{topic}.html"}, "") for topic in topics[:1]],
             ("content", {}, f"Changed: {', '.join(topics)}" if topics else subject),
         ])
-        for commit, date, subject, topics in changes
+        for commit, date, subject, topics in found
     ]  # fmt: skip
     return ("feed", {"xmlns": "http://www.w3.org/2005/Atom"}, [
         ("id", {}, base),
         ("title", {}, app.config.project),
-        ("updated", {}, changes[0][1]),
+        ("updated", {}, found[0][1]),
         ("author", {}, [("name", {}, app.config.author)]),
         ("link", {"href": base}, ""),
         ("link", {"rel": "self", "href": f"{base}feed.xml"}, ""),

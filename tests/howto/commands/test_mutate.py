@@ -189,7 +189,14 @@ def mutated(tiny_project, tmp_path_factory):
     project.add("looks")
     append(project, "gallery/mmdet2/plot_looks.py", PRINTED)
     runs = {topic: project.howto("mutate", topic) for topic in ("looks", "tiny")}
-    return project, runs, json.loads((project.root / "docs/_build/mutations/mmdet2.json").read_text())
+    return project, runs, reported(project)
+
+
+def reported(project):
+    """What is kept of the mutations, a line each."""
+    kept = json.loads((project.root / "docs/results/mutations-mmdet2.json").read_text())
+    assert all(entry["date"] and entry["machine"] and entry["of"] for entry in kept.values())
+    return [{"topic": topic, **item} for topic, entry in kept.items() for item in entry["results"]]
 
 
 def test_a_check_that_looks_notices_every_mutation(mutated):
@@ -214,12 +221,13 @@ def shown(project):
     return re.sub("<[^>]+>", "", (project.site / "mutations.html").read_text())
 
 
-def test_the_page_of_the_site_shows_what_was_found_until_a_snippet_changes(mutated, tmp_path):
+def test_the_page_of_the_site_shows_what_was_found_and_says_when_the_how_to_has_changed_since(mutated, tmp_path):
     project = mutated[0].copy(tmp_path / "project")
     edit = "print(1 + 1) → print( 2 + 1)"
     assert shown(project).count(edit) == 2  # survived for the one, noticed for the other
+    assert "the page changed since" not in shown(project)
     append(project, "snippets/mmdet2/tiny/one.py", "# edited\n")
-    assert shown(project).count(edit) == 1
+    assert shown(project).count("the page changed since") == 1
 
 
 def test_a_how_to_that_does_not_pass_as_it_is_is_not_mutated(mutated, tmp_path):
@@ -245,5 +253,5 @@ def test_what_was_found_before_the_run_ended_is_in_the_report(tiny_project, tmp_
     append(project, "gallery/mmdet2/plot_tiny.py", FULL)
     done = project.howto("mutate")
     assert (done.returncode, "no space left" in done.stderr) == (1, True)
-    report = json.loads((project.root / "docs/_build/mutations/mmdet2.json").read_text())
+    report = reported(project)
     assert {(item["topic"], item["result"]) for item in report} == {("looks", "killed")}

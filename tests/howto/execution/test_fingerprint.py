@@ -209,7 +209,7 @@ def committed(checkout):
         lambda checkout: (checkout.root / "docs/_static/more.css").touch(),
         lambda checkout: (checkout.root / "docs/install.md").rename(checkout.root / "docs/_templates/install.md"),
         lambda checkout: write_json(files.benchmarks(), []),
-        lambda checkout: write_json(files.mutations(MMDET2), []),
+        lambda checkout: write_json(files.mutations(MMDET2), {}),
         committed,
     ],
     ids=["another family's snippet", "a new file", "a file elsewhere", "benchmarks", "mutations", "a commit"],
