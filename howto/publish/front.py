@@ -40,6 +40,7 @@ def front(html: Path, stacks: list[Stack]) -> str:
     for tag in first.select("#which-mmdetection-is-this-for"):
         tag.decompose()
     first.h1.find_next("p").insert_after(choice)
+    first.head.append(first.new_tag("script", src="stacks.js"))  # was in the announcement
     for other in pages[1:]:
         _add_cards(first, other)
     return str(first)
