@@ -180,18 +180,16 @@ def detect(model, cfg, photograph: Path) -> list:
     return inference_detector(model, str(photograph))
 
 
-def cost(model, image) -> tuple[float, Callable]:
-    """Multiply-adds of one pass over `image`, and the function that makes one."""
+def flops(model, image) -> float:
+    """Multiply-adds of one pass over `image`."""
     from mmcv.cnn import get_model_complexity_info
 
     forward, model.forward = model.forward, model.forward_dummy
     try:
-        flops, _ = get_model_complexity_info(
-            model, tuple(image.shape[1:]), print_per_layer_stat=False, as_strings=False
-        )
+        shape = tuple(image.shape[1:])
+        return get_model_complexity_info(model, shape, print_per_layer_stat=False, as_strings=False)[0]
     finally:
         model.forward = forward
-    return flops, model.forward_dummy
 
 
 def noise(size: int) -> dict:

@@ -160,12 +160,11 @@ def detect(model, cfg, photograph: Path):
     return inference_detector(model, str(photograph))
 
 
-def cost(model, image) -> tuple[float, Callable]:
-    """Multiply-adds of one pass over `image`, and the function that makes one."""
+def flops(model, image) -> float:
+    """Multiply-adds of one pass over `image`."""
     from mmengine.analysis import get_model_complexity_info
 
-    found = get_model_complexity_info(model, inputs=image, show_table=False, show_arch=False)
-    return found["flops"], model
+    return get_model_complexity_info(model, inputs=image, show_table=False, show_arch=False)["flops"]
 
 
 def noise(size: int) -> dict:

@@ -21,6 +21,8 @@ from howto.project.errors import HowtoError
 from howto.project.quiet import quiet
 
 HOSTS = ("download.pytorch.org", "download.openmmlab.com", "github.com", "huggingface.co", "dl.fbaipublicfiles.com")
+# Where MMClassification keeps its checkpoints, and where the index of onedl says that they are.
+CLASSIFIERS = ("https://download.openmmlab.com/mmclassification/", "https://mmassets.onedl.ai/mmclassification/")
 PATIENCE = 5  # seconds that a host may take to answer before the build goes on without it
 HUB_FILE = "model.safetensors"  # what timm 1.x loads from a repository of the Hugging Face hub
 
@@ -175,7 +177,7 @@ def _wanted(node: object) -> Iterator[tuple[str, Callable]]:
         if checkpoint.startswith("torchvision://"):
             name = checkpoint.removeprefix("torchvision://")
             yield api().torchvision_urls()[name], functools.partial(_torchvision_model, name)
-        elif checkpoint.startswith("https://download.openmmlab.com/mmclassification/"):
+        elif checkpoint.startswith(CLASSIFIERS):
             yield checkpoint, functools.partial(_classifier, checkpoint)
     if kind.endswith("TIMMBackbone") and node.get("pretrained") and not node.get("pretrained_cfg"):
         import timm

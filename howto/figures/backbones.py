@@ -68,12 +68,13 @@ class Backbone:
         return "\n".join([*lines, _assigned("model", dict(backbone=backbone, **model))]) + "\n"
 
 
-def measured(keys: dict, module) -> Backbone:
+def measured(keys: dict, module, size: int = SIZE) -> Backbone:
     """Measure the levels of a backbone.
 
     Args:
         keys: Its keys in a config.
         module: What they build.
+        size: Side of the image of noise, in pixels.
 
     Raises:
         HowtoError: If FPN and the detectors' anchors cannot follow its levels: a stride is left out or occurs twice.
@@ -81,8 +82,8 @@ def measured(keys: dict, module) -> Backbone:
     import torch
 
     module.eval()
-    levels = module(torch.rand(1, 3, SIZE, SIZE))
-    strides = [SIZE // level.shape[-1] for level in levels]
+    levels = module(torch.rand(1, 3, size, size))
+    strides = [size // level.shape[-1] for level in levels]
     if strides not in ([4, 8, 16, 32], [8, 16, 32]):
         raise HowtoError(f"{keys}: the levels have strides {strides}, not 4 or 8 to 32; choose other out_indices")
     unused = []

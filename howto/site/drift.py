@@ -30,7 +30,7 @@ class Found:
 
 
 IGNORED, LOUD, WRONG, WORKS = "silently ignored", "fails loudly", "wrong result", "works"
-SAVED = "the script saved a checkpoint"
+SAVED = "Two processes train it, and save a checkpoint"
 UNUSED = repr([f"backbone.layer12.{name}" for name in ("conv.weight", "bn.weight", "bn.bias")])
 SEEDS = "The second epoch mixes in the images of the first"
 PORTRAIT = "Images become portraits: height, width"
@@ -41,8 +41,8 @@ D2 = "it says: unexpected keyword argument 'd2_detector'"
 SHAPES = repr("(1, 64, 8, 8)\n(1, 128, 4, 4)\n(1, 256, 2, 2)\n(1, 512, 1, 1)\n")
 
 # What both editions say in the same words, and what comes of it everywhere.
-ON_SEVERAL_GPUS = Found(LOUD, "mmcls_backbone", "parameters without a gradient", UNUSED)
-RATE = Found("twice RetinaNet's", "mmcls_backbone", "learning rate without the line", "0.02")
+ON_SEVERAL_GPUS = Found(LOUD, "mmcls_backbone", "Parameters without a gradient", UNUSED)
+RATE = Found("twice RetinaNet's", "mmcls_backbone", "Without the line the learning rate is", "0.02")
 CHANNELS = Found(WORKS, "timm_backbone", "channels that the neck expects", "[24, 40, 112, 320]")
 WRAPPER = Found(WORKS, "mosaic", "The line that stops", repr("assert 'mix_results' in results"))
 SCRIPT = Found(WORKS, "backbone_channels", "what the script prints", SHAPES)

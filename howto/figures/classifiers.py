@@ -1,0 +1,199 @@
+"""Measure the backbones of MMClassification or MMPreTrain that a detector can use, found in its model index."""
+
+import contextlib
+import dataclasses
+import functools
+import importlib
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from howto.checkout.family import api
+from howto.figures import backbones
+from howto.figures.show import Unfolds
+from howto.project import stacks
+
+SIZE = 64  # pixels: side of the image on which levels are measured; the smallest that leaves two places at stride 32
+FOUR, MISSING = (0, 1, 2, 3), inspect.Parameter.empty
+TELLING = ("arch", "depth")  # arguments that tell a backbone from its relatives: they are shown, defaults or not
+# What MMDetection's own RetinaNet on a PVT trains with.
+ADAMW = dict(type="AdamW", lr=0.0001, weight_decay=0.0001)
+OPTIMIZER = {
+    "mmdet2": "optimizer = dict(\n    _delete_=True, type='AdamW', lr=0.0001, weight_decay=0.0001)\n",
+    "mmdet3": (
+        "optim_wrapper = dict(\n    optimizer=dict(\n"
+        "        _delete_=True, type='AdamW', lr=0.0001, weight_decay=0.0001))\n"
+    ),
+}
+# What the model indices call a checkpoint, the levels to give out, and what else a detector has to say.
+LISTED = [
+    ("resnet18_8xb32_in1k", FOUR, {}),
+    ("resnet50_8xb32_in1k", FOUR, {}),
+    ("resnetv1d50_8xb32_in1k", FOUR, {}),
+    ("resnext50-32x4d_8xb32_in1k", FOUR, {}),
+    ("seresnet50_8xb32_in1k", FOUR, {}),
+    ("res2net50-w14-s8_3rdparty_8xb32_in1k", FOUR, {}),
+    ("cspdarknet50_3rdparty_8xb32_in1k", (1, 2, 3, 4), {}),
+    ("cspresnet50_3rdparty_8xb32_in1k", FOUR, {}),
+    ("densenet121_4xb256_in1k densenet121_3rdparty_in1k", (0, 1, 3), {}),
+    ("hrnet-w18_3rdparty_8xb32_in1k", None, {}),
+    ("vgg16bn_8xb32_in1k", (2, 3, 4), dict(num_classes=-1)),
+    ("repvgg-A0_3rdparty_4xb64-coslr-120e_in1k repvgg-A0_8xb32_in1k", FOUR, {}),
+    ("mobilenet-v2_8xb32_in1k", (1, 2, 4, 6), {}),
+    ("mobilenet_v3_small_imagenet mobilenet-v3-small_3rdparty_in1k", (3, 8, 11), {}),
+    ("mobilenet_v3_large_imagenet mobilenet-v3-large_3rdparty_in1k", (3, 6, 12, 15), {}),
+    ("shufflenet-v1-1x_16xb64_in1k", (0, 1, 2), {}),
+    ("shufflenet-v2-1x_16xb64_in1k", (0, 1, 2), {}),
+    ("efficientnet-b0_3rdparty_8xb32_in1k", (2, 3, 4, 5), {}),
+    ("efficientnet-b3_3rdparty_8xb32_in1k", (2, 3, 4, 5), {}),
+    ("efficientnetv2-b0_3rdparty_in1k", (2, 3, 5, 6), {}),
+    ("mobileone-s0_8xb32_in1k", FOUR, {}),
+    ("convnext-tiny_3rdparty_32xb128_in1k convnext-tiny_32xb128_in1k", FOUR, dict(gap_before_final_norm=False)),
+    ("convnext-v2-atto_fcmae-pre_3rdparty_in1k", FOUR, dict(gap_before_final_norm=False)),
+    ("hornet-tiny_3rdparty_in1k", FOUR, dict(gap_before_final_norm=False)),
+    ("swin-tiny_3rdparty_in1k swin-tiny_16xb64_in1k", FOUR, dict(pad_small_map=True)),
+    ("swinv2-tiny-w8_3rdparty_in1k-256px", FOUR, dict(pad_small_map=True)),
+    ("davit-tiny_3rdparty_in1k", FOUR, dict(pad_small_map=True)),
+    ("twins-pcpvt-small_3rdparty_8xb128_in1k", FOUR, {}),
+    ("twins-svt-small_3rdparty_8xb128_in1k", FOUR, {}),
+    ("poolformer-s12_3rdparty_32xb128_in1k", (0, 2, 4, 6), {}),
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A backbone of the site's table.
+
+    Attributes:
+        backbone: What a detector's config says of it, and its levels.
+        address: Of its checkpoint.
+        adamw: Whether its classifier was trained by AdamW.
+        pixels: What its classifier's images are normalised with, see :func:`pixels`.
+        lacking: The tensors that its classifier does not have in the same shape.
+        other: The arguments that a detector sets otherwise than the classifier.
+    """
+
+    backbone: backbones.Backbone
+    address: str
+    adamw: bool
+    pixels: tuple
+    lacking: list[str]
+    other: list[str]
+
+    @property
+    def name(self) -> str:
+        """The backbone's class and the arguments that tell it from others."""
+        keys = {
+            key: value for key, value in self.backbone.keys.items() if key not in ("type", "norm_eval", *self.other)
+        }
+        said = [
+            f"{key}={value!r}" for key, value in keys.items() if isinstance(value, int | str) and value is not False
+        ]
+        return ", ".join([self.backbone.keys["type"].partition(".")[2], *said])
+
+    @property
+    def file(self) -> str:
+        """Name of its config."""
+        return f"retinanet_{re.sub(r'[^a-z0-9]+', '_', self.name.lower()).strip('_')}_fpn_1x_coco.py"
+
+    @property
+    def needs(self) -> list[str]:
+        """What its config sets because a detector needs it."""
+        unused = self.backbone.unused[self.backbone.start_level]
+        return [*self.other, *["find_unused_parameters"] * bool(unused), *["AdamW"] * self.adamw]
+
+    @property
+    def text(self) -> str:
+        """A config that trains RetinaNet on it, as its classifier by AdamW if that was."""
+        text = self.backbone.retinanet()
+        return text if not self.adamw or "AdamW" in text else text + OPTIMIZER[stacks.current().family]
+
+    def write(self, folder: Path):
+        """Write its config into a folder below ``configs/``, and load it as MMDetection does."""
+        (folder / self.file).write_text(self.text, "utf-8")
+        return api().load(folder / self.file)
+
+    def cells(self) -> tuple:
+        """What the table says: name, channels, strides, levels, first level, needs, address, config."""
+        backbone = self.backbone
+        levels = [list(backbone.keys["out_indices"]) if "out_indices" in backbone.keys else "all"]
+        needs, address = ", ".join(self.needs), Unfolds("address", self.address)
+        config = Unfolds("config", self.text)
+        return self.name, backbone.channels, backbone.strides, *levels, backbone.start_level, needs, address, config
+
+
+def rows() -> Iterator[Row]:
+    """The rows of the site's table that the installed model index has; to be asked for inside a checkout."""
+    package, models = _index()
+    scope = api().LIBRARIES[-1]
+    classes = importlib.import_module(f"{scope}.models.backbones")
+    for names, out_indices, other in LISTED:
+        model = next((models[name] for name in names.split() if name in models), None)
+        if not model:
+            continue
+        cfg = api().load(package / model["Config"])
+        own = {key: value for key, value in cfg.model.backbone.items() if key != "init_cfg"}
+        defaults = _defaults(getattr(classes, own["type"]))
+        own["type"] = f"{scope}.{own['type']}"
+        keys = own | other | (dict(out_indices=out_indices) if out_indices else {})
+        keys |= dict(norm_eval=True) if "norm_eval" in defaults else {}
+        keys = {key: value for key, value in keys.items() if key in TELLING or value != defaults.get(key, MISSING)}
+        with _zeros():
+            module, classifier = api().backbone(dict(keys)), api().backbone(dict(own))
+        theirs = {name: tensor.shape for name, tensor in classifier.state_dict().items()}
+        lacking = [name for name, tensor in module.state_dict().items() if theirs.get(name) != tensor.shape]
+        keys["init_cfg"] = dict(type="Pretrained", checkpoint=model["Weights"], prefix="backbone.")
+        optimizer = cfg.get("optimizer") or cfg.optim_wrapper.optimizer
+        backbone = backbones.measured(keys, module, SIZE)
+        changed = [key for key in other if key in keys]
+        yield Row(backbone, model["Weights"], optimizer.type == ADAMW["type"], pixels(cfg), lacking, changed)
+
+
+def pixels(cfg) -> tuple[list[float], list[float], bool]:
+    """Mean and deviation that a detector's or classifier's config normalises pixels with; whether red comes first."""
+    steps = cfg.get("data", {}).get("test", {}).get("pipeline", ())  # of 2.x; a detector's are within one of them
+    steps = [inner for step in steps for inner in step.get("transforms", [step])]
+    normalise = [step for step in steps if step["type"] == "Normalize"]
+    if normalise:
+        return list(normalise[0]["mean"]), list(normalise[0]["std"]), normalise[0]["to_rgb"]
+    said = cfg.model.get("data_preprocessor") or cfg.data_preprocessor
+    return list(said["mean"]), list(said["std"]), said.get("to_rgb", said.get("bgr_to_rgb"))
+
+
+@functools.cache
+def _index() -> tuple[Path, dict[str, dict]]:
+    """Where the package's configs are, and its models by their names: those with a config and a checkpoint."""
+    import yaml
+
+    package, _ = api().classifiers()
+    metafiles = [yaml.safe_load(path.read_text("utf-8")) for path in sorted(package.glob("configs/*/metafile.yml"))]
+    models = [model for each in metafiles for model in each.get("Models") or ()]
+    return package, {model["Name"]: model for model in models if {"Weights", "Config"} <= model.keys()}
+
+
+def _defaults(kind: type) -> dict[str, object]:
+    """The arguments that a class takes, those handed on to its bases among them, and their defaults."""
+    found = {}
+    for each in reversed(kind.__mro__):
+        if "__init__" in vars(each):
+            found |= {name: value.default for name, value in inspect.signature(each.__init__).parameters.items()}
+    return found
+
+
+@contextlib.contextmanager
+def _zeros() -> Iterator[None]:
+    """Build modules whose weights are zeros, in a fraction of the time: of those only the shapes are asked for."""
+    from torch import Tensor, empty, zeros
+    from torch.overrides import TorchFunctionMode
+
+    drawn = (Tensor.uniform_, Tensor.normal_, Tensor.erfinv_)
+
+    class Zeros(TorchFunctionMode):
+        def __torch_function__(self, function, types, args=(), kwargs=None):
+            if function in drawn or getattr(function, "__module__", "") == "torch.nn.init":
+                return (*args, *(kwargs or {}).values())[0]
+            return (zeros if function is empty else function)(*args, **kwargs or {})
+
+    with Zeros():
+        yield
