@@ -45,7 +45,7 @@ def provide(cfg, home: Path) -> dict[str, str]:
             the model that it belongs to.
     """
     kinds = {}
-    for address, build in _wanted(cfg.model):
+    for address, build in wanted(cfg.model):
         url, name = urlsplit(address), _name(address)
         real = cached(name)
         if not real and reachable(_host(address)):
@@ -71,7 +71,7 @@ def provide(cfg, home: Path) -> dict[str, str]:
 
 def hosts(cfg) -> dict[str, str]:
     """By its name, the host of every checkpoint that :func:`provide` puts in place."""
-    return {_name(address): _host(address) for address, _ in _wanted(cfg.model)}
+    return {_name(address): _host(address) for address, _ in wanted(cfg.model)}
 
 
 def place(home: Path, name: str) -> Path:
@@ -163,11 +163,11 @@ def _name(address: str) -> str:
     return url.path[1:] if name.endswith(".pkl") else name
 
 
-def _wanted(node: object) -> Iterator[tuple[str, Callable]]:
+def wanted(node: object) -> Iterator[tuple[str, Callable]]:
     """Each checkpoint's URL, or repository on the hub, and what builds its model, that a model config names."""
     if isinstance(node, (list, tuple)):
         for item in node:
-            yield from _wanted(item)
+            yield from wanted(item)
     if not isinstance(node, dict):
         return
     kind = node.get("type")
@@ -190,7 +190,7 @@ def _wanted(node: object) -> Iterator[tuple[str, Callable]]:
         address = node["weights"].replace("detectron2://", "https://dl.fbaipublicfiles.com/detectron2/")
         yield address, functools.partial(_detectron2_resnet, node["resnets"]["depth"])
     for value in node.values():
-        yield from _wanted(value)
+        yield from wanted(value)
 
 
 def _torchvision_model(name: str):
@@ -214,17 +214,33 @@ def _detectron2_resnet(depth: int):
 
 
 def _classifier(url: str):
-    """The classifier whose checkpoint `url` is: the metafiles name the config of each."""
+    """The classifier whose checkpoint `url` is."""
+    _, build = api().classifiers()
+    return build(classifier_config(url))
+
+
+def classifier_config(url: str) -> Path:
+    """The config of the classifier whose checkpoint `url` is: the metafiles name that of each.
+
+    Raises:
+        HowtoError: If they do not know the checkpoint.
+    """
+    found = _classifier_configs().get(Path(urlsplit(url).path).name)
+    if not found:
+        raise HowtoError(f"{url} is in no metafile, so no stand-in can be made; download it into {user_cache()}")
+    return found
+
+
+@functools.cache
+def _classifier_configs() -> dict[str, Path]:
+    """By its checkpoint's file name, the config of each classifier; onedl's metafiles name another host."""
     import yaml
 
-    name = Path(urlsplit(url).path).name
-    package, build = api().classifiers()
-    for metafile in sorted(package.glob("configs/*/metafile.yml")):  # model-index.yml leaves some out
-        for model in yaml.safe_load(metafile.read_text("utf-8")).get("Models") or ():
-            # onedl's metafiles name another host, and the same files.
-            if str(model.get("Weights")).rpartition("/")[2] == name:
-                return build(package / model["Config"])
-    raise HowtoError(f"{url} is in no metafile, so no stand-in can be made; download it into {user_cache()}")
+    package, _ = api().classifiers()
+    metafiles = [yaml.safe_load(path.read_text("utf-8")) for path in sorted(package.glob("configs/*/metafile.yml"))]
+    models = [model for each in metafiles for model in each.get("Models") or ()]  # model-index.yml leaves some out
+    models = [model for model in models if {"Weights", "Config"} <= model.keys()]
+    return {str(model["Weights"]).rpartition("/")[2]: package / model["Config"] for model in reversed(models)}
 
 
 def _stand_in(name: str, build: Callable) -> Path:

@@ -3,16 +3,79 @@
 import dataclasses
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 
-from howto.checkout import measure
+from howto.checkout import measure, weights
 from howto.checkout.family import api
 from howto.project import stacks
 from howto.project.errors import HowtoError
+from howto.project.quiet import quiet
 
 SIZE = 128  # pixels: side of the image on which levels are measured
 LEVELS = 5  # what FPN gives out in both stock configs
 ANCHOR = 32  # pixels: side of the smallest square anchor of the stock Faster R-CNN, 8 × its stride of 4
 ROI = 14  # a level of stride s pools the boxes from 14 s on: `finest_scale` is 56 at the stock config's stride of 4
+STOCK = ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375], True)  # mean, deviation and whether RGB, of the pixels
+# By the class of a backbone, what its checkpoint was trained on, if on others than these.
+CAFFE = ([103.53, 116.28, 123.675], [57.375, 57.12, 58.395], False)
+PIXELS = {
+    "RegNet": CAFFE,
+    "CSPNeXt": CAFFE,
+    "Darknet": ([0.0, 0.0, 0.0], [255.0, 255.0, 255.0], True),
+    "VAN": ([127.5, 127.5, 127.5], [127.5, 127.5, 127.5], True),
+}
+# What MMDetection's own PVT trains with, and these are trained with, too.
+ADAMW = dict(_delete_=True, type="AdamW", lr=0.0001, weight_decay=0.0001)
+TRAINED_BY_ADAMW = ("PyramidVisionTransformerV2", "SwinTransformer", "SVT", "PoolFormer", "VAN", "ConvNeXt")
+PIPELINES = """
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations', with_bbox=True),
+    dict(type='Resize', img_scale=(1333, 800), keep_ratio=True),
+    dict(type='RandomFlip', flip_ratio=0.5),
+    dict(type='Normalize', **img_norm_cfg),
+    dict(type='Pad', size_divisor=32),
+    dict(type='DefaultFormatBundle'),
+    dict(type='Collect', keys=['img', 'gt_bboxes', 'gt_labels'])
+]
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(
+        type='MultiScaleFlipAug',
+        img_scale=(1333, 800),
+        flip=False,
+        transforms=[
+            dict(type='Resize', keep_ratio=True),
+            dict(type='RandomFlip'),
+            dict(type='Normalize', **img_norm_cfg),
+            dict(type='Pad', size_divisor=32),
+            dict(type='ImageToTensor', keys=['img']),
+            dict(type='Collect', keys=['img'])
+        ])
+]
+data = dict(
+    train=dict(pipeline=train_pipeline),
+    val=dict(pipeline=test_pipeline),
+    test=dict(pipeline=test_pipeline))"""  # MMDetection 2.x normalises in the pipelines
+# Which config of MMDetection trains a backbone of the table from the same checkpoint, as a pattern below ``configs/``.
+ORIGINS = {
+    "ResNet-18": "retinanet/retinanet_r18_fpn_1x_coco.py",
+    "ResNet-34": "ld/ld_r34*",
+    "ResNet-50": "retinanet/retinanet_r50_fpn_1x_coco.py",
+    "ResNet-101": "retinanet/retinanet_r101_fpn_1x_coco.py",
+    "ResNeXt-101 32x4d": "retinanet/retinanet_x101?32x4d_fpn_1x_coco.py",
+    "RegNetX 400MF": "regnet/faster*regnetx-400MF*",
+    "RegNetX 3.2GF": "regnet/retinanet_regnetx-3.2GF_fpn_1x_coco.py",
+    "Res2Net-101 26w 4s": "res2net/faster*101_fpn_2x_coco.py",
+    "MobileNetV2": "yolo/yolov3_mobilenetv2*416*",
+    "MobileNetV2 with its last convolution": "yolo/yolov3_mobilenetv2*416*",
+    "EfficientNet-B3": "efficientnet/retinanet_effb3*",
+    "Darknet-53": "yolo/yolov3_d53*608*",
+    "PVTv2-B0": "pvt/retinanet_pvtv2-b0*",
+    "Swin-T": "swin/retinanet_swin-t*",
+    "ConvNeXt-T": "convnext/mask*convnext-t*",
+    "CSPNeXt of RTMDet-s": "rtmdet/rtmdet_s_*",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +94,12 @@ class Backbone:
     channels: list[int]
     strides: list[int]
     unused: list[list[str]]
+
+    @property
+    def checkpoint(self) -> str:
+        """Address of the checkpoint that it starts from, as a config names it, or words where it names none."""
+        words = "timm's own" if self.keys.get("pretrained") else "none"
+        return self.keys.get("init_cfg", {}).get("checkpoint", words)
 
     @property
     def start_level(self) -> int:
@@ -57,15 +126,39 @@ class Backbone:
         return self._config(f"faster_rcnn/{stock}_r50_fpn_1x_coco.py", self.unused[0], **model)
 
     def _config(self, stock: str, unused: list[str], **model) -> str:
-        lines = [f"_base_ = '../{stock}'"]
-        scope, dot, _ = self.keys["type"].partition(".")
+        lines, keys = [f"_base_ = '../{stock}'"], dict(self.keys)
+        scope, dot, kind = keys["type"].rpartition(".")
         if dot:
             imports = dict(imports=[f"{scope}.models"], allow_failed_imports=False)
             lines.append(_assigned("custom_imports", imports))
         if unused:
             lines.append("find_unused_parameters = True")
-        backbone = dict(_delete_=True, **self.keys)
-        return "\n".join([*lines, _assigned("model", dict(backbone=backbone, **model))]) + "\n"
+        address = str(keys.get("init_cfg", {}).get("checkpoint", ""))
+        if address.startswith("https:"):
+            lines.append(f"checkpoint = {address!r}  # noqa: E501")
+            keys["init_cfg"] = keys["init_cfg"] | dict(checkpoint=_Name("checkpoint"))
+        before, behind = {}, []
+        if kind in PIXELS:
+            before, behind = _pixels(*PIXELS[kind])
+        model = dict(**before, backbone=dict(_delete_=True, **keys), **model)
+        lines += [_assigned("model", model), *behind]
+        if kind in TRAINED_BY_ADAMW:
+            old = stacks.current().family == "mmdet2"
+            lines.append(_assigned("optimizer", ADAMW) if old else _assigned("optim_wrapper", dict(optimizer=ADAMW)))
+        return "\n".join(lines) + "\n"
+
+
+class _Name(str):
+    """A name in a config, which is written without quotes."""
+
+    __repr__ = str.__str__
+
+
+def _pixels(mean: list[float], std: list[float], rgb: bool) -> tuple[dict, list[str]]:
+    """What a config says of the pixels that its model gets: keys of the model, and lines below it."""
+    if stacks.current().family == "mmdet2":
+        return {}, [_assigned("img_norm_cfg", dict(mean=mean, std=std, to_rgb=rgb)) + PIPELINES]
+    return dict(data_preprocessor=dict(mean=mean, std=std, bgr_to_rgb=rgb)), []
 
 
 def measured(keys: dict, module, size: int = SIZE) -> Backbone:
@@ -132,48 +225,175 @@ def _written(value: object, column: int, indent: int, behind: int = 0) -> str:
     return f"dict(\n{lines})"
 
 
+def bare(keys: dict) -> dict:
+    """The keys without what would load a checkpoint as soon as the backbone is built."""
+    return {key: value for key, value in keys.items() if key != "pretrained"}
+
+
+def origin(name: str, configs: Path) -> Path | None:
+    """The config that a backbone of the table has its checkpoint from, if there is one.
+
+    Args:
+        name: What the table calls it.
+        configs: MMDetection's own configs, where it is looked for first; a classifier's lies elsewhere.
+    """
+    if name in ORIGINS:
+        return min(configs.glob(ORIGINS[name]))
+    address = listed()[name].get("init_cfg", {}).get("checkpoint")
+    return weights.classifier_config(address) if address else None
+
+
+def pixels(cfg) -> tuple[list[float], list[float], bool]:
+    """Mean and deviation by which a config of a detector or classifier normalises pixels, and whether they are RGB."""
+    places = [cfg.get("data", {}).get("train"), cfg.model.get("data_preprocessor"), cfg.get("data_preprocessor")]
+    for place in places:
+        while isinstance(place, dict) and not place.get("mean"):
+            steps = [step for step in place.get("pipeline", ()) if step["type"] == "Normalize"]
+            place = steps[0] if steps else place.get("dataset")
+        if place:
+            return list(place["mean"]), list(place["std"]), place.get("to_rgb", place.get("bgr_to_rgb"))
+    raise HowtoError("the config normalises nowhere")
+
+
+def differing(keys: dict, cfg) -> list[str]:
+    """A backbone's keys that are others in a detector's config with its checkpoint, but for levels and what trains.
+
+    Of the library and of an address only the last part counts: others keep the same files.
+    """
+    apart, theirs = ("out_indices", "norm_eval", "frozen_stages", "init_cfg", "type"), cfg.model.backbone
+    found = [key for key, value in keys.items() if key not in apart and theirs.get(key) != value]
+    found += ["type"] * (keys["type"].rpartition(".")[2] != theirs["type"].rpartition(".")[2])
+    files = {each["init_cfg"]["checkpoint"].rpartition("/")[2] for each in (keys, theirs)}
+    return found + ["init_cfg"] * (len(files) > 1)
+
+
+def lacking(keys: dict, module) -> list[str] | None:
+    """Parameters of a backbone that the model of its checkpoint does not have, or has in another shape.
+
+    Args:
+        keys: Its keys in a config.
+        module: What they build.
+
+    Returns:
+        None if no package has that model: only torchvision's and the classifiers are known.
+    """
+    found = [build for address, build in weights.wanted(keys.get("init_cfg")) if "/downstream/" not in address]
+    if not found:
+        return None
+    with quiet():
+        model = found[0]()
+    prefix = keys["init_cfg"].get("prefix", "")
+    held = {name.removeprefix(prefix): value.shape for name, value in model.state_dict().items()}
+    return [name for name, value in module.state_dict().items() if held.get(name) != value.shape]
+
+
 def listed() -> dict[str, dict]:
     """The keys of each backbone of the site's table, by what people call it."""
     scope = api().LIBRARIES[-1]
+    frozen, still = dict(frozen_stages=1), dict(norm_eval=True)  # as the stock config's ResNet
+    four, yolox = (0, 1, 2, 3), dict(type="CSPDarknet", out_indices=(2, 3, 4))
+
+    def start(checkpoint: str, **keys) -> dict:
+        return dict(init_cfg=dict(type="Pretrained", checkpoint=checkpoint, **keys))
 
     def resnet(depth: int) -> dict:
-        weights = dict(type="Pretrained", checkpoint=f"torchvision://resnet{depth}")
-        return dict(type="ResNet", depth=depth, frozen_stages=1, init_cfg=weights)
+        return dict(type="ResNet", depth=depth, **frozen, **start(f"torchvision://resnet{depth}"))
 
-    def other(name: str, out_indices: Sequence[int], **keys) -> dict:
-        return dict(type=f"{scope}.{name}", **keys, out_indices=out_indices)
+    def classifier(path: str) -> dict:
+        return start(f"https://download.openmmlab.com/mmclassification/v0/{path}.pth", prefix="backbone.")
+
+    def other(name: str, out_indices: Sequence[int], checkpoint: str, **keys) -> dict:
+        return dict(type=f"{scope}.{name}", **keys, out_indices=out_indices, **classifier(checkpoint))
 
     def timm(name: str) -> dict:
-        return other("TIMMBackbone", (1, 2, 3, 4), model_name=name, features_only=True)
+        keys = dict(model_name=name, features_only=True, pretrained=True, out_indices=(1, 2, 3, 4))
+        return dict(type=f"{scope}.TIMMBackbone", **keys)
 
-    four, norms = (0, 1, 2, 3), dict(norm_eval=False)  # without weights no batch norm has statistics to go by
-    yolox = dict(type="CSPDarknet", out_indices=(2, 3, 4))
+    def mobilenet(last: int) -> dict:
+        return dict(
+            type="MobileNetV2", out_indices=(1, 2, 4, last), **still, **start("open-mmlab://mmdet/mobilenet_v2")
+        )
+
+    def regnet(size: str) -> dict:
+        return dict(type="RegNet", arch=f"regnetx_{size}", **frozen, **start(f"open-mmlab://regnetx_{size}"))
+
+    repvgg = dict(
+        mmcls="repvgg/repvgg-A0_3rdparty_4xb64-coslr-120e_in1k_20210909-883ab98c",
+        mmpretrain="repvgg/repvgg-A0_8xb32_in1k_20221213-60ae8e23",
+    )[scope]
+    resnext50 = classifier("resnext/resnext50_32x4d_b32x8_imagenet_20210429-56066e27")
+    pvt = dict(checkpoint="https://github.com/whai362/PVT/releases/download/v2/pvt_v2_b0.pth")
+    swin = "https://github.com/SwinTransformer/storage/releases/download/v1.0.0/swin_tiny_patch4_window7_224.pth"
     backbones = {
-        **{f"ResNet-{depth}": resnet(depth) for depth in (18, 34, 50)},
-        "ResNeXt-50 32x4d": dict(type="ResNeXt", depth=50, groups=32, base_width=4, **norms),
-        "RegNetX 400MF": dict(type="RegNet", arch="regnetx_400mf", **norms),
-        "RegNetX 3.2GF": dict(type="RegNet", arch="regnetx_3.2gf", **norms),
-        "Res2Net-50 26w 4s": dict(type="Res2Net", depth=50, scales=4, base_width=26, **norms),
-        "MobileNetV2": dict(type="MobileNetV2", out_indices=(1, 2, 4, 6)),
-        "MobileNetV2 with its last convolution": dict(type="MobileNetV2", out_indices=(1, 2, 4, 7)),
-        "MobileNetV3 small": other("MobileNetV3", (3, 8, 11), arch="small"),
-        "MobileNetV3 large": other("MobileNetV3", (3, 6, 12, 16), arch="large"),
-        "ShuffleNetV2": other("ShuffleNetV2", (0, 1, 2)),
-        "EfficientNet-B0": other("EfficientNet", (2, 3, 4, 5), arch="b0"),
+        **{f"ResNet-{depth}": resnet(depth) for depth in (18, 34, 50, 101)},
+        "ResNeXt-50 32x4d": dict(type="ResNeXt", depth=50, groups=32, base_width=4, **frozen, **resnext50),
+        "ResNeXt-101 32x4d": dict(
+            type="ResNeXt", depth=101, groups=32, base_width=4, **frozen, **start("open-mmlab://resnext101_32x4d")
+        ),
+        "RegNetX 400MF": regnet("400mf"),
+        "RegNetX 3.2GF": regnet("3.2gf"),
+        "Res2Net-101 26w 4s": dict(
+            type="Res2Net", depth=101, scales=4, base_width=26, **frozen, **start("open-mmlab://res2net101_v1d_26w_4s")
+        ),
+        "MobileNetV2": mobilenet(6),
+        "MobileNetV2 with its last convolution": mobilenet(7),
+        "MobileNetV3 small": other(
+            "MobileNetV3", (3, 8, 11), "mobilenet_v3/convert/mobilenet_v3_small-8427ecf0", arch="small", **still
+        ),
+        "MobileNetV3 large": other(
+            "MobileNetV3", (3, 6, 12, 16), "mobilenet_v3/convert/mobilenet_v3_large-3ea3c186", arch="large", **still
+        ),
+        "ShuffleNetV2": other(
+            "ShuffleNetV2", (0, 1, 2), "shufflenet_v2/shufflenet_v2_batch1024_imagenet_20200812-5bf4721e", **still
+        ),
+        "EfficientNet-B0": other(
+            "EfficientNet",
+            (2, 3, 4, 5),
+            "efficientnet/efficientnet-b0_3rdparty_8xb32-aa_in1k_20220119-8d939117",
+            arch="b0",
+            **still,
+        ),
+        "EfficientNet-B3": other(
+            "EfficientNet",
+            (2, 3, 4, 5),
+            "efficientnet/efficientnet-b3_3rdparty_8xb32-aa_in1k_20220119-5b4887a0",
+            arch="b3",
+            **still,
+        ),
         "EfficientNet-B1 of timm": timm("efficientnet_b1"),
         "RegNetY 800MF of timm": timm("regnety_008"),
-        "RepVGG-A0": other("RepVGG", four, arch="A0"),
+        "RepVGG-A0": other("RepVGG", four, repvgg, arch="A0", **still),
         "CSPDarknet of YOLOX-s": dict(**yolox, deepen_factor=0.33, widen_factor=0.5),
         "CSPDarknet of YOLOX-l": yolox,
-        "Darknet-53": dict(type="Darknet", depth=53, norm_eval=False),
-        "PVTv2-B0": dict(type="PyramidVisionTransformerV2", embed_dims=32, num_layers=[2, 2, 2, 2]),
-        "Swin-T": dict(type="SwinTransformer"),
-        "Twins-SVT small": other("SVT", four, arch="small"),
-        "PoolFormer-S12": other("PoolFormer", (0, 2, 4, 6), arch="s12"),
-        "VAN-tiny": other("VAN", four, arch="tiny"),
-        "ConvNeXt-T": other("ConvNeXt", four, arch="tiny", gap_before_final_norm=False),
+        "Darknet-53": dict(type="Darknet", depth=53, **start("open-mmlab://darknet53")),
+        "PVTv2-B0": dict(type="PyramidVisionTransformerV2", embed_dims=32, num_layers=[2, 2, 2, 2], init_cfg=pvt),
+        "Swin-T": dict(type="SwinTransformer", convert_weights=True, **start(swin)),
+        "Twins-SVT small": other(
+            "SVT", four, "twins/twins-svt-small_3rdparty_8xb128_in1k_20220126-8fe5205b", arch="small"
+        ),
+        "PoolFormer-S12": other(
+            "PoolFormer", (0, 2, 4, 6), "poolformer/poolformer-s12_3rdparty_32xb128_in1k_20220414-f8d83051", arch="s12"
+        ),
+        "VAN-tiny": other("VAN", four, "van/van-tiny_8xb128_in1k_20220501-385941af", arch="tiny", **still),
+        "ConvNeXt-T": other(
+            "ConvNeXt",
+            four,
+            "convnext/downstream/convnext-tiny_3rdparty_32xb128-noema_in1k_20220301-795e9634",
+            arch="tiny",
+            gap_before_final_norm=False,
+        ),
     }
     if scope == "mmpretrain":
-        backbones["CSPNeXt of RTMDet-s"] = dict(**yolox | dict(type="CSPNeXt"), deepen_factor=0.33, widen_factor=0.5)
-        backbones["MobileOne-s0"] = other("MobileOne", four, arch="s0")
+        rtmdet = (
+            "https://download.openmmlab.com/mmdetection/v3.0/rtmdet/cspnext_rsb_pretrain/cspnext-s_imagenet_600e.pth"
+        )
+        backbones["CSPNeXt of RTMDet-s"] = dict(
+            **yolox | dict(type="CSPNeXt"),
+            deepen_factor=0.33,
+            widen_factor=0.5,
+            **still,
+            **start(rtmdet, prefix="backbone."),
+        )
+        mobileone = "mobileone/mobileone-s0_8xb32_in1k_20221110-0bc94952"
+        backbones["MobileOne-s0"] = other("MobileOne", four, mobileone, arch="s0", **still)
     return backbones

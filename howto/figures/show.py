@@ -28,6 +28,20 @@ class Unfolds:
         return f"<details><summary>{html.escape(self.line)}</summary>{block}</details>"
 
 
+@dataclasses.dataclass(frozen=True)
+class Link:
+    """A cell of a table: words that lead to an address, which is what a terminal shows."""
+
+    words: str
+    address: str
+
+    def __str__(self) -> str:
+        return self.address
+
+    def _repr_html_(self) -> str:
+        return f'<a class="reference external" href="{html.escape(self.address)}">{html.escape(self.words)}</a>'
+
+
 class Table:
     """Rows of text; a notebook or a page shows it as an HTML table, a terminal as aligned columns.
 
@@ -60,8 +74,8 @@ class Table:
 
 
 def _shown(value: object, text: str) -> str:
-    """A cell of a page's table: what unfolds does, and a list is code, to be copied."""
-    if isinstance(value, Unfolds):
+    """A cell of a page's table: what unfolds does, what leads on is a link, and a list is code, to be copied."""
+    if isinstance(value, (Unfolds, Link)):
         return value._repr_html_()
     return f"<code>{text}</code>" if isinstance(value, list) else text
 

@@ -37,7 +37,7 @@ PORTRAIT = "Images become portraits: height, width"
 RESTORED = "RandomAffine restores the size: height, width"
 LAYER1 = "layer1 trains"
 LOGGED = repr(["Epoch 1: unfroze conv1, norm1, layer1, layer2, layer3, layer4 of ResNet"])
-D2 = "it says: unexpected keyword argument 'd2_detector'"
+D2 = "It says: unexpected keyword argument 'd2_detector'"
 SHAPES = repr("(1, 64, 8, 8)\n(1, 128, 4, 4)\n(1, 256, 2, 2)\n(1, 512, 1, 1)\n")
 
 # What both editions say in the same words, and what comes of it everywhere.
@@ -45,7 +45,7 @@ ON_SEVERAL_GPUS = Found(LOUD, "mmcls_backbone", "Parameters without a gradient",
 RATE = Found("twice RetinaNet's", "mmcls_backbone", "Without the line the learning rate is", "0.02")
 CHANNELS = Found(WORKS, "timm_backbone", "channels that the neck expects", "[24, 40, 112, 320]")
 WRAPPER = Found(WORKS, "mosaic", "The line that stops", repr("assert 'mix_results' in results"))
-SCRIPT = Found(WORKS, "backbone_channels", "what the script prints", SHAPES)
+SCRIPT = Found(WORKS, "backbone_channels", "The script prints", SHAPES)
 
 # For each edition of the tutorial, named after the family that it is for: what it says, in its order.
 STATEMENTS = {

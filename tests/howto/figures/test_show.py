@@ -4,7 +4,7 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from howto.figures.show import Table, Unfolds, draw_boxes, draw_levels
+from howto.figures.show import Link, Table, Unfolds, draw_boxes, draw_levels
 
 
 def test_a_table_escapes_what_html_would_read():
@@ -41,6 +41,13 @@ def test_a_cell_that_unfolds_shows_its_line_in_a_terminal_and_hides_its_text_on_
     shown = table._repr_html_()
     assert "<td><details><summary>a &lt;config&gt;</summary>" in shown
     assert "<pre>b = &#x27;c&#x27; &lt; 1</pre>" in shown
+
+
+def test_a_cell_that_leads_on_is_a_link_on_a_page_and_its_address_in_a_terminal():
+    table = Table(("a",), [(Link("<file>", "https://example.org/?a&b"),)])
+    assert repr(table) == "a\nhttps://example.org/?a&b"
+    link = '<a class="reference external" href="https://example.org/?a&amp;b">&lt;file&gt;</a>'
+    assert f"<td>{link}</td>" in table._repr_html_()
 
 
 def test_boxes_lie_where_they_are_said_to_be():
