@@ -105,7 +105,7 @@ smaller = dict(
 short = checkout.train(config, epochs=3, evaluate=False, warmed_up=True, **smaller)
 
 # %%
-print(*short.logged("Epoch [")[5::6], sep="\n")
+print(*short.logged("in Mosaic.__init__"), *short.logged("Epoch [")[5::6], sep="\n")
 
 # %%
 # Pitfalls
@@ -115,8 +115,9 @@ print(*short.logged("Epoch [")[5::6], sep="\n")
 # Portrait images: ``img_scale`` is the wrong way round
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # For Mosaic and MixUp ``img_scale`` is (height, width), and so is RandomAffine's
-# ``border``; for Resize and MultiScaleFlipAug it is (width, height). Nothing is reported.
-# The published tutorial has (1333, 800) for Mosaic, and trains on portrait images.
+# ``border``; for Resize and MultiScaleFlipAug it is (width, height). Nothing stops: the log
+# says ``image shape: height=1333, width=800 in Mosaic.__init__``. The published tutorial
+# has (1333, 800) for Mosaic, and trains on portrait images.
 variant = checkout.edit(config, {"img_scale = (800, 1333)": "img_scale = (1333, 800)"})
 with checkout.inside():
     _, portrait = mixed(checkout.dataset(checkout.config(variant)), index=0, seed=seed)
@@ -357,7 +358,7 @@ checkout.check("It is evaluated after each epoch, times", run.evaluations, 1)
 import statistics
 
 checkout.check("Learning rate of the config, for 16 images", cfg.optimizer.lr, 0.02)
-checkout.check("Images a step here", short.images_per_step, 2)
+checkout.check("Images a step on one GPU", short.images_per_step, 2)
 checkout.check("Learning rates of the run", set(short.rates), {0.0025})
 first, _, last = [statistics.mean(epoch.losses) for epoch in short.epochs.values()]
 checkout.check("The loss falls: third epoch over first", last / first, at_most=0.8)
@@ -382,7 +383,7 @@ skipped = ("Mosaic", "RandomAffine", "MixUp")
 checkout.check("There it skips", YOLOXModeSwitchHook().skip_type_keys, skipped)
 checkout.check("This config trains for epochs", cfg.runner.max_epochs, 12)
 mine = [hook.type for hook in cfg.custom_hooks]
-checkout.check("Its hooks", mine, ["NumClassCheckHook"])
+checkout.check("Hooks of this config", mine, ["NumClassCheckHook"])
 
 # %%
 # What was not tried

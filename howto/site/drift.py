@@ -80,12 +80,12 @@ STATEMENTS = {
         "use MultiImageMixDataset with Mosaic": WRAPPER,
         "img_scale = (1333, 800) for Mosaic": Found(WORKS, "mosaic", RESTORED, "(800, 1332)"),
         "PackDetInputs at the end of the pipeline": Found(
-            WORKS, "mosaic", "flipping and packing are the stock's", "True"
+            WORKS, "mosaic", "The steps from flipping on are the stock config's", "True"
         ),
         "img_prefix= and filter_empty_gt= beside the pipeline, once they are read": Found(
-            LOUD, "mosaic", "keyword arguments that CocoDataset refuses", "['img_prefix', 'filter_empty_gt']"
+            LOUD, "mosaic", "CocoDataset refuses the keyword arguments", "['img_prefix', 'filter_empty_gt']"
         ),
-        "data = dict(train=train_dataset)": Found(IGNORED, "mosaic", "Mosaic is among its steps", "False"),
+        "data = dict(train=train_dataset)": Found(IGNORED, "mosaic", "The dataset in training", repr("CocoDataset")),
         "from mmengine.hooks import Hook": Found(WORKS, "unfreeze_backbone", "what the hook logs", LOGGED),
         "the hook that unfreezes the backbone": Found(WRONG, "unfreeze_backbone", LAYER1, "[False, False, False]"),
         "the script that prints a backbone's channels": SCRIPT,
