@@ -43,7 +43,7 @@ SHAPES = repr("(1, 64, 8, 8)\n(1, 128, 4, 4)\n(1, 256, 2, 2)\n(1, 512, 1, 1)\n")
 # What both editions say in the same words, and what comes of it everywhere.
 ON_SEVERAL_GPUS = Found(LOUD, "mmcls_backbone", "Parameters without a gradient", UNUSED)
 RATE = Found("twice RetinaNet's", "mmcls_backbone", "Without the line the learning rate is", "0.02")
-CHANNELS = Found(WORKS, "timm_backbone", "channels that the neck expects", "[24, 40, 112, 320]")
+CHANNELS = Found(WORKS, "timm_backbone", "The neck expects", "[24, 40, 112, 320]")
 WRAPPER = Found(WORKS, "mosaic", "The line that stops", repr("assert 'mix_results' in results"))
 SCRIPT = Found(WORKS, "backbone_channels", "The script prints", SHAPES)
 
@@ -55,7 +55,7 @@ STATEMENTS = {
         "the learning rate of schedule_1x for MobileNetV3": RATE,
         "in_channels=[24, 40, 112, 320] for EfficientNet-B1": CHANNELS,
         "optimizer = dict(type='SGD', lr=0.01, …) at the top of a config": Found(
-            WORKS, "timm_backbone", "its settings", "{'initial_lr': 0.01, 'momentum': 0.9, 'weight_decay': 0.0001}"
+            WORKS, "timm_backbone", "Its settings", "{'initial_lr': 0.01, 'momentum': 0.9, 'weight_decay': 0.0001}"
         ),
         "use MultiImageMixDataset with Mosaic": WRAPPER,
         "img_scale = (1333, 800) for Mosaic": Found(WRONG, "mosaic", PORTRAIT, "(1332, 800)"),
@@ -75,7 +75,7 @@ STATEMENTS = {
         "the learning rate of schedule_1x for MobileNetV3": RATE,
         "in_channels=[24, 40, 112, 320] for EfficientNet-B1": CHANNELS,
         "optimizer = dict(type='SGD', lr=0.01, …) at the top of a config": Found(
-            IGNORED, "timm_backbone", "learning rate", "0.02"
+            IGNORED, "timm_backbone", "It is ignored: the learning rate is", "0.02"
         ),
         "use MultiImageMixDataset with Mosaic": WRAPPER,
         "img_scale = (1333, 800) for Mosaic": Found(WORKS, "mosaic", RESTORED, "(800, 1332)"),
