@@ -2,9 +2,9 @@
 How do I unfreeze the backbone after some epochs?
 =================================================
 
-Frozen, a backbone keeps its pretrained weights while a new head learns; later it learns too.
-``frozen_stages=4`` freezes all of a ResNet, and a hook lifts it when the epoch has come.
-Two files do it, and nothing in MMDetection is edited.
+Freeze the whole ResNet with ``frozen_stages=4``, so that only the neck and the heads
+learn at first, and let a hook unfreeze it at the epoch of your choice. You need two
+files; no file of MMDetection is edited.
 """
 
 # %%
@@ -12,28 +12,19 @@ Two files do it, and nothing in MMDetection is edited.
 #
 # .. snippet:: unfreeze_backbone/faster-rcnn_r50_fpn_unfreeze_1x_coco.py
 #
+# .. train:: unfreeze_backbone/faster-rcnn_r50_fpn_unfreeze_1x_coco.py
+#
 # .. snippet:: unfreeze_backbone/unfreeze_backbone_epoch_based_hook.py
 #
-# .. include:: ../../gallery/words/unfreeze_backbone_root.rst
-#
-# .. code-block:: console
-#
-#    $ PYTHONPATH=. python tools/train.py configs/unfreeze_backbone/faster-rcnn_r50_fpn_unfreeze_1x_coco.py --auto-scale-lr
-#
-# On several GPUs, here eight:
-#
-# .. code-block:: console
-#
-#    $ bash tools/dist_train.sh configs/unfreeze_backbone/faster-rcnn_r50_fpn_unfreeze_1x_coco.py 8 --auto-scale-lr
-#
-# .. include:: ../../gallery/words/learning_rate.rst
-#
-# ``tools/dist_train.sh`` adds the root by itself. Releases of MMDetection 3 older than the
-# one that this page ran on were not tried.
+# Releases of MMDetection 3 older than the one that this page ran on were not tried.
 
 # %%
-# What each value freezes
-# -----------------------
+# Adapt it
+# --------
+
+# %%
+# How much starts frozen
+# ~~~~~~~~~~~~~~~~~~~~~~
 # .. include:: ../../gallery/words/unfreeze_backbone_stages.rst
 from howto import Workspace
 from howto.checkout.measure import kept_for_backward, levels, millions
@@ -43,7 +34,8 @@ checkout = Workspace("unfreeze_backbone")
 config = "faster-rcnn_r50_fpn_unfreeze_1x_coco.py"
 cfg = checkout.config(config)
 stock = checkout.config("faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py")
-checkout.check("stock frozen_stages", stock.model.backbone.frozen_stages, 1)
+usual = stock.model.backbone.frozen_stages
+checkout.check("The standard config's frozen_stages", usual, 1)
 
 
 # %%
@@ -66,10 +58,11 @@ def frozen(stages):
 
 # %%
 rows = [frozen(stages) for stages in range(-1, 5)]
-checkout.check("4 freezes", rows[5][1], "conv1, bn1, layer1, layer2, layer3, layer4")
-checkout.check("1 freezes", rows[2][1], "conv1, bn1, layer1")
-trains = 1 - rows[2][2] / rows[5][2]
-checkout.check("share of the weights that trains with 1", round(trains, 2), 0.99)
+everything = "conv1, bn1, layer1, layer2, layer3, layer4"
+checkout.check("frozen_stages=4 freezes", rows[5][1], everything)
+checkout.check("frozen_stages=1 freezes", rows[2][1], "conv1, bn1, layer1")
+trains = round(1 - rows[2][2] / rows[5][2], 2)
+checkout.check("Share of the weights that trains with frozen_stages=1", trains, 0.99)
 memory = {row[0]: row[4] for row in rows}
 kept = [memory[4], memory[1], memory[-1]]
 checkout.check("MiB kept with 4, with 1, unfrozen", kept, [0, 972, 1756])
@@ -79,250 +72,231 @@ head = "frozen_stages", "Frozen", "Weights, million", "Batch norms", "MiB for an
 Table(head, rows)
 
 # %%
-# Two epochs, and what each stage did
-# -----------------------------------
-# A ``Workspace`` is an MMDetection checkout with a small COCO in it; the files above
-# lie in it unchanged.
+# When it unfreezes
+# ~~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/unfreeze_backbone_epoch.rst
+from collections import Counter
+
+from mmengine.optim import MultiStepLR
+from torch import nn, optim
+
+
+def schedule(cfg, unfreeze_epoch):
+    """The epoch, and for how many epochs the backbone then trains at each rate."""
+    settings = {k: v for k, v in cfg.param_scheduler[-1].items() if k != "type"}
+    weights, rates = nn.Linear(1, 1).parameters(), []
+    optimizer = optim.SGD(weights, lr=cfg.optim_wrapper.optimizer.lr)
+    drops = MultiStepLR(optimizer, **settings)
+    for _ in range(cfg.train_cfg.max_epochs):
+        rates.append(round(optimizer.param_groups[0]["lr"], 6))
+        optimizer.step()
+        drops.step()
+    trains = Counter(rates[unfreeze_epoch:])
+    return unfreeze_epoch, *(trains[rate] for rate in (0.02, 0.002, 0.0002))
+
+
+# %%
+head = "unfreeze_epoch", "Epochs at the full rate", "at a tenth", "at a hundredth"
+Table(head, [schedule(cfg, epoch) for epoch in (0, 1, 4, 8, 11, 12)])
+
+# %%
+checkout.check("Epochs at each rate, unfrozen at 1", schedule(cfg, 1)[1:], (7, 3, 1))
+checkout.check("Epochs at each rate, unfrozen at 8", schedule(cfg, 8)[1:], (0, 3, 1))
+checkout.check("Epochs at each rate, unfrozen at 12", schedule(cfg, 12)[1:], (0, 0, 0))
+
+
+# %%
+# .. include:: ../../gallery/words/unfreeze_backbone_later.rst
+def inherit(name, lines, base=config):
+    """Write a config that inherits from another and changes these lines; print it."""
+    text = f"_base_ = './{base}'\n{lines}"
+    (checkout.root / "configs/unfreeze_backbone" / name).write_text(text, "utf-8")
+    print(text)
+    return name
+
+
+lines = """
+custom_hooks = [dict(type='UnfreezeBackboneEpochBasedHook', unfreeze_epoch=4)]
+train_cfg = dict(max_epochs=16)
+param_scheduler = [
+    dict(
+        type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=500),
+    dict(
+        type='MultiStepLR',
+        begin=0,
+        end=16,
+        by_epoch=True,
+        milestones=[12, 15],
+        gamma=0.1)
+]"""
+
+# %%
+later = checkout.config(inherit("unfreeze_later.py", lines))
+
+# %%
+trained = schedule(later, later.custom_hooks[0].unfreeze_epoch)[1:]
+checkout.check("Epochs at each rate, unfrozen at 4 of 16", trained, (8, 3, 1))
+usual = schedule(stock, 0)[1:]
+checkout.check("They are the standard config's", trained == usual, True)
+
+# %%
+# Your own classes
+# ~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/unfreeze_backbone_classes.rst
+lines = """
+metainfo = dict(classes=('person', 'cat'))
+train_dataloader = dict(dataset=dict(metainfo=metainfo))
+val_dataloader = dict(dataset=dict(metainfo=metainfo))
+test_dataloader = dict(dataset=dict(metainfo=metainfo))
+model = dict(roi_head=dict(bbox_head=dict(num_classes=2)))"""
+mine = inherit("unfreeze_own_classes.py", lines)
+
+# %%
+own = checkout.train(mine, epochs=2, evaluate=False)
+stages = ("stem", "layer1", "layer2", "layer3", "layer4")
+trained = {tuple(own.trains(stage)) for stage in stages}
+name = "The ResNet-50's stem and four layers train, epoch by epoch"
+checkout.check(name, trained, {(False, True)})
+checkout.check("The neck is never frozen and trains", own.trains("neck"), [True, True])
+scores = own.model.roi_head.bbox_head.fc_cls.out_features
+checkout.check("Scores of a box: two classes and the background", scores, 3)
+images = len(checkout.dataset(own.cfg))
+everything = len(checkout.annotations("train")["images"])
+checkout.check("Images without them are left out", images < everything, True)
+
+# %%
+# What trains, and from when on
+# -----------------------------
+# The detector is the standard one. Its backbone starts frozen.
 from howto.figures.diagram import draw_detector
 
 model = checkout.build(cfg)
-draw_detector(model, cfg, stock, frozen="does not train before unfreeze_epoch")
+draw_detector(model, cfg, stock, frozen="frozen before unfreeze_epoch")
 
 # %%
-# ``trains`` asks of a stage whether its weights could move and did.
-run = checkout.train(config, epochs=2, evaluate=False)
-stages = ("stem", "layer1", "layer2", "layer3", "layer4")
-for stage in stages:
-    checkout.check(f"{stage} trains", run.trains(stage), [False, True])
-checkout.check("the neck, never frozen, trains", run.trains("neck"), [True, True])
-
-# %%
-# The hook says what it did.
-message = "Epoch 1: unfroze conv1, norm1, layer1, layer2, layer3, layer4 of ResNet"
-checkout.check("what the hook logs", run.logged("unfroze"), [message])
-
-# %%
-# The optimizer has known the frozen weights from the start; SGD gives them their
-# momentum once they get gradients.
-weights = list(run.model.backbone.parameters())
-state = run.optimizer.state
-moving = [weight for weight in weights if "momentum_buffer" in state[weight]]
-checkout.check("parameters with momentum", len(moving), len(weights))
-
-# %%
-# Three epochs at the full rate
-# -----------------------------
-# .. include:: ../../gallery/words/unfreeze_backbone_rate.rst
-import statistics
+# .. include:: ../../gallery/words/unfreeze_backbone_map.rst
+from howto.figures.show import draw_stages
 
 small = dict(model__backbone__depth=18, model__neck__in_channels=[64, 128, 256, 512])
 small["model__backbone__init_cfg__checkpoint"] = "torchvision://resnet18"
-run = checkout.train(
-    config, epochs=3, warmed_up=True, train_cfg__val_interval=2, **small
-)
-checkout.check("layer1 stays unfrozen", run.trains("layer1"), [False, True, True])
-checkout.check("what the hook logs, once", run.logged("unfroze"), [message])
-checkout.check("evaluations", run.evaluations, 2)
-checkout.check("learning rates", set(run.rates), {0.02 * run.images_per_step / 16})
+keys = dict(warmed_up=True, **small)
+run = checkout.train(config, epochs=3, train_cfg__val_interval=2, **keys)
 
 # %%
-first, *_, last = [statistics.mean(epoch.losses) for epoch in run.epochs.values()]
-checkout.check("loss in the last epoch over the first's", last / first, at_most=0.9)
+figure = draw_stages({"unfreeze_epoch=1": run}, stages)
 
 # %%
-# The published hook unfreezes nothing
-# ------------------------------------
-# It makes the stages' weights trainable and leaves ``frozen_stages`` as it is. But
+# Your log should say
+# -------------------
+# .. include:: ../../gallery/words/unfreeze_backbone_log.rst
+message = "Epoch 1: unfroze conv1, norm1, layer1, layer2, layer3, layer4 of ResNet"
+checkout.check("The hook logs, once", run.logged("unfroze"), [message])
+begins = "Epoch(train)", "Epoch 1:"
+said = [line for line in run.logged("Epoch") if line.startswith(begins)]
+at = said.index(message)
+print(*said[at - 1 : at + 2], sep="\n")
+
+# %%
+around = [line.partition("[")[2][0] for line in (said[at - 1], said[at + 1])]
+checkout.check("Epochs of the lines around it", around, ["1", "2"])
+
+# %%
+# Pitfalls
+# --------
+
+# %%
+# The log says that it unfroze, and nothing trains: ``frozen_stages`` is still set
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # MMEngine's loop calls ``before_train_epoch`` first and ``model.train()`` after it, and
-# ``ResNet.train()`` freezes those stages again, before the epoch's first image. These
-# changes make the same of the hook above.
-hook = "unfreeze_backbone_epoch_based_hook"
+# ``ResNet.train()`` freezes as many stages as ``frozen_stages`` says. A hook that only
+# makes the weights trainable is undone before the epoch's first image; so is the
+# published tutorial's, which these changes make of ours. Set ``frozen_stages`` to -1,
+# and let the hook do so in every epoch from that one on.
 changes = {
     "runner.epoch < self": "runner.epoch != self",
-    "backbone.frozen_stages = -1": "[getattr(backbone, name).train() for name in names]",
+    "backbone.frozen_stages = -1": "[getattr(backbone, n).train() for n in names]",
 }
-once = checkout.edit(f"{hook}.py", changes)
-naive = checkout.edit(config, {hook: once.removesuffix(".py")})
-
-# %%
-keys = dict(evaluate=False, warmed_up=True, **small)
-published = checkout.train(naive, epochs=3, **keys)
-checkout.check("layer1 trains", published.trains("layer1"), [False, False, False])
+hook = "unfreeze_backbone_epoch_based_hook"
+once = checkout.edit(f"{hook}.py", changes).removesuffix(".py")
 
 # %%
 # Its log claims otherwise, so look at the weights.
-checkout.check("what it logs", published.logged("unfroze"), [message])
+place = "configs.unfreeze_backbone"
+keys["evaluate"] = False
+at_once = dict(custom_hooks__0__unfreeze_epoch=0)
+imports = dict(custom_imports__imports=[f"{place}.{once}"])
+published = checkout.train(mine, **keys, **at_once, **imports)
+trained = published.trains("layer1")
+checkout.check("With the published hook layer1 trains", trained, [False])
+claimed = [message.replace("Epoch 1", "Epoch 0")]
+checkout.check("The published hook logs", published.logged("unfroze"), claimed)
 
 # %%
-from howto.figures.show import draw_stages
-
-titled = {"this page's hook": run, "published hook": published}
-figure = draw_stages(titled, stages)
-
-# %%
-# The same epoch by epoch: how far the weights moved, as a share of them.
-from howto.figures.diagram import draw_epochs
-
-draw_epochs(titled, stages)
-
-# %%
-# A resumed run is unfrozen too
-# -----------------------------
-# Resuming builds the model anew, frozen. The hook asks whether the epoch has *passed*,
-# so it unfreezes at once.
-resumed = checkout.train(config, epochs=4, resume_from=run.checkpoint, **keys)
-checkout.check("epochs that ran", list(resumed.epochs), [3])
-checkout.check("layer1 trains", resumed.trains("layer1"), [True])
-
-# %%
-# Batch norms stay as the config wants them
-# -----------------------------------------
-# ``norm_eval=True`` is the stock setting: batch norms keep the checkpoint's statistics.
-# Unfreezing must not change that. Their weights do train.
-norms = [epoch.norms_training["layer1"] for epoch in run.epochs.values()]
-checkout.check("layer1's batch norms in training mode", norms, [False, False, False])
-
-
-# %%
-# With ``norm_eval=False`` they use each batch's own statistics, from the epoch on that
-# unfreezes them. (What else this run has is the next section's.)
-short = dict(epochs=2, evaluate=False, warmed_up=True, **small)
-together = dict(
-    optim_wrapper__accumulative_counts=2,
-    custom_hooks=[*cfg.custom_hooks, dict(type="EMAHook", momentum=0.1)],
-    model__backbone__norm_cfg=dict(_delete_=True, type="SyncBN"),
-)
-
-
-# %%
-def first_layers(run):
-    """Whether ``layer1``'s first convolution and batch norm train."""
-    block = run.model.backbone.layer1[0]
-    return [weight.requires_grad for weight in (block.conv1.weight, block.bn1.weight)]
-
-
-other = checkout.train(config, model__backbone__norm_eval=False, **together, **short)
-norms = [epoch.norms_training["layer1"] for epoch in other.epochs.values()]
-checkout.check("with norm_eval=False", norms, [False, True])
-checkout.check("convolution and batch norm train", first_layers(other), [True, True])
-
-# %%
-# ``norm_cfg`` may keep their weights from training, with ``requires_grad=False``. A
-# stage that is unfrozen then trains its convolutions alone, as the run under
-# ``paramwise_cfg`` shows.
-
-# %%
-# Together with what else a config may have
-# -----------------------------------------
-# .. include:: ../../gallery/words/unfreeze_backbone_together.rst
-checkout.check("layer1 trains", other.trains("layer1"), [False, True])
-
-# %%
-# The checkpoint has the averages, in the place of the weights.
-import torch
-
-saved = torch.load(other.checkpoint, map_location="cpu", weights_only=False)
-average = saved["state_dict"]["backbone.layer1.0.conv1.weight"]
-before = checkout.checkpoint("resnet18")["layer1.0.conv1.weight"]
-checkout.check("the average is the checkpoint's", average.allclose(before), False)
-
-# %%
-# Learning rates of their own: ``paramwise_cfg``
-# ----------------------------------------------
-# Without it the optimizer knows the frozen weights from the start, and is built once.
-# ``auto_scale_lr`` tells of each: it fits the learning rate to a batch of 2 images.
-scaling = "Scaling the original LR by 0.125"
-checkout.check("optimizers built", len(run.logged(scaling)), 1)
-
-# %%
-# With it MMEngine leaves them out of the optimizer, so that they would never train. The
-# hook then builds the optimizer once more, before the run begins. Here the backbone
-# gets a tenth of the learning rate, which ``auto_scale_lr`` divides by 8.
-tenth = dict(custom_keys=dict(backbone=dict(lr_mult=0.1)))
-keys = dict(short, optim_wrapper__paramwise_cfg=tenth)
-other = checkout.train(config, model__backbone__norm_cfg__requires_grad=False, **keys)
-checkout.check("layer1 trains", other.trains("layer1"), [False, True])
-checkout.check("convolution and batch norm train", first_layers(other), [True, False])
-checkout.check("optimizers built", len(other.logged(scaling)), 2)
-
-# %%
-groups = other.optimizer.param_groups
-rates = {group["params"][0]: group["initial_lr"] for group in groups}
-block = other.model.backbone.layer1[0]
-checkout.check("its rate", round(rates[block.conv1.weight], 6), 0.00025)
-
-# %%
-# Without that line of the hook:
-line = "self.build_optimizer_again(runner, params)"
-left = checkout.edit(f"{hook}.py", {line: "pass"})
-variant = checkout.edit(config, {hook: left.removesuffix(".py")})
-keys.update(epochs=1, custom_hooks__0__unfreeze_epoch=0)
-without = checkout.train(variant, **keys)
-checkout.check("layer1 trains", without.trains("layer1"), [False])
-
-# %%
-# Several GPUs
-# ------------
-# .. include:: ../../gallery/words/unfreeze_backbone_gpus.rst
-words = 'what required them when it wrapped."""'
-alone = checkout.edit(f"{hook}.py", {words: f"{words}\n        return model"})
-variant = checkout.edit(config, {hook: alone.removesuffix(".py")})
-
-# %%
-small["custom_hooks__0__unfreeze_epoch"] = 0
-equal, apart = checkout.train_in_two_processes([config, variant], **small)
-for stage in ("stem", "layer1", "layer4", "neck"):
-    checkout.check(f"difference in {stage}", equal[stage], 0.0)
-checkout.check("layer1 differs without wrapping again", apart["layer1"] > 0, True)
-
-# %%
-Table(
-    ("Stage", "Wrapped again", "Not wrapped again"),
-    [(stage, equal[stage], apart[stage]) for stage in (*stages, "neck")],
-)
-
-# %%
-# Pitfall: memory runs out at the epoch that unfreezes
-# ----------------------------------------------------
+# ``CUDA out of memory`` at the epoch that unfreezes
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # .. include:: ../../gallery/words/unfreeze_backbone_memory.rst
-other.model.train()
-backbone = other.model.backbone
+own.model.train()
+backbone = own.model.backbone
 kept = kept_for_backward(backbone, 128, 128)
 for block in (*backbone.layer1, *backbone.layer2, *backbone.layer3, *backbone.layer4):
     block.with_cp = True
 share = kept_for_backward(backbone, 128, 128) / kept
-checkout.check("share that with_cp=True keeps", share, at_most=0.6)
+checkout.check("Share that with_cp=True keeps", share, at_most=0.6)
 
 # %%
-# Pitfall: ``PYTHONPATH=.`` is left out
-# -------------------------------------
+# ``ModuleNotFoundError: No module named 'configs'``: the root is not on the path
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/unfreeze_backbone_root.rst
 path = f"configs/unfreeze_backbone/{config}"
 message = "ModuleNotFoundError: No module named 'configs'"
 tested = f"tools/test.py {path} work_dirs/{run.checkpoint.parent.name}/epoch_3.pth"
 for command in (f"tools/train.py {path}", tested):
     output = checkout.shell(f"python {command} {{fit}}", succeeds=False)
     script = command.partition(" ")[0]
-    checkout.check(f"what {script} misses", message in output.splitlines(), True)
-print(message)
+    said = message in output.splitlines()
+    checkout.check(f"{script} without PYTHONPATH=. says so", said, True)
 
 # %%
-# Pitfall: the hook is not imported
-# ---------------------------------
+# ``UnfreezeBackboneEpochBasedHook is not in the mmdet::hook registry``: not imported
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # A file that nobody imports registers nothing. ``custom_imports`` is what imports it.
-lines = "custom_imports = dict(\n    imports=['configs.unfreeze_backbone.unfreeze_backbone_epoch_based_hook'],\n"
-variant = checkout.edit(config, {lines + "    allow_failed_imports=False)\n": ""})
-failure = checkout.fails(checkout.train, variant)
-checkout.check(
-    "what is missing",
-    "UnfreezeBackboneEpochBasedHook is not in the mmdet::hook registry"
-    in failure.message,
-    True,
-)
+lines = """custom_imports = dict(
+    imports=['configs.unfreeze_backbone.unfreeze_backbone_epoch_based_hook'],
+    allow_failed_imports=False)
+"""
+variant = checkout.edit(config, {lines: ""})
+failure = checkout.fails(checkout.train, variant, **small)
+reason = "UnfreezeBackboneEpochBasedHook is not in the mmdet::hook registry"
+checkout.check(f"It says: {reason}", reason in failure.message, True)
 
 # %%
-# Pitfall: imports from ``mmcv.runner``
-# -------------------------------------
-# The hooks' registry was there in MMDetection 2. Runners and hooks are MMEngine's now.
+# ``TypeError: IterBasedTrainLoop has no epochs to wait for``: the run counts iterations
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# An ``IterBasedTrainLoop`` stays in epoch 0, so a hook that waits for another would
+# never do anything. This one stops the run before its first iteration. Train by epochs.
+by_iteration = dict(_delete_=True, type="IterBasedTrainLoop", max_iters=4)
+failure = checkout.fails(checkout.train, config, train_cfg=by_iteration, **small)
+message = "TypeError: IterBasedTrainLoop has no epochs to wait for"
+checkout.check(f"It says: {message}", failure.message.startswith(message), True)
+
+# %%
+# ``TypeError: MobileNetV2 has no ResNet stages to unfreeze``: another backbone
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/unfreeze_backbone_others.rst
+mobile = dict(type="MobileNetV2", out_indices=(1, 2, 4, 6))
+channels, _ = levels(checkout.backbone(**mobile), 64)
+checkout.check("Channels of MobileNetV2's levels", channels, [24, 32, 96, 320])
+instead = dict(model__backbone=dict(_delete_=True, **mobile))
+instead["model__neck__in_channels"] = channels
+failure = checkout.fails(checkout.train, config, **instead)
+message = "TypeError: MobileNetV2 has no ResNet stages to unfreeze"
+checkout.check(f"It says: {message}", failure.message.startswith(message), True)
+
+# %%
+# ``ModuleNotFoundError: No module named 'mmcv.runner'``: a hook for MMDetection 2
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# The hooks' registry was there in MMDetection 2. Runners and hooks are MMEngine's now;
+# take the hook of this page.
 import runpy
 
 old = "from mmdet.registry import HOOKS"
@@ -330,32 +304,166 @@ variant = checkout.edit(f"{hook}.py", {old: "from mmcv.runner.hooks import HOOKS
 path = checkout.root / "configs/unfreeze_backbone" / variant
 failure = checkout.fails(runpy.run_path, str(path))
 message = "ModuleNotFoundError: No module named 'mmcv.runner'"
-checkout.check("what importing mmcv.runner says", failure.message, message)
+checkout.check("It says", failure.message, message)
 
 # %%
-# Pitfall: the run counts iterations
-# ----------------------------------
-# An ``IterBasedTrainLoop`` stays in epoch 0, so a hook that waits for another would never
-# do anything. This one stops the run before its first iteration.
-by_iteration = dict(_delete_=True, type="IterBasedTrainLoop", max_iters=4)
-failure = checkout.fails(checkout.train, config, train_cfg=by_iteration, **small)
-message = "TypeError: IterBasedTrainLoop has no epochs to wait for"
-checkout.check(f"it says: {message}", failure.message.startswith(message), True)
+# Proof
+# -----
 
 # %%
-# Pitfall: the backbone is no ResNet
-# ----------------------------------
-# The stages have the names that MMDetection's ``ResNet`` gives them. With another
-# backbone the hook stops the run before its first epoch.
-other = dict(type="MobileNetV2", out_indices=(1, 2, 4, 6))
-channels, _ = levels(checkout.backbone(**other), 64)
-checkout.check("channels of its levels", channels, [24, 32, 96, 320])
+# It unfreezes once, and for good
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# In the run of the map above, which was evaluated between the second epoch and the
+# third, and at the end.
+trained = {tuple(run.trains(stage)) for stage in stages}
+name = "The ResNet-18's stem and four layers train, epoch by epoch"
+checkout.check(name, trained, {(False, True, True)})
+checkout.check("The run was evaluated, times", run.evaluations, 2)
 
-failure = checkout.fails(
-    checkout.train,
-    config,
-    model__backbone=dict(_delete_=True, **other),
-    model__neck__in_channels=channels,
+# %%
+# The optimizer has known the frozen weights from the start; SGD gives them their
+# momentum once they get gradients.
+weights = list(run.model.backbone.parameters())
+state = run.optimizer.state
+moving = [weight for weight in weights if "momentum_buffer" in state[weight]]
+checkout.check("Parameters of the backbone with momentum", len(moving), len(weights))
+
+# %%
+# It trains at the full learning rate, and the loss falls
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/unfreeze_backbone_rate.rst
+import statistics
+
+full = 0.02 * run.images_per_step / 16
+checkout.check("Learning rates of the run", set(run.rates), {full})
+first, *_, last = [statistics.mean(epoch.losses) for epoch in run.epochs.values()]
+checkout.check("The loss falls: third epoch over first", last / first, at_most=0.9)
+
+# %%
+# A resumed run unfreezes at once, together with what else a config may have
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/unfreeze_backbone_resumed.rst
+together = dict(
+    optim_wrapper__accumulative_counts=2,
+    custom_hooks=[*cfg.custom_hooks, dict(type="EMAHook", momentum=0.1)],
+    model__backbone__norm_cfg=dict(_delete_=True, type="SyncBN"),
+    model__backbone__norm_eval=False,
 )
-message = "TypeError: MobileNetV2 has no ResNet stages to unfreeze"
-checkout.check(f"it says: {message}", failure.message.startswith(message), True)
+together |= dict(epochs=4, resume_from=run.checkpoint)
+resumed = checkout.train(config, **together, **keys)
+checkout.check("Epochs that ran", list(resumed.epochs), [3])
+checkout.check("Resumed, layer1 trains", resumed.trains("layer1"), [True])
+
+# %%
+# The checkpoint has the averages, in the place of the weights.
+import torch
+
+saved = torch.load(resumed.checkpoint, map_location="cpu", weights_only=False)
+average = saved["state_dict"]["backbone.layer1.0.conv1.weight"]
+before = run.model.backbone.layer1[0].conv1.weight
+moved = not average.allclose(before.cpu())
+checkout.check("The average moves with layer1", moved, True)
+
+# %%
+# Learning rates of their own: ``paramwise_cfg``
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# Without it the optimizer knows the frozen weights from the start, and is built once.
+# ``auto_scale_lr`` tells of each: it fits the learning rate to a batch of 2 images.
+scaling = "Scaling the original LR by 0.125"
+built = len(run.logged(scaling))
+checkout.check("Optimizers built without paramwise_cfg", built, 1)
+
+# %%
+# With it MMEngine leaves them out of the optimizer, so that they would never train.
+# The hook then builds the optimizer once more, before the run begins. Here the backbone
+# gets a tenth of the learning rate, on top of your own classes.
+lines = """
+optim_wrapper = dict(
+    paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.1))))"""
+slower = inherit("unfreeze_slower_backbone.py", lines, base=mine)
+
+# %%
+norm = dict(model__backbone__norm_eval=False)
+norm["model__backbone__norm_cfg__requires_grad"] = False
+other = checkout.train(slower, epochs=2, **norm, **keys)
+checkout.check("layer1 trains, epoch by epoch", other.trains("layer1"), [False, True])
+built = len(other.logged(scaling))
+checkout.check("Optimizers built with paramwise_cfg", built, 2)
+
+# %%
+# Two images a step lead to 0.0025, a tenth of which is 0.00025. (What else this run has
+# is for the next part.)
+groups = other.optimizer.param_groups
+rates = {group["params"][0]: group["initial_lr"] for group in groups}
+rate = rates[other.model.backbone.layer1[0].conv1.weight]
+checkout.check("A tenth of the rate for layer1", round(rate, 6), 0.00025)
+
+# %%
+# Without that line of the hook the first optimizer stays, and ``layer1`` never trains:
+line = "self.build_optimizer_again(runner, params)"
+left = checkout.edit(f"{hook}.py", {line: "pass"}).removesuffix(".py")
+imports = dict(custom_imports__imports=[f"{place}.{left}"])
+without = checkout.train(slower, **keys, **at_once, **imports)
+trained = without.trains("layer1")
+checkout.check("layer1 trains with the one built first", trained, [False])
+
+
+# %%
+# Batch norms stay as the config wants them
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/unfreeze_backbone_norms.rst
+norms = [epoch.norms_training["layer1"] for epoch in run.epochs.values()]
+checkout.check("norm_eval=True: the batch's statistics in layer1", norms, [False] * 3)
+
+
+# %%
+def first_layers(backbone):
+    """Whether ``layer1``'s first convolution and batch norm train."""
+    block = backbone.layer1[0]
+    return [weight.requires_grad for weight in (block.conv1.weight, block.bn1.weight)]
+
+
+trains = first_layers(run.model.backbone)
+checkout.check("layer1's convolution and batch norm train", trains, [True, True])
+
+# %%
+# With ``norm_eval=False`` they use each batch's own statistics, from the epoch on that
+# unfreezes them; the synchronized ones, too.
+norms = [epoch.norms_training["layer1"] for epoch in other.epochs.values()]
+checkout.check("norm_eval=False: the batch's statistics", norms, [False, True])
+norms = [epoch.norms_training["layer1"] for epoch in resumed.epochs.values()]
+checkout.check("SyncBN: the batch's statistics", norms, [True])
+trains = first_layers(resumed.model.backbone)
+checkout.check("SyncBN: layer1's convolution and norm train", trains, [True, True])
+
+# %%
+# ``norm_cfg`` with ``requires_grad=False`` keeps their weights from training. A stage
+# that is unfrozen then trains its convolutions alone.
+trains = first_layers(other.model.backbone)
+checkout.check("requires_grad=False: layer1 trains", trains, [True, False])
+
+# %%
+# Several GPUs
+# ~~~~~~~~~~~~
+# .. include:: ../../gallery/words/unfreeze_backbone_gpus.rst
+words = 'what required them when it wrapped."""'
+changes = {words: f"{words}\n        return model"}
+alone = checkout.edit(f"{hook}.py", changes).removesuffix(".py")
+imports = dict(custom_imports__imports=[f"{place}.{alone}"])
+both = dict(**small, **at_once)
+(equal,) = checkout.train_in_two_processes([config], **both)
+(apart,) = checkout.train_in_two_processes([config], **both, **imports)
+
+# %%
+for stage in ("stem", "layer1", "layer4", "neck"):
+    checkout.check(f"{stage} is the same in both, difference", equal[stage], 0.0)
+checkout.check("layer1 differs if it is not wrapped again", apart["layer1"] > 0, True)
+
+# %%
+head = "Stage", "Wrapped again", "Not wrapped again"
+Table(head, [(stage, equal[stage], apart[stage]) for stage in (*stages, "neck")])
+
+# %%
+# What was not tried
+# ~~~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/unfreeze_backbone_not_tried.rst

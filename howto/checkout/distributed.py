@@ -1,7 +1,7 @@
 """Run MMDetection's own ``tools/train.py`` in two processes that average their gradients, without two GPUs.
 
 As ``python -m howto.checkout.distributed CONFIG ... OPTION ...``, in a checkout, it does for each config what
-``torchrun --nproc_per_node=2 tools/train.py CONFIG --launcher pytorch OPTION ...`` does, but for five things:
+``torchrun --nproc_per_node=2 tools/train.py CONFIG --launcher pytorch OPTION ...`` does, but for six things:
 
 - Both processes are forked from one that has imported MMDetection: that saves 10 s.
 - The configs name ``gloo`` as their backend, since NCCL knows GPUs only.
@@ -9,6 +9,7 @@ As ``python -m howto.checkout.distributed CONFIG ... OPTION ...``, in a checkout
 - ``DistributedDataParallel`` is told of no GPU, and on 2.x, where moving a batch to the GPU also takes it out of its
   ``DataContainer``, it is taken out of it all the same.
 - On 2.x, mmcv's runner does not sleep for 2 s at the start of each epoch.
+- What yapf made of a config's text is kept for the next time that it is asked.
 
 Everything else is the stock path: the sampler that gives each process its own images, learning rate and schedule,
 hooks, evaluation, checkpoints.
@@ -24,6 +25,7 @@ import threading
 import time
 
 from howto.checkout.family import api
+from howto.checkout.isolation import formatted_once
 
 PATIENCE = 10  # seconds that a process has to fail by itself after the other has failed
 
@@ -89,7 +91,7 @@ def _process(rank: int, port: int, arguments: list[str], log) -> None:
         wrap(self, module, **keys)
 
     DistributedDataParallel.__init__ = wrap_on_cpu
-    with api().without_gpus():
+    with api().without_gpus(), formatted_once():
         runpy.run_path(sys.argv[0], run_name="__main__")
     dist.destroy_process_group()
 

@@ -107,6 +107,8 @@ def train(cfg, device: str, evaluate: bool, resume_from: Path | None, observer):
     """Train as ``tools/train.py`` does; the trained detector."""
     from mmengine.runner import Runner
 
+    from howto.checkout.isolation import formatted_once
+
     cfg.randomness = dict(seed=0)
     cfg.custom_hooks = [*cfg.get("custom_hooks", []), _observing(observer)]
     if resume_from:
@@ -114,7 +116,8 @@ def train(cfg, device: str, evaluate: bool, resume_from: Path | None, observer):
     if not evaluate:
         _leave_evaluation_out(cfg)
     _choose(device)
-    return Runner.from_cfg(cfg).train()
+    with formatted_once():
+        return Runner.from_cfg(cfg).train()
 
 
 def several_gpus(cfg, path: str, gpus: int) -> str:

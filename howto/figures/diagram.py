@@ -71,23 +71,6 @@ class Diagram:
         )
 
 
-@dataclasses.dataclass(frozen=True)
-class Steps:
-    """A diagram for each of several steps, by what the step is called; a page steps through them."""
-
-    diagrams: dict[str, Diagram]
-
-    def __repr__(self) -> str:
-        return "\n".join(f"{step}: {diagram!r}" for step, diagram in self.diagrams.items())
-
-    def _repr_html_(self) -> str:
-        figures = (
-            f"<figure>{diagram._repr_html_()}<figcaption>{html.escape(step)}</figcaption></figure>"
-            for step, diagram in self.diagrams.items()
-        )
-        return f"<howto-steps>{''.join(figures)}</howto-steps>"
-
-
 STYLES = {
     "": 'fill="none" stroke="currentColor" stroke-opacity="0.45"',
     "new": f'fill="{NEW}" fill-opacity="0.18" stroke="{NEW}" stroke-width="2"',
@@ -150,25 +133,6 @@ def draw_pipelines(cfg, stock) -> Diagram:
         [Box(cfg.model.type, _mark(cfg.model != stock.model))],
     ]
     return _diagram(columns, new="not in the stock config")
-
-
-def draw_epochs(runs: dict[str, object], stages: Sequence[str]) -> Steps:
-    """The stages of a backbone in each epoch of some runs: how far their weights moved, and which could not.
-
-    Args:
-        runs: A :class:`howto.checkout.run.Run` by title, all of the same epochs.
-        stages: Names of the stages, bottom up.
-    """
-    steps = {}
-    for number, epoch in enumerate(next(iter(runs.values())).epochs):
-        columns = [[Box(title)] for title in runs]
-        for column, run in zip(columns, runs.values(), strict=True):
-            for stage in stages:
-                trains = run.trains(stage)[number]
-                text = f"{stage}: moved {run.moved(stage)[number]:.0e}" if trains else f"{stage}: frozen"
-                column.append(Box(text, "" if trains else "frozen"))
-        steps[f"epoch {epoch}"] = Diagram(columns, {"frozen": "does not train"}, flows=False)
-    return Steps(steps)
 
 
 def _diagram(columns: list[list[Box]], **meanings: str) -> Diagram:

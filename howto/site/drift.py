@@ -35,7 +35,7 @@ UNUSED = repr([f"backbone.layer12.{name}" for name in ("conv.weight", "bn.weight
 SEEDS = "The second epoch mixes in the images of the first"
 PORTRAIT = "Images become portraits: height, width"
 RESTORED = "RandomAffine restores the size: height, width"
-LAYER1 = "layer1 trains"
+LAYER1 = "With the published hook layer1 trains"
 LOGGED = repr(["Epoch 1: unfroze conv1, norm1, layer1, layer2, layer3, layer4 of ResNet"])
 D2 = "It says: unexpected keyword argument 'd2_detector'"
 SHAPES = repr("(1, 64, 8, 8)\n(1, 128, 4, 4)\n(1, 256, 2, 2)\n(1, 512, 1, 1)\n")
@@ -65,8 +65,8 @@ STATEMENTS = {
             WORKS, "mosaic", "Mosaic doubles the canvas: height, width", "(1600, 2666)"
         ),
         "the same, for more than one epoch": Found("the same mosaics again", "mosaic", SEEDS, "True"),
-        "from mmcv.runner.hooks import HOOKS, Hook": Found(WORKS, "unfreeze_backbone", "what the hook logs", LOGGED),
-        "the hook that unfreezes the backbone": Found(WRONG, "unfreeze_backbone", LAYER1, "[False, True, False]"),
+        "from mmcv.runner.hooks import HOOKS, Hook": Found(WORKS, "unfreeze_backbone", "The hook logs, once", LOGGED),
+        "the hook that unfreezes the backbone": Found(WRONG, "unfreeze_backbone", LAYER1, "[True, False]"),
         "the script that prints a backbone's channels": SCRIPT,
     },
     "mmdet3": {
@@ -86,8 +86,8 @@ STATEMENTS = {
             LOUD, "mosaic", "CocoDataset refuses the keyword arguments", "['img_prefix', 'filter_empty_gt']"
         ),
         "data = dict(train=train_dataset)": Found(IGNORED, "mosaic", "The dataset in training", repr("CocoDataset")),
-        "from mmengine.hooks import Hook": Found(WORKS, "unfreeze_backbone", "what the hook logs", LOGGED),
-        "the hook that unfreezes the backbone": Found(WRONG, "unfreeze_backbone", LAYER1, "[False, False, False]"),
+        "from mmengine.hooks import Hook": Found(WORKS, "unfreeze_backbone", "The hook logs, once", LOGGED),
+        "the hook that unfreezes the backbone": Found(WRONG, "unfreeze_backbone", LAYER1, "[False]"),
         "the script that prints a backbone's channels": SCRIPT,
         "model.d2_detector for Detectron2": Found(LOUD, "detectron2", D2, "True"),
     },

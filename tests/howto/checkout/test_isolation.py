@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mmcv import Config
 from mmcv.runner import epoch_based_runner
 from mmcv.runner.hooks import HOOKS, CheckpointHook
-from mmcv.utils import get_logger
+from mmcv.utils import config, get_logger
+from yapf.yapflib import yapf_api
 
-from howto.checkout.isolation import isolated, no_naps
+from howto.checkout.isolation import formatted_once, isolated, no_naps
 from howto.project.quiet import quiet
 
 HOOK = """
@@ -111,3 +113,15 @@ def test_no_nap_is_taken_and_the_clock_comes_back():
         assert clock.perf_counter() - before < 1
         assert abs(epoch_based_runner.time.time() - clock.time()) < 1
     assert epoch_based_runner.time is clock
+
+
+def test_a_config_is_formatted_once_and_the_formatter_comes_back(monkeypatch):
+    asked, cfg, original = [], Config(dict(numbers=[1, 2])), config.FormatCode
+    text = cfg.pretty_text
+    monkeypatch.setattr(yapf_api, "FormatCode", lambda *args, **keys: asked.append(args) or original(*args, **keys))
+    with formatted_once():
+        assert {cfg.pretty_text, cfg.pretty_text} == {text}
+        cfg.numbers.append(3)
+        assert "3" in cfg.pretty_text
+    assert len(asked) == 2
+    assert config.FormatCode is yapf_api.FormatCode

@@ -4,7 +4,7 @@ from types import SimpleNamespace as Run
 import pytest
 import torch
 
-from howto.figures.diagram import Box, Diagram, draw_detector, draw_epochs
+from howto.figures.diagram import Box, Diagram, draw_detector
 
 MEANINGS = {"new": "<new>", "frozen": "still"}
 
@@ -24,18 +24,6 @@ def test_the_drawing_says_in_words_what_it_shows(diagram):
 
 def test_the_drawing_has_a_box_for_each_part_and_mark(diagram):
     assert diagram._repr_html_().count("<rect ") == 4 + 2
-
-
-def test_each_epoch_says_which_stages_of_which_run_trained():
-    still = Run(epochs={0: 0, 1: 1}, trains=lambda stage: [False, False], moved=lambda stage: [0.0, 0.0])
-    freed = Run(epochs={0: 0, 1: 1}, trains=lambda stage: [False, True], moved=lambda stage: [0.0, 0.002])
-    steps = draw_epochs({"ours": freed, "theirs": still}, ["stem"])
-    assert repr(steps) == (
-        "epoch 0: ours: stem: frozen (does not train). theirs: stem: frozen (does not train)\n"
-        "epoch 1: ours: stem: moved 2e-03. theirs: stem: frozen (does not train)"
-    )
-    assert steps._repr_html_().count("<figcaption>") == 2
-    assert "<path" not in steps._repr_html_()  # one run does not lead to the other
 
 
 def built(frozen_stages):
