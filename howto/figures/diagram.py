@@ -2,7 +2,6 @@
 
 import dataclasses
 import html
-from collections.abc import Sequence
 
 from howto.checkout.family import api
 from howto.checkout.measure import levels

@@ -1,5 +1,4 @@
 import re
-from types import SimpleNamespace as Run
 
 import pytest
 import torch
