@@ -17,7 +17,7 @@ In one file, to unpack into ``configs/``: :download:`{topic}.zip <{topic}.zip>`.
 
    .. code-block:: console
 
-      $ {root}python tools/train.py {path} --auto-scale-lr
+      $ {single}
 
 .. tab:: Several GPUs
 
@@ -46,6 +46,15 @@ SEVERAL = {
 }
 
 
+def one_gpu(family: str, name: str) -> str:
+    """The command that trains the config ``TOPIC/FILE`` on one GPU."""
+    return f"{_root(files.snippet_folder(family) / name)}python tools/train.py configs/{name} --auto-scale-lr"
+
+
+def _root(path: Path) -> str:
+    return "PYTHONPATH=. " if "'configs." in path.read_text("utf-8") else ""
+
+
 class Train(SphinxDirective):
     """``.. train:: TOPIC/FILE``: the commands that train a config, and all of its how-to's files in one zip.
 
@@ -66,7 +75,7 @@ class Train(SphinxDirective):
         facts = dict(
             topic=topic,
             path=f"configs/{self.arguments[0]}",
-            root="PYTHONPATH=. " if "'configs." in path.read_text("utf-8") else "",
+            root=_root(path),
             files="it" if one else "them",
             places="this path" if one else "these paths",
             validate=" --no-validate" if family == "mmdet2" else "",
@@ -74,7 +83,10 @@ class Train(SphinxDirective):
         words = {name: self._words(name) for name in ("several_gpus", "learning_rate")}
         several_gpus = textwrap.indent(words["several_gpus"], "   ") if family == "mmdet2" else ""
         several = SEVERAL[family].format(**facts)
-        text = TEXT.format(**facts, several=several, several_gpus=several_gpus, rate=words["learning_rate"])
+        single = one_gpu(family, self.arguments[0])
+        text = TEXT.format(
+            **facts, single=single, several=several, several_gpus=several_gpus, rate=words["learning_rate"]
+        )
         title = nodes.paragraph("", "Train it", classes=["howto-run-title"])
         return [nodes.container("", title, *self.parse_text_to_nodes(text), classes=["howto-run"])]
 

@@ -12,6 +12,7 @@ from howto import Workspace
 from howto.checkout import standby
 from howto.project import files, stacks
 from howto.site.downloads import topic_zip
+from howto.site.training import one_gpu
 
 FAMILY = stacks.current().family
 standby.keep()  # while no test has imported anything
@@ -32,6 +33,8 @@ def checkout(request) -> Workspace:
 def work_dir(checkout) -> Path:
     """What the stock ``tools/train.py`` leaves of one epoch of the how-to's zip, started with the command it gives."""
     page = files.script(FAMILY, checkout.topic).read_text("utf-8").replace("\\\n# ", "")  # a command may go on below
+    trained = re.search(r"^# \.\. train:: (\S+)$", page, re.MULTILINE)
+    page = f"#    $ {one_gpu(FAMILY, trained[1])}" if trained else page
     found = re.search(r"^#    \$ (.*\bpython tools/train\.py configs/\w+/(\S+)\.py.*)$", page, re.MULTILINE)
     command, name = found.groups()
     folder = checkout.root / "work_dirs" / name
