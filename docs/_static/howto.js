@@ -51,7 +51,10 @@ if (folded.length && twin) {
   button.type = "button";
   button.className = "howto-button";
   const show = (all) => {
-    for (const each of folded) each.open = all;
+    for (const each of folded) {
+      each.open = all;
+      if (all) each.closest(".howto-fold")?.setAttribute("open", "");
+    }
     button.textContent = all ? "Hide all code" : "Show all code";
     button.setAttribute("aria-pressed", all);
   };

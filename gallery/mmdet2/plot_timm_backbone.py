@@ -35,6 +35,7 @@ config = "retinanet_timm_efficientnet_b1_fpn_1x_coco.py"
 cfg = checkout.config(config)
 
 
+# %%
 def row(name, out_indices):
     keys = dict(
         type="mmcls.TIMMBackbone",

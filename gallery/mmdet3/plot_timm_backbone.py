@@ -34,6 +34,7 @@ config = "retinanet_timm-efficientnet-b1_fpn_1x_coco.py"
 cfg = checkout.config(config)
 
 
+# %%
 def row(name, out_indices):
     keys = dict(
         type="mmpretrain.TIMMBackbone",

@@ -15,6 +15,16 @@ def topic_zip(family: str, topic: str) -> bytes:
     return _zip({f"{topic}/{path.name}": path.read_bytes() for path in files.snippet_files(family, topic)})
 
 
+def one_gpu(family: str, name: str) -> str:
+    """The command that trains the config ``TOPIC/FILE`` on one GPU."""
+    return f"{root(files.snippet_folder(family) / name)}python tools/train.py configs/{name} --auto-scale-lr"
+
+
+def root(config: Path) -> str:
+    """What a command needs before it if a config imports from below ``configs``: the repository's root."""
+    return "PYTHONPATH=. " if "'configs." in config.read_text("utf-8") else ""
+
+
 def finish_notebook(family: str, notebook: Path) -> None:
     """Put the snippets, and the words that families share, into a notebook's prose, and zip script and notebook.
 
@@ -30,6 +40,9 @@ def finish_notebook(family: str, notebook: Path) -> None:
     def command(directive: re.Match) -> str:
         return f"```console\n$ {stacks.current().install(directive[1].split())}\n```"
 
+    def train(directive: re.Match) -> str:
+        return f"```console\n$ {one_gpu(family, directive[1])}\n```"
+
     def words(directive: re.Match) -> str:
         return Path(notebook.parent, directive[1]).read_text("utf-8")
 
@@ -40,6 +53,7 @@ def finish_notebook(family: str, notebook: Path) -> None:
             prose = re.sub(r"^\.\. index:: .+\n\n?", "", prose, flags=re.MULTILINE)
             prose = re.sub(r"^\.\. needs:: (\S+)$", r"It needs the package \1.", prose, flags=re.MULTILINE)
             prose = re.sub(r"^\.\. install:: (.+)$", command, prose, flags=re.MULTILINE)
+            prose = re.sub(r"^\.\. train:: (\S+)$", train, prose, flags=re.MULTILINE)
             cell["source"] = [re.sub(r"\.\. snippet:: (\S+)(?:\n\n(?:   .*\n?)+)?", code, prose)]
     write_json(notebook, content)
     both = [notebook.with_suffix(".py"), notebook]

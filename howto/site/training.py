@@ -46,15 +46,6 @@ SEVERAL = {
 }
 
 
-def one_gpu(family: str, name: str) -> str:
-    """The command that trains the config ``TOPIC/FILE`` on one GPU."""
-    return f"{_root(files.snippet_folder(family) / name)}python tools/train.py configs/{name} --auto-scale-lr"
-
-
-def _root(path: Path) -> str:
-    return "PYTHONPATH=. " if "'configs." in path.read_text("utf-8") else ""
-
-
 class Train(SphinxDirective):
     """``.. train:: TOPIC/FILE``: the commands that train a config, and all of its how-to's files in one zip.
 
@@ -75,7 +66,7 @@ class Train(SphinxDirective):
         facts = dict(
             topic=topic,
             path=f"configs/{self.arguments[0]}",
-            root=_root(path),
+            root=downloads.root(path),
             files="it" if one else "them",
             places="this path" if one else "these paths",
             validate=" --no-validate" if family == "mmdet2" else "",
@@ -83,7 +74,7 @@ class Train(SphinxDirective):
         words = {name: self._words(name) for name in ("several_gpus", "learning_rate")}
         several_gpus = textwrap.indent(words["several_gpus"], "   ") if family == "mmdet2" else ""
         several = SEVERAL[family].format(**facts)
-        single = one_gpu(family, self.arguments[0])
+        single = downloads.one_gpu(family, self.arguments[0])
         text = TEXT.format(
             **facts, single=single, several=several, several_gpus=several_gpus, rate=words["learning_rate"]
         )

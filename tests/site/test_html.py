@@ -285,8 +285,8 @@ def test_no_file_of_the_site_holds_a_path_of_the_machine_that_built_it(site):
 def test_what_loses_its_mark_looks_like_any_text(site):
     """Names and punctuation have the colour of what is around them, in light and dark."""
     styles = (site / "_static/pygments.css").read_text()
-    plain = re.findall(r"^(.*)\.highlight \{[^}]*?[^-]color: (#\w+)", styles, re.MULTILINE)
+    plain = re.findall(r"(?:^|[{}])([^{}]*)\.highlight\{[^}]*?[^-]color: (#\w+)", styles)
     assert len(plain) >= 2
     for theme, colour in plain:
         for mark in "np":
-            assert f"{theme}.highlight .{mark} {{ color: {colour} }}" in styles
+            assert f"{theme}.highlight .{mark}{{color: {colour}}}" in styles

@@ -11,8 +11,7 @@ import pytest
 from howto import Workspace
 from howto.checkout import standby
 from howto.project import files, stacks
-from howto.site.downloads import topic_zip
-from howto.site.training import one_gpu
+from howto.site.downloads import one_gpu, topic_zip
 
 FAMILY = stacks.current().family
 standby.keep()  # while no test has imported anything
