@@ -88,12 +88,17 @@ class Backbone:
         strides: Of each level, in pixels, each twice the one before, beginning with 4 or 8.
         unused: For each number of first levels that a neck may leave out, the backbone's parameters that then train
             and get no gradient.
+        pixels: Mean, deviation and whether RGB, of the pixels that its checkpoint was trained on, if on others than
+            those of the stock configs and of its class.
+        adamw: Whether it is to be trained by AdamW, as some classes always are.
     """
 
     keys: dict
     channels: list[int]
     strides: list[int]
     unused: list[list[str]]
+    pixels: tuple[list[float], list[float], bool] | None = None
+    adamw: bool = False
 
     @property
     def checkpoint(self) -> str:
@@ -138,11 +143,11 @@ class Backbone:
             lines.append(f"checkpoint = {address!r}  # noqa: E501")
             keys["init_cfg"] = keys["init_cfg"] | dict(checkpoint=_Name("checkpoint"))
         before, behind = {}, []
-        if kind in PIXELS:
-            before, behind = _pixels(*PIXELS[kind])
+        if said := self.pixels or PIXELS.get(kind):
+            before, behind = _pixels(*said)
         model = dict(**before, backbone=dict(_delete_=True, **keys), **model)
         lines += [_assigned("model", model), *behind]
-        if kind in TRAINED_BY_ADAMW:
+        if self.adamw or kind in TRAINED_BY_ADAMW:
             old = stacks.current().family == "mmdet2"
             lines.append(_assigned("optimizer", ADAMW) if old else _assigned("optim_wrapper", dict(optimizer=ADAMW)))
         return "\n".join(lines) + "\n"

@@ -139,7 +139,7 @@ def rows() -> Iterator[Row]:
         keys = own | other | (dict(out_indices=out_indices) if out_indices else {})
         keys |= dict(norm_eval=True) if "norm_eval" in defaults else {}
         keys = {key: value for key, value in keys.items() if key in TELLING or value != defaults.get(key, MISSING)}
-        with _zeros():
+        with zeros():
             module, classifier = api().backbone(dict(keys)), api().backbone(dict(own))
         theirs = {name: tensor.shape for name, tensor in classifier.state_dict().items()}
         lacking = [name for name, tensor in module.state_dict().items() if theirs.get(name) != tensor.shape]
@@ -182,9 +182,10 @@ def _defaults(kind: type) -> dict[str, object]:
 
 
 @contextlib.contextmanager
-def _zeros() -> Iterator[None]:
+def zeros() -> Iterator[None]:
     """Build modules whose weights are zeros, in a fraction of the time: of those only the shapes are asked for."""
-    from torch import Tensor, empty, zeros
+    import torch
+    from torch import Tensor
     from torch.overrides import TorchFunctionMode
 
     drawn = (Tensor.uniform_, Tensor.normal_, Tensor.erfinv_)
@@ -193,7 +194,7 @@ def _zeros() -> Iterator[None]:
         def __torch_function__(self, function, types, args=(), kwargs=None):
             if function in drawn or getattr(function, "__module__", "") == "torch.nn.init":
                 return (*args, *(kwargs or {}).values())[0]
-            return (zeros if function is empty else function)(*args, **kwargs or {})
+            return (torch.zeros if function is torch.empty else function)(*args, **kwargs or {})
 
     with Zeros():
         yield

@@ -55,7 +55,7 @@ STATEMENTS = {
         "the learning rate of schedule_1x for MobileNetV3": RATE,
         "in_channels=[24, 40, 112, 320] for EfficientNet-B1": CHANNELS,
         "optimizer = dict(type='SGD', lr=0.01, …) at the top of a config": Found(
-            WORKS, "timm_backbone", "Its settings", "{'initial_lr': 0.01, 'momentum': 0.9, 'weight_decay': 0.0001}"
+            WORKS, "timm_backbone", "The optimizer has", "{'initial_lr': 0.01, 'momentum': 0.9, 'weight_decay': 0.0001}"
         ),
         "use MultiImageMixDataset with Mosaic": WRAPPER,
         "img_scale = (1333, 800) for Mosaic": Found(WRONG, "mosaic", PORTRAIT, "(1332, 800)"),

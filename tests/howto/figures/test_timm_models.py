@@ -1,0 +1,59 @@
+"""timm's models are measured, and their configs have what a detector and their checkpoints need."""
+
+import pytest
+
+from howto import Workspace
+from howto.figures import backbones, timm_models
+from howto.project import files, stacks
+
+FAMILY = stacks.current().family
+
+
+@pytest.fixture(scope="module")
+def checkout() -> Workspace:
+    return Workspace("timm_backbone")
+
+
+@pytest.fixture(scope="module")
+def table(checkout):
+    with pytest.MonkeyPatch.context() as patch, checkout.inside():
+        names = ["mobilenetv3_small_100", "convnext_atto", "dla34", "hrnet_w18_small", "tf_efficientnet_lite0"]
+        patch.setattr(timm_models, "MODELS", names)
+        return {row.name: row for row in timm_models.rows()}
+
+
+def test_a_config_says_what_its_model_needs(table):
+    hook = ["custom_hooks"] if FAMILY == "mmdet2" else []  # the hook that HRNet stops is in no config of 3.x
+    assert {name: row.needs for name, row in table.items()} == {
+        "mobilenetv3_small_100": [],
+        "convnext_atto": ["AdamW"],
+        "dla34": [],
+        "hrnet_w18_small": ["find_unused_parameters", *hook],
+        "tf_efficientnet_lite0": ["pixels"],
+    }
+
+
+def test_a_config_is_loaded_as_it_is_shown(checkout, table):
+    with checkout.inside():
+        for row in table.values():
+            cfg = row.write(checkout.root / "configs/timm_backbone")
+            assert cfg.model.neck.in_channels == row.backbone.channels
+            assert backbones.pixels(cfg) == row.pixels
+
+
+def test_no_config_takes_the_name_of_a_snippet(table):
+    assert not {row.file for row in table.values()} & {
+        path.name for path in files.snippet_files(FAMILY, "timm_backbone")
+    }
+    assert "efficientnet_b1" in timm_models.MODELS
+
+
+def test_each_model_is_named_once():
+    assert sorted(set(timm_models.MODELS)) == sorted(timm_models.MODELS)
+
+
+def test_a_model_whose_first_level_is_another_is_refused(checkout, monkeypatch):
+    monkeypatch.setattr(timm_models, "MODELS", ["dla34"])
+    monkeypatch.setattr(timm_models, "FIRST", {})
+    with checkout.inside(), pytest.raises(Exception, match="choose other out_indices"):
+        list(timm_models.rows())
