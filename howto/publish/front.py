@@ -8,7 +8,10 @@ from howto.project.files import DOCS
 from howto.project.stacks import Stack
 
 # What is about the one stack alone.
-OWN = "link[rel=next], link[rel=prev], link[rel=canonical], link[rel=alternate], .announcement, .related-pages, .back-to-top"
+OWN = (
+    "link[rel=next], link[rel=prev], link[rel=canonical], link[rel=alternate], "
+    ".announcement, .related-pages, .back-to-top"
+)
 ABOUT = (
     "Answers to what MMDetection's users ask most, for 2.x, 3.x and onedl-mmdetection. Every file to copy was executed."
 )
