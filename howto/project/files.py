@@ -15,7 +15,6 @@ from howto.project.stacks import ROOT, Stack
 
 DOCS = ROOT / "docs"
 BUILD = DOCS / "_build"
-RESULTS = DOCS / "results"  # measured in hours and kept in git, so that no page of the site is empty
 # What a copy of this project can do without.
 NO_SOURCES = shutil.ignore_patterns(".git", ".tox", ".*_cache", "__pycache__", "*.egg-info", "_build", "how-to")
 GALLERY = "how-to"  # below docs/: where sphinx-gallery puts the pages of the stack that is being built
@@ -178,10 +177,10 @@ def finished(stack: Stack) -> Path:
 
 
 def benchmarks() -> Path:
-    """What ``tox -e bench`` measured last."""
-    return RESULTS / "bench.json"
+    """What ``tox -e bench`` measured last; kept in git, as it takes hours, so that no page of the site is empty."""
+    return DOCS / "results" / "bench.json"
 
 
 def mutations(stack: Stack) -> Path:
-    """What ``tox -e mutate`` found last, by how-to."""
-    return RESULTS / f"mutations-{stack.name}.json"
+    """What ``tox -e mutate`` found last, by how-to; kept in git as well."""
+    return DOCS / "results" / f"mutations-{stack.name}.json"

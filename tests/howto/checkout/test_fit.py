@@ -19,8 +19,9 @@ def faster_rcnn():
     return stock("faster_rcnn/faster_rcnn_r50_fpn_1x_coco.py")
 
 
-def test_cuda_changes_the_number_of_epochs_alone(faster_rcnn):
-    assert overrides(faster_rcnn, "cuda", 3) == {"runner.max_epochs": 3, "checkpoint_config.interval": 3}
+def test_cuda_changes_the_number_of_epochs_and_what_is_logged_alone(faster_rcnn):
+    changes = {"runner.max_epochs": 3, "checkpoint_config.interval": 3, "log_config.interval": 1}
+    assert overrides(faster_rcnn, "cuda", 3) == changes
 
 
 def test_the_last_epoch_is_saved(faster_rcnn):

@@ -34,9 +34,10 @@ def faster_rcnn():
     return stock("faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py")
 
 
-def test_cuda_changes_the_number_of_epochs_alone(faster_rcnn):
+def test_cuda_changes_the_number_of_epochs_and_what_is_logged_alone(faster_rcnn):
     changes = overrides(faster_rcnn, "cuda", 3)
-    assert changes == {"train_cfg.max_epochs": 3, "default_hooks.checkpoint.interval": 3}
+    hooks = {"default_hooks.checkpoint.interval": 3, "default_hooks.logger.interval": 1}
+    assert changes == {"train_cfg.max_epochs": 3, **hooks}
 
 
 def test_a_two_stage_detector_samples_fewer_boxes_on_the_cpu(faster_rcnn):
