@@ -14,9 +14,9 @@ FEWER_BOXES = {
 def overrides(cfg, device: str, epochs: int) -> dict[str, object]:
     """What to change in `cfg`, by dotted key, so that it trains for `epochs` epochs on `device`.
 
-    On CUDA that is the number of epochs, and a line of log for each iteration. On the CPU every image scale, and the border
-    that belongs to one,
-    shrinks by the same factor, a two-stage detector samples fewer boxes, and no worker processes are started.
+    On CUDA that is the number of epochs, and a line of log for each iteration. On the CPU every image scale, and the
+    border that belongs to one, shrinks by the same factor, a two-stage detector samples fewer boxes, and no worker
+    processes are started.
 
     Args:
         cfg: A ``Config``.
