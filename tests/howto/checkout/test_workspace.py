@@ -370,7 +370,7 @@ def test_of_a_second_run_only_the_options_are_shown_that_are_new(trained, again)
     _, _, printed, _ = trained
     command, *shown = again[1]
     assert command == printed[0]
-    assert shown == ["    log_config.interval=7", f"    and {len(options(printed))} options as before"]
+    assert shown == ["    log_config.interval=7", f"    and {len(options(printed)) - 1} options as before"]
 
 
 def test_real_images_take_part(trained):
