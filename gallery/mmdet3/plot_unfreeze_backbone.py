@@ -75,14 +75,12 @@ Table(head, rows)
 # When it unfreezes
 # ~~~~~~~~~~~~~~~~~
 # .. include:: ../../gallery/words/unfreeze_backbone_epoch.rst
-from collections import Counter
-
 from mmengine.optim import MultiStepLR
 from torch import nn, optim
 
 
-def schedule(cfg, unfreeze_epoch):
-    """The epoch, and for how many epochs the backbone then trains at each rate."""
+def epochs_rates(cfg):
+    """The learning rate of each epoch, without warm-up."""
     settings = {k: v for k, v in cfg.param_scheduler[-1].items() if k != "type"}
     weights, rates = nn.Linear(1, 1).parameters(), []
     optimizer = optim.SGD(weights, lr=cfg.optim_wrapper.optimizer.lr)
@@ -91,7 +89,16 @@ def schedule(cfg, unfreeze_epoch):
         rates.append(round(optimizer.param_groups[0]["lr"], 6))
         optimizer.step()
         drops.step()
-    trains = Counter(rates[unfreeze_epoch:])
+    return rates
+
+
+# %%
+from collections import Counter
+
+
+def schedule(cfg, unfreeze_epoch):
+    """The epoch, and for how many epochs the backbone then trains at each rate."""
+    trains = Counter(epochs_rates(cfg)[unfreeze_epoch:])
     return unfreeze_epoch, *(trains[rate] for rate in (0.02, 0.002, 0.0002))
 
 
@@ -115,6 +122,7 @@ def inherit(name, lines, base=config):
     return name
 
 
+# %%
 lines = """
 custom_hooks = [dict(type='UnfreezeBackboneEpochBasedHook', unfreeze_epoch=4)]
 train_cfg = dict(max_epochs=16)

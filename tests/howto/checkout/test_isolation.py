@@ -124,4 +124,4 @@ def test_a_config_is_formatted_once_and_the_formatter_comes_back(monkeypatch):
         cfg.numbers.append(3)
         assert "3" in cfg.pretty_text
     assert len(asked) == 2
-    assert config.FormatCode is yapf_api.FormatCode
+    assert config.FormatCode is original
