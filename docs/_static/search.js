@@ -6,6 +6,23 @@ Search.htmlToText = (html, anchor) => {
   return textOf(page.documentElement.outerHTML, anchor).replace(/\s+/g, " ").trim();
 };
 
+// Whoever pastes an error, or a part of it, finds the heading that says it first.
+const searched = Search._performSearch;
+Search._performSearch = (query, ...terms) => {
+  const asked = query.toLowerCase().trim();
+  const { alltitles, docnames, titles, filenames } = Search._index;
+  const said = Object.entries(alltitles).filter(([title]) => {
+    const heading = title.toLowerCase();
+    const symptom = heading.slice(0, Math.max(heading.lastIndexOf(": "), 0)); // after it stands the cause
+    return asked.includes(" ") && (heading.includes(asked) || (symptom.includes(" ") && asked.includes(symptom)));
+  });
+  const first = said.flatMap(([title, places]) => places.map(([file, id]) => [
+    docnames[file], id ? `${titles[file]} > ${title}` : title, id ? `#${id}` : "", null, 100, filenames[file], SearchResultKind.title,
+  ]));
+  const again = ([docname, , anchor]) => first.some((each) => each[0] === docname && each[2] === anchor);
+  return [...searched(query, ...terms).filter((result) => !again(result)), ...first]; // the last is shown first
+};
+
 // What is found is walked through by the arrows; where nothing is, there are all how-tos, and the other versions' searches.
 const found = document.getElementById("search-results");
 document.addEventListener("keydown", (event) => {

@@ -240,8 +240,8 @@ reason = "MultiImageMixDataset.__init__() got an unexpected keyword argument"
 checkout.check(f"It says: {reason}", f"{reason} 'data_root'" in failure.message, True)
 
 # %%
-# ``TypeError: BaseDataset.__init__() got an unexpected keyword argument 'img_prefix'``: keys of 2.x
-# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# ``TypeError: BaseDataset.__init__() got an unexpected keyword argument 'img_prefix'``: keys of MMDetection 2
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # In MMDetection 2 ``img_prefix`` and ``filter_empty_gt`` stood beside ``pipeline``, and
 # in the published tutorial's edition for 3.x they still do. In MMDetection 3 they belong
 # into ``data_prefix`` and ``filter_cfg``.
@@ -260,8 +260,8 @@ both = ["img_prefix", "filter_empty_gt"]
 checkout.check("CocoDataset refuses the keyword arguments", refused, both)
 
 # %%
-# ``DefaultFormatBundle is not in the mmdet::transform registry``: the last steps of 2.x
-# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# ``DefaultFormatBundle is not in the mmdet::transform registry``: the last steps of MMDetection 2
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # In MMDetection 3 ``PackDetInputs`` took the place of ``DefaultFormatBundle`` and
 # ``Collect``.
 unknown = []
@@ -288,7 +288,7 @@ checkout.check("Without PackDetInputs it says", failure.message, reason)
 # Pixels normalised twice: ``Normalize`` is still in the pipeline
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # Nothing is reported. In MMDetection 3 the model's ``data_preprocessor`` normalises the
-# pixels; a ``Normalize`` brought over from a pipeline of 2.x does it a second time.
+# pixels; a ``Normalize`` brought over from a pipeline of MMDetection 2 does it a second time.
 from howto.figures.mosaic import seeded
 from mmdet.models import DetDataPreprocessor
 

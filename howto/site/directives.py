@@ -113,7 +113,8 @@ def _see_also(topic: str) -> list[nodes.Node]:
     group = next(members for members in files.groups(family).values() if topic in members)
     links = [(files.question(family, each), f"plot_{each}.html") for each in group if each != topic]
     if all(topic in files.topics(each) for each in (FROM, TO)):
-        links.append(("What differs between 2.x and 3.x", f"../migrating.html#{nodes.make_id(topic)}"))
+        differs = "What differs in MMDetection 3" if family == FROM else "What differs from MMDetection 2"
+        links.append((differs, f"../migrating.html#{nodes.make_id(topic)}"))
     if any(found.topic == topic for found in STATEMENTS[family].values()):
         links.append(("What the published tutorial's answer does", "../drift.html"))
     shown = nodes.paragraph("", "", nodes.Text("See also: "))
