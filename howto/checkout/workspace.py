@@ -26,7 +26,7 @@ from howto.checkout.isolation import PLAIN, isolated
 from howto.checkout.run import Observer, Run
 from howto.project import stacks
 from howto.project.errors import HowtoError
-from howto.project.files import check_topic, snippet_files, snippet_folder
+from howto.project.files import SNIPPETS, check_topic, snippet_files, snippet_folder
 from howto.project.quiet import quiet
 from howto.project.record import Record, installed_versions, sha256
 from howto.project.stacks import ROOT
@@ -99,7 +99,8 @@ class Workspace:
     def edit(self, name: str, changes: dict[str, str]) -> str:
         """Make a variant of the file `name` in which each key of `changes` reads as its value.
 
-        The file itself stays as it is; the difference is printed, from the variant to the file.
+        The file itself stays as it is; the difference is printed, from the variant to the file. Where a mutation has
+        changed what a key says, the variant is made of the snippet without it: that words are gone is no check.
 
         Returns:
             The variant's file name.
@@ -108,7 +109,11 @@ class Workspace:
             HowtoError: If a key does not occur exactly once.
         """
         path = self._path(name)
-        before = after = path.read_text("utf-8")
+        before = path.read_text("utf-8")
+        published = SNIPPETS.joinpath(*self.source.parts[-2:], path.name)
+        if any(before.count(old) != 1 for old in changes) and published.exists():
+            before = published.read_text("utf-8")
+        after = before
         for old, new in changes.items():
             if after.count(old) != 1:
                 raise HowtoError(f"{self._shown(path)}: {old!r} occurs {after.count(old)} times, not once")

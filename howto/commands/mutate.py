@@ -193,8 +193,6 @@ def _problem(family: str, topic: str) -> str:
                     found = doctest.testmod(importlib.import_module(f"configs.{topic}.{path.stem}"))
                 if found.failed:
                     return f"{path.name}: {found.failed} of its examples' lines do not print what they say"
-        problem = execute(files.script(family, topic)).partition("\n")[0]
+        return execute(files.script(family, topic)).partition("\n")[0]
     except Exception as error:
         return f"{type(error).__name__}: {error}".partition("\n")[0]
-    # A pitfall that no longer finds the words that it changes is no check of what they do.
-    return "" if re.search(r"occurs \d+ times, not once", problem) else problem

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import random
+import shutil
 import sys
 from pathlib import Path
 
@@ -183,6 +184,18 @@ def test_edit_refuses_what_does_not_occur_once(shared, old):
     assert times != 1
     with pytest.raises(HowtoError, match=f"occurs {times} times, not once$"):
         shared.edit(CONFIG, {old: ""})
+
+
+def test_a_variant_of_what_a_mutation_has_changed_is_made_of_the_snippet_without_it(tmp_path, monkeypatch):
+    folder = shutil.copytree(files.snippet_folder("mmdet2"), tmp_path / "mmdet2") / "mmcls_backbone"
+    source = (folder / CONFIG).read_text()
+    (folder / CONFIG).write_text(source.replace("arch='small'", "arch='tiny'"))
+    monkeypatch.setenv("HOWTO_SNIPPETS", str(tmp_path))
+    checkout = Workspace("mmcls_backbone")
+    variant = checkout.edit(CONFIG, {"arch='small'": "arch='large'"})
+    configs = checkout.root / "configs/mmcls_backbone"
+    assert "arch='tiny'" in (configs / CONFIG).read_text()
+    assert (configs / variant).read_text() == source.replace("arch='small'", "arch='large'")
 
 
 def test_fails_says_what_raised_the_error(shared, capsys):
