@@ -4,7 +4,7 @@ import pytest
 
 from howto import Workspace
 from howto.checkout.family import api
-from howto.figures import classifiers
+from howto.figures import backbones, classifiers
 
 
 @pytest.fixture(scope="module")
@@ -52,4 +52,4 @@ def test_modules_are_built_with_random_weights_afterwards(rows):
 
 def test_pixels_of_a_detector_are_those_of_its_pipeline(checkout):
     cfg = checkout.config("retinanet/retinanet_r50_fpn_1x_coco.py")
-    assert classifiers.pixels(cfg) == ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375], True)
+    assert backbones.pixels(cfg) == ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375], True)

@@ -20,7 +20,7 @@ def measured(tiny_project, tmp_path_factory):
 
 def test_every_tool_is_measured_as_often_as_there_are_rounds(measured):
     project, said = measured
-    (found,) = json.loads((project.root / "docs/_build/bench.json").read_text())
+    (found,) = json.loads((project.root / "docs/results/bench.json").read_text())
     assert (found["kind"], found["pages"], found["rounds"]) == ("cheap", 2, 2)
     clean = found["cases"]["clean build"]
     assert list(clean) == ["sphinx-gallery", "this project"]
@@ -35,7 +35,7 @@ def test_a_page_shows_the_figures_with_their_ratio(measured):
     done = project.howto("build")
     assert done.returncode == 0, done.stderr
     page = BeautifulSoup((project.site / "benchmarks.html").read_text(), "html.parser")
-    (found,) = json.loads((project.root / "docs/_build/bench.json").read_text())
+    (found,) = json.loads((project.root / "docs/results/bench.json").read_text())
     assert page.find(string="2 pages that add 1 and 1")
     for table, case in zip(page.select("table"), ("clean build", "nothing changed"), strict=True):
         tools = found["cases"][case]
@@ -53,7 +53,7 @@ def test_a_page_is_weighed_as_a_browser_loads_it(tiny_project, browser, tmp_path
     bench = [sys.executable, "benchmarks/bench.py", "--pages", "themes", "--themes", "furo", "alabaster"]
     done = subprocess.run(bench, cwd=project.root, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    (found,) = json.loads((project.root / "docs/_build/bench.json").read_text())
+    (found,) = json.loads((project.root / "docs/results/bench.json").read_text())
     (page,) = project.site.glob("how-to/plot_*.html")
     furo, other = found["themes"]
     assert furo["bytes"] > page.stat().st_size and furo["requests"] > 5
