@@ -118,8 +118,8 @@ for (const table of document.querySelectorAll(".output_html .table-wrapper")) {
   table.before(label);
 }
 
-// Pictures to step through, and pairs of them to slide from the one to the other.
-class HowtoSteps extends HTMLElement {
+// Pairs of pictures: stepped through, and slid from the one to the other.
+class HowtoPairs extends HTMLElement {
   connectedCallback() {
     const figures = [...this.querySelectorAll("figure")];
     const controls = document.createElement("div");
@@ -135,24 +135,18 @@ class HowtoSteps extends HTMLElement {
     };
     previous.addEventListener("click", () => show(shown - 1));
     next.addEventListener("click", () => show(shown + 1));
-    this.append(controls);
-    this.setAttribute("ready", "");
     show(0);
-  }
-}
-class HowtoPairs extends HowtoSteps {
-  connectedCallback() {
-    super.connectedCallback();
     const [before, after] = [...this.querySelectorAll("figure:first-child img")].map((image) => image.dataset.name);
     const slider = document.createElement("label");
     slider.innerHTML = `${before}<input type="range" value="50" aria-label="From ${before} to ${after}">${after}`;
     slider.querySelector("input").addEventListener("input", (event) => {
       this.style.setProperty("--cut", `${event.target.value}%`);
     });
-    this.querySelector(".howto-controls").append(slider);
+    controls.append(slider);
+    this.append(controls);
+    this.setAttribute("ready", "");
   }
 }
-customElements.define("howto-steps", HowtoSteps);
 customElements.define("howto-pairs", HowtoPairs);
 
 // The same page for another MMDetection: stacks.js, above the stacks' sites, lists what is there.

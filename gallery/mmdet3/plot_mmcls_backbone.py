@@ -23,7 +23,7 @@ in place of its ResNet-50; no file of MMDetection is edited.
 # --------
 # .. include:: ../../gallery/words/mmcls_backbone_table.rst
 from howto import Workspace
-from howto.figures.classifiers import rows
+from howto.figures.classifiers import HEAD, rows
 from howto.figures.show import Table
 
 checkout = Workspace("mmcls_backbone")
@@ -34,8 +34,7 @@ with checkout.inside():
     cfgs = {name: row.write(folder) for name, row in table.items()}
 
 # %%
-head = ("Backbone", "Channels", "Strides", "out_indices", "start_level", "Needs")
-Table((*head, "Weights", "Config"), [row.cells() for row in table.values()])
+Table(HEAD, [row.cells() for row in table.values()])
 
 # %%
 # .. include:: ../../gallery/words/mmcls_backbone_adapt.rst
@@ -193,8 +192,8 @@ found = [line for line in output.splitlines() if "custom modules" in line][-1]
 checkout.check("It says", found.partition("}")[0] + "}", message)
 
 # %%
-# ``Failed to import custom modules from {'imports': ['mmcls.models']``: the name of 2.x
-# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# ``Failed to import custom modules from {'imports': ['mmcls.models']``: the name in MMDetection 2
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # The message goes on to advise you to set ``PYTHONPATH``, which does not help: the package
 # is called ``mmpretrain`` today.
 variant = checkout.edit(
@@ -425,7 +424,6 @@ checkout.check("The neck grows by more parameters than the backbone has", larger
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # .. include:: ../../gallery/words/mmcls_backbone_table_checks.rst
 from howto.figures import backbones
-from howto.figures.classifiers import ADAMW, pixels
 
 checkout.check("Backbones in the table", len(table), 30)
 with checkout.inside():
@@ -434,7 +432,9 @@ with checkout.inside():
         for name, row in table.items()
     }
 checkout.check("The neck of each has levels of strides", reached, {tuple(anchors)})
-other = [name for name, row in table.items() if row.pixels != pixels(cfgs[name])]
+other = [
+    name for name, row in table.items() if row.pixels != backbones.pixels(cfgs[name])
+]
 checkout.check("Trained on pixels normalised otherwise", other, [])
 
 # %%
@@ -451,7 +451,7 @@ small = table["MobileNetV3, arch='small'"]
 neck = cfgs[small.name].model.neck
 checkout.check("The table has this page's neck", neck, cfg.model.neck)
 pvt = checkout.config("pvt/retinanet_pvt-t_fpn_1x_coco.py").optim_wrapper
-checkout.check("AdamW is as in the stock config of PVT", pvt.optimizer, ADAMW)
+checkout.check("AdamW is as in the stock config of PVT", pvt.optimizer, backbones.ADAMW)
 
 # %%
 # .. include:: ../../gallery/words/mmcls_backbone_table_trains.rst

@@ -225,22 +225,23 @@ def classifier_config(url: str) -> Path:
     Raises:
         HowtoError: If they do not know the checkpoint.
     """
-    found = _classifier_configs().get(Path(urlsplit(url).path).name)
+    name = Path(urlsplit(url).path).name  # onedl's metafiles name another host, and the same files
+    package, models = classifier_index()
+    found = next((model for model in models if str(model["Weights"]).rpartition("/")[2] == name), None)
     if not found:
         raise HowtoError(f"{url} is in no metafile, so no stand-in can be made; download it into {user_cache()}")
-    return found
+    return package / found["Config"]
 
 
 @functools.cache
-def _classifier_configs() -> dict[str, Path]:
-    """By its checkpoint's file name, the config of each classifier; onedl's metafiles name another host."""
+def classifier_index() -> tuple[Path, list[dict]]:
+    """Where the classifiers' package lies, and its models: those that have ``Weights`` and a ``Config``."""
     import yaml
 
     package, _ = api().classifiers()
     metafiles = [yaml.safe_load(path.read_text("utf-8")) for path in sorted(package.glob("configs/*/metafile.yml"))]
     models = [model for each in metafiles for model in each.get("Models") or ()]  # model-index.yml leaves some out
-    models = [model for model in models if {"Weights", "Config"} <= model.keys()]
-    return {str(model["Weights"]).rpartition("/")[2]: package / model["Config"] for model in reversed(models)}
+    return package, [model for model in models if {"Weights", "Config"} <= model.keys()]
 
 
 def _stand_in(name: str, build: Callable) -> Path:

@@ -57,13 +57,7 @@ def site(stack: Stack) -> str:
             found += [Path(folder, name) for name in sorted(names)]
     contents = [(str(path.relative_to(ROOT)), _hash([path])) for path in found if path.exists()]
     settings = sorted(item for item in os.environ.items() if item[0].startswith("HOWTO_"))
-    return hashlib.sha256(repr((contents, settings, _commit(), _packages(stack))).encode()).hexdigest()
-
-
-def _commit() -> str:
-    with contextlib.suppress(OSError):  # git is not installed
-        return subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout
-    return ""
+    return hashlib.sha256(repr((contents, settings, commit(), _packages(stack))).encode()).hexdigest()
 
 
 def built(stack: Stack) -> str:
@@ -98,10 +92,9 @@ def mutations(stack: Stack) -> dict[str, dict]:
 
 
 def commit() -> str:
-    """The commit that is checked out, with ``+`` if files differ from it; empty outside a git checkout."""
-    command = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
-    with contextlib.suppress(OSError):
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    """The commit that is checked out; empty outside a git checkout."""
+    with contextlib.suppress(OSError):  # git is not installed
+        return subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
     return ""
 
 

@@ -1,6 +1,7 @@
 """Put a backbone into MMDetection's RetinaNet and Faster R-CNN: the config that its levels need."""
 
 import dataclasses
+import re
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +26,7 @@ PIXELS = {
     "VAN": ([127.5, 127.5, 127.5], [127.5, 127.5, 127.5], True),
 }
 # What MMDetection's own PVT trains with, and these are trained with, too.
-ADAMW = dict(_delete_=True, type="AdamW", lr=0.0001, weight_decay=0.0001)
+ADAMW = dict(type="AdamW", lr=0.0001, weight_decay=0.0001)
 TRAINED_BY_ADAMW = ("PyramidVisionTransformerV2", "SwinTransformer", "SVT", "PoolFormer", "VAN", "ConvNeXt")
 PIPELINES = """
 train_pipeline = [
@@ -149,8 +150,44 @@ class Backbone:
         lines += [_assigned("model", model), *behind]
         if self.adamw or kind in TRAINED_BY_ADAMW:
             old = stacks.current().family == "mmdet2"
-            lines.append(_assigned("optimizer", ADAMW) if old else _assigned("optim_wrapper", dict(optimizer=ADAMW)))
+            adamw = dict(_delete_=True, **ADAMW)
+            lines.append(_assigned("optimizer", adamw) if old else _assigned("optim_wrapper", dict(optimizer=adamw)))
         return "\n".join(lines) + "\n"
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A backbone of a how-to's table, whose config readers copy.
+
+    Attributes:
+        backbone: What a detector's config says of it, and its levels.
+        address: Of its checkpoint.
+        pixels: Mean, deviation and whether RGB, of the pixels that its checkpoint was trained on.
+    """
+
+    backbone: Backbone
+    address: str
+    pixels: tuple[list[float], list[float], bool]
+
+    @property
+    def name(self) -> str:
+        """What its library calls it."""
+        raise NotImplementedError
+
+    @property
+    def file(self) -> str:
+        """Name of its config; never that of a snippet."""
+        return f"retinanet_{re.sub(r'[^a-z0-9]+', '_', self.name.lower()).strip('_')}_fpn_1x_coco.py"
+
+    @property
+    def text(self) -> str:
+        """A config that trains RetinaNet on it."""
+        return self.backbone.retinanet()
+
+    def write(self, folder: Path):
+        """Write its config into a folder below ``configs/``, and load it as MMDetection does."""
+        (folder / self.file).write_text(self.text, "utf-8")
+        return api().load(folder / self.file)
 
 
 class _Name(str):

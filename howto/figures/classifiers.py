@@ -2,30 +2,19 @@
 
 import contextlib
 import dataclasses
-import functools
 import importlib
 import inspect
-import re
 from collections.abc import Iterator
-from pathlib import Path
 
+from howto.checkout import weights
 from howto.checkout.family import api
 from howto.figures import backbones
 from howto.figures.show import Unfolds
-from howto.project import stacks
 
 SIZE = 64  # pixels: side of the image on which levels are measured; the smallest that leaves two places at stride 32
+HEAD = ("Backbone", "Channels", "RetinaNet", "Strides", "out_indices", "start_level", "Needs", "Weights")
 FOUR, MISSING = (0, 1, 2, 3), inspect.Parameter.empty
 TELLING = ("arch", "depth")  # arguments that tell a backbone from its relatives: they are shown, defaults or not
-# What MMDetection's own RetinaNet on a PVT trains with.
-ADAMW = dict(type="AdamW", lr=0.0001, weight_decay=0.0001)
-OPTIMIZER = {
-    "mmdet2": "optimizer = dict(\n    _delete_=True, type='AdamW', lr=0.0001, weight_decay=0.0001)\n",
-    "mmdet3": (
-        "optim_wrapper = dict(\n    optimizer=dict(\n"
-        "        _delete_=True, type='AdamW', lr=0.0001, weight_decay=0.0001))\n"
-    ),
-}
 # What the model indices call a checkpoint, the levels to give out, and what else a detector has to say.
 LISTED = [
     ("resnet18_8xb32_in1k", FOUR, {}),
@@ -62,22 +51,14 @@ LISTED = [
 
 
 @dataclasses.dataclass(frozen=True)
-class Row:
+class Row(backbones.Row):
     """A backbone of the site's table.
 
     Attributes:
-        backbone: What a detector's config says of it, and its levels.
-        address: Of its checkpoint.
-        adamw: Whether its classifier was trained by AdamW.
-        pixels: What its classifier's images are normalised with, see :func:`pixels`.
         lacking: The tensors that its classifier does not have in the same shape.
         other: The arguments that a detector sets otherwise than the classifier.
     """
 
-    backbone: backbones.Backbone
-    address: str
-    adamw: bool
-    pixels: tuple
     lacking: list[str]
     other: list[str]
 
@@ -93,39 +74,24 @@ class Row:
         return ", ".join([self.backbone.keys["type"].partition(".")[2], *said])
 
     @property
-    def file(self) -> str:
-        """Name of its config."""
-        return f"retinanet_{re.sub(r'[^a-z0-9]+', '_', self.name.lower()).strip('_')}_fpn_1x_coco.py"
-
-    @property
     def needs(self) -> list[str]:
         """What its config sets because a detector needs it."""
         unused = self.backbone.unused[self.backbone.start_level]
-        return [*self.other, *["find_unused_parameters"] * bool(unused), *["AdamW"] * self.adamw]
-
-    @property
-    def text(self) -> str:
-        """A config that trains RetinaNet on it, as its classifier by AdamW if that was."""
-        text = self.backbone.retinanet()
-        return text if not self.adamw or "AdamW" in text else text + OPTIMIZER[stacks.current().family]
-
-    def write(self, folder: Path):
-        """Write its config into a folder below ``configs/``, and load it as MMDetection does."""
-        (folder / self.file).write_text(self.text, "utf-8")
-        return api().load(folder / self.file)
+        return [*self.other, *["find_unused_parameters"] * bool(unused), *["AdamW"] * self.backbone.adamw]
 
     def cells(self) -> tuple:
-        """What the table says: name, channels, strides, levels, first level, needs, address, config."""
+        """What the table says, see :data:`HEAD`."""
         backbone = self.backbone
         levels = [list(backbone.keys["out_indices"]) if "out_indices" in backbone.keys else "all"]
         needs, address = ", ".join(self.needs), Unfolds("address", self.address)
         config = Unfolds("config", self.text)
-        return self.name, backbone.channels, backbone.strides, *levels, backbone.start_level, needs, address, config
+        return self.name, backbone.channels, config, backbone.strides, *levels, backbone.start_level, needs, address
 
 
 def rows() -> Iterator[Row]:
     """The rows of the site's table that the installed model index has; to be asked for inside a checkout."""
-    package, models = _index()
+    package, models = weights.classifier_index()
+    models = {model["Name"]: model for model in models}
     scope = api().LIBRARIES[-1]
     classes = importlib.import_module(f"{scope}.models.backbones")
     for names, out_indices, other in LISTED:
@@ -145,31 +111,10 @@ def rows() -> Iterator[Row]:
         lacking = [name for name, tensor in module.state_dict().items() if theirs.get(name) != tensor.shape]
         keys["init_cfg"] = dict(type="Pretrained", checkpoint=model["Weights"], prefix="backbone.")
         optimizer = cfg.get("optimizer") or cfg.optim_wrapper.optimizer
-        backbone = backbones.measured(keys, module, SIZE)
+        adamw = optimizer.type == backbones.ADAMW["type"]
+        backbone = dataclasses.replace(backbones.measured(keys, module, SIZE), adamw=adamw)
         changed = [key for key in other if key in keys]
-        yield Row(backbone, model["Weights"], optimizer.type == ADAMW["type"], pixels(cfg), lacking, changed)
-
-
-def pixels(cfg) -> tuple[list[float], list[float], bool]:
-    """Mean and deviation that a detector's or classifier's config normalises pixels with; whether red comes first."""
-    steps = cfg.get("data", {}).get("test", {}).get("pipeline", ())  # of 2.x; a detector's are within one of them
-    steps = [inner for step in steps for inner in step.get("transforms", [step])]
-    normalise = [step for step in steps if step["type"] == "Normalize"]
-    if normalise:
-        return list(normalise[0]["mean"]), list(normalise[0]["std"]), normalise[0]["to_rgb"]
-    said = cfg.model.get("data_preprocessor") or cfg.data_preprocessor
-    return list(said["mean"]), list(said["std"]), said.get("to_rgb", said.get("bgr_to_rgb"))
-
-
-@functools.cache
-def _index() -> tuple[Path, dict[str, dict]]:
-    """Where the package's configs are, and its models by their names: those with a config and a checkpoint."""
-    import yaml
-
-    package, _ = api().classifiers()
-    metafiles = [yaml.safe_load(path.read_text("utf-8")) for path in sorted(package.glob("configs/*/metafile.yml"))]
-    models = [model for each in metafiles for model in each.get("Models") or ()]
-    return package, {model["Name"]: model for model in models if {"Weights", "Config"} <= model.keys()}
+        yield Row(backbone, model["Weights"], backbones.pixels(cfg), lacking, changed)
 
 
 def _defaults(kind: type) -> dict[str, object]:

@@ -30,19 +30,17 @@ class Diagram:
     Attributes:
         columns: For each column its boxes; the first is its title.
         legend: What a mark means, for those that occur.
-        flows: Whether one column leads to the next.
     """
 
     columns: list[list[Box]]
     legend: dict[str, str]
-    flows: bool = True
 
     def __repr__(self) -> str:
         told = []
         for title, *boxes in self.columns:
             lines = [f"{box.text}{self._said(box)}" for box in boxes]
             told.append(f"{title.text}{self._said(title)}" + (f": {'; '.join(lines)}" if lines else ""))
-        return (" → " if self.flows else ". ").join(told)
+        return " → ".join(told)
 
     def _said(self, box: Box) -> str:
         return f" ({self.legend[box.mark]})" if box.mark else ""
@@ -52,7 +50,7 @@ class Diagram:
         parts = []
         for number, column in enumerate(self.columns):
             left, top = number * (WIDTH + BETWEEN) + 1, (height - len(column) * (ROW + GAP)) / 2 + 3
-            if number and self.flows:
+            if number:
                 x, y = left - BETWEEN + 3, height / 2
                 parts.append(f'<path d="M{x} {y}h{BETWEEN - 8}m-5 -5l5 5l-5 5" fill="none" stroke="currentColor"/>')
             for row, box in enumerate(column):

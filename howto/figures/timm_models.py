@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from howto.checkout import measure, weights
@@ -12,7 +11,7 @@ from howto.figures.classifiers import SIZE, zeros
 from howto.figures.show import Link, Unfolds
 from howto.project import stacks
 
-HEAD = ("model_name", "Channels", "out_indices", "Strides", "Parameters (M)", "Checkpoint", "RetinaNet")
+HEAD = ("model_name", "Channels", "RetinaNet", "out_indices", "Strides", "Parameters (M)", "Checkpoint")
 MODELS = """
 resnet18 resnet50 resnet50d resnext50_32x4d seresnet50 skresnet18 resnest14d res2net50_26w_4s
 regnetx_008 regnety_008 regnety_032
@@ -27,22 +26,16 @@ HUB = "https://huggingface.co/"
 
 
 @dataclasses.dataclass(frozen=True)
-class Row:
-    """A model of the site's table.
+class Row(backbones.Row):
+    """A model of the site's table; its address may be the checkpoint's repository on the Hugging Face hub.
 
     Attributes:
-        backbone: What a detector's config says of it, and its levels.
-        told: The channels and strides of these levels by timm's ``feature_info``.
-        pixels: Mean, deviation and whether RGB, of the pixels that its checkpoint was trained on.
-        address: Of its checkpoint, or the checkpoint's repository on the Hugging Face hub.
+        told: The channels and strides of its levels by timm's ``feature_info``.
         millions: Its parameters, in millions.
         classes: Whether it has a ``num_classes``, which a hook of MMDetection 2.x takes for the detector's.
     """
 
-    backbone: backbones.Backbone
     told: tuple[list[int], list[int]]
-    pixels: tuple[list[float], list[float], bool]
-    address: str
     millions: float
     classes: bool
 
@@ -50,11 +43,6 @@ class Row:
     def name(self) -> str:
         """What timm calls it."""
         return self.backbone.keys["model_name"]
-
-    @property
-    def file(self) -> str:
-        """Name of its config."""
-        return f"retinanet_{self.name}_fpn_1x_coco.py"  # never that of a snippet
 
     @property
     def needs(self) -> list[str]:
@@ -67,12 +55,7 @@ class Row:
     @property
     def text(self) -> str:
         """A config that trains RetinaNet on it."""
-        return self.backbone.retinanet() + "custom_hooks = []\n" * ("custom_hooks" in self.needs)
-
-    def write(self, folder: Path):
-        """Write its config into a folder below ``configs/``, and load it as MMDetection does."""
-        (folder / self.file).write_text(self.text, "utf-8")
-        return api().load(folder / self.file)
+        return super().text + "custom_hooks = []\n" * ("custom_hooks" in self.needs)
 
     def cells(self) -> tuple:
         """What the table says, see :data:`HEAD`."""
@@ -81,7 +64,7 @@ class Row:
         url = self.address if urlsplit(self.address).scheme else HUB + self.address
         link = Link(self.address.removeprefix("timm/").rpartition("/")[2], url)
         config = Unfolds(", ".join(["config", *self.needs]), self.text)
-        return self.name, each.channels, list(indices), strides, self.millions, link, config
+        return self.name, each.channels, config, list(indices), strides, self.millions, link
 
 
 def rows() -> Iterator[Row]:
@@ -105,4 +88,4 @@ def rows() -> Iterator[Row]:
         )
         address = next(weights.wanted(keys))[0]
         classes = hasattr(module.timm_model, "num_classes")
-        yield Row(found, told, pixels, address, measure.millions(module), classes)
+        yield Row(found, address, pixels, told, measure.millions(module), classes)
