@@ -17,7 +17,8 @@ LONGEST = 120  # characters of a value in the list; the whole of it is in the ta
 OPTIONS = re.compile(r"^python tools/train\.py \S+ --cfg-options$")
 STAND_IN = re.compile(r"^random weights in place of (\S+)$")
 HUNK = re.compile(r"^@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@")
-FOLDED = {"Pitfalls": "howto-pitfall", "Proof": "howto-proof"}  # whose parts a reader opens, by their titles
+# Whose parts a reader opens, by their titles.
+FOLDED = {"Adapt it": "howto-adapt", "Pitfalls": "howto-pitfall", "Proof": "howto-proof"}
 SECTION = re.compile(r'<section class="(howto-fold [^"]*)" id="([^"]+)">\s*(<h3>.*?</h3>)(.*?)</section>', re.DOTALL)
 LOGGED = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d+ - ")
 
@@ -62,7 +63,7 @@ def fold(app: Sphinx, doctree: nodes.document) -> None:
 
 
 def fold_sections(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: nodes.document | None) -> None:
-    """Make each pitfall and each part of the proof something that opens, under its title."""
+    """Make each way to adapt it, each pitfall and each part of the proof something that opens, under its title."""
     context["body"] = SECTION.sub(
         r'<details class="\1" id="\2"><summary>\3</summary>\4</details>', context.get("body", "")
     )

@@ -239,6 +239,17 @@ def test_a_pitfall_is_folded_under_its_symptom_and_a_link_to_it_or_into_it_opens
     assert page.wrong == []
 
 
+def test_each_way_to_adapt_a_how_to_is_folded_under_its_title(page):
+    page.goto(f"/{STACK}/how-to/plot_unfreeze_backbone.html")
+    ways = page.locator(".howto-adapt")
+    assert ways.count() >= 3
+    for way in ways.all():
+        expect(way.locator("summary h3")).to_be_visible()
+        expect(way.locator("p").first).not_to_be_visible()
+        way.locator("summary").first.click()
+        expect(way.locator("p").first).to_be_visible()
+
+
 def test_the_text_of_an_error_finds_its_pitfall(page):
     page.goto(f"/{STACK}/search.html?q=assert+'mix_results'+in+results")
     page.locator(".search-summary").filter(has_text="finished").wait_for()
