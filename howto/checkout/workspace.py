@@ -26,7 +26,7 @@ from howto.checkout.isolation import PLAIN, isolated
 from howto.checkout.run import Observer, Run
 from howto.project import stacks
 from howto.project.errors import HowtoError
-from howto.project.files import SNIPPETS, check_topic, snippet_files, snippet_folder
+from howto.project.files import check_topic, snippet_files, snippet_folder
 from howto.project.quiet import quiet
 from howto.project.record import Record, installed_versions, sha256
 from howto.project.stacks import ROOT
@@ -110,7 +110,7 @@ class Workspace:
         """
         path = self._path(name)
         before = path.read_text("utf-8")
-        published = SNIPPETS.joinpath(*self.source.parts[-2:], path.name)
+        published = ROOT.joinpath("snippets", *self.source.parts[-2:], path.name)
         if any(before.count(old) != 1 for old in changes) and published.exists():
             before = published.read_text("utf-8")
         after = before

@@ -15,7 +15,6 @@ from howto.project.stacks import ROOT, Stack
 
 DOCS = ROOT / "docs"
 BUILD = DOCS / "_build"
-SNIPPETS = ROOT / "snippets"
 # What a copy of this project can do without.
 NO_SOURCES = shutil.ignore_patterns(".git", ".tox", ".*_cache", "__pycache__", "*.egg-info", "_build", "how-to")
 GALLERY = "how-to"  # below docs/: where sphinx-gallery puts the pages of the stack that is being built
@@ -23,7 +22,7 @@ GALLERY = "how-to"  # below docs/: where sphinx-gallery puts the pages of the st
 
 def snippet_folder(family: str) -> Path:
     """Folder of the snippets of `family`; ``HOWTO_SNIPPETS`` has one look at a changed copy of them."""
-    return Path(os.environ.get("HOWTO_SNIPPETS") or SNIPPETS) / family
+    return Path(os.environ.get("HOWTO_SNIPPETS") or ROOT / "snippets") / family
 
 
 def snippet_files(family: str, topic: str) -> list[Path]:
