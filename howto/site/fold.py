@@ -55,6 +55,8 @@ def fold(app: Sphinx, doctree: nodes.document) -> None:
 
     for section in doctree.findall(nodes.section):
         kind = FOLDED.get(section.parent[0].astext()) if isinstance(section.parent, nodes.section) else None
+        if any("howto-snippet" in node.get("classes", ()) for node in section.findall(nodes.Element)):
+            kind = None  # what a reader copies is never folded
         if kind:
             section["classes"] += ["howto-fold", kind]
         if kind == "howto-pitfall":
