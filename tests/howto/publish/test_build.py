@@ -514,6 +514,7 @@ def test_a_page_is_written_again_only_when_what_it_shows_has_come(tiny):
     before = written()
     theme = {"theme": "heavy_theme", "bytes": 1, "requests": 1, "performance": None}
     measured = {"kind": "themes", "pages": 1, "rounds": 1, "machine": "a machine", "themes": [theme]}
+    measured |= {"date": "2026-11-26", "commit": "0" * 40}
     kept = tiny.root / "docs/results/bench.json"
     kept.parent.mkdir(exist_ok=True)
     kept.write_text(json.dumps([measured]))
