@@ -1,5 +1,6 @@
 """Put a backbone into MMDetection's RetinaNet and Faster R-CNN: the config that its levels need."""
 
+import abc
 import dataclasses
 import re
 import textwrap
@@ -156,7 +157,7 @@ class Backbone:
 
 
 @dataclasses.dataclass(frozen=True)
-class Row:
+class Row(abc.ABC):
     """A backbone of a how-to's table, whose config readers copy.
 
     Attributes:
@@ -170,9 +171,9 @@ class Row:
     pixels: tuple[list[float], list[float], bool]
 
     @property
+    @abc.abstractmethod
     def name(self) -> str:
         """What its library calls it."""
-        raise NotImplementedError
 
     @property
     def file(self) -> str:
