@@ -26,6 +26,7 @@ from howto.commands.edits import Mutation, is_config, mutations
 from howto.execution import doctor, fingerprint
 from howto.execution.limits import limited
 from howto.execution.verify import execute
+from howto.figures import classifiers, timm_models
 from howto.project import budget, files
 from howto.project.errors import HowtoError
 from howto.project.quiet import quiet
@@ -82,6 +83,7 @@ def mutate(stack: Stack, names: list[str], every: bool = False) -> int:
     with _own_folder():
         for topic, file in {(mutation.topic, mutation.file): None for mutation in found}:
             _content(stack.family, topic, file)
+        _measure_tables(topics)
     fork = multiprocessing.get_context("fork")
     with fork.Pool(budget.cores(), _may_have_children, maxtasksperchild=1) as pool:
         limits = {}
@@ -114,6 +116,15 @@ def mutate(stack: Stack, names: list[str], every: bool = False) -> int:
     found = ", ".join(f"{counts[result]} {result}" for result in ("killed", "survived", "equivalent"))
     print(f"{len(results)} mutations: {found}; {time.monotonic() - started:.0f} s")
     return int(counts["survived"] > 0 or counts["equivalent"] > 0.05 * len(results))
+
+
+def _measure_tables(topics: list[str]) -> None:
+    """Measure what the pages of `topics` have tables of, which no snippet changes: each process finds them measured."""
+    with quiet():
+        for topic, table in {"mmcls_backbone": classifiers, "timm_backbone": timm_models}.items():
+            if topic in topics:
+                with Workspace(topic).inside():
+                    table.rows()
 
 
 def _may_have_children() -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import importlib
 import inspect
 from collections.abc import Iterator
@@ -88,12 +89,13 @@ class Row(backbones.Row):
         return self.name, backbone.channels, config, backbone.strides, *levels, backbone.start_level, needs, address
 
 
-def rows() -> Iterator[Row]:
-    """The rows of the site's table that the installed model index has; to be asked for inside a checkout."""
+@functools.cache
+def rows() -> tuple[Row, ...]:
+    """The rows of the table that the installed model index has, measured once; to be asked for inside a checkout."""
     package, models = weights.classifier_index()
     models = {model["Name"]: model for model in models}
     scope = api().LIBRARIES[-1]
-    classes = importlib.import_module(f"{scope}.models.backbones")
+    classes, found = importlib.import_module(f"{scope}.models.backbones"), []
     for names, out_indices, other in LISTED:
         model = next((models[name] for name in names.split() if name in models), None)
         if not model:
@@ -114,7 +116,8 @@ def rows() -> Iterator[Row]:
         adamw = optimizer.type == backbones.ADAMW["type"]
         backbone = dataclasses.replace(backbones.measured(keys, module, SIZE), adamw=adamw)
         changed = [key for key in other if key in keys]
-        yield Row(backbone, model["Weights"], backbones.pixels(cfg), lacking, changed)
+        found.append(Row(backbone, model["Weights"], backbones.pixels(cfg), lacking, changed))
+    return tuple(found)
 
 
 def _defaults(kind: type) -> dict[str, object]:

@@ -1,7 +1,7 @@
 """Measure the models of timm that a detector can use, with what timm itself says of them."""
 
 import dataclasses
-from collections.abc import Iterator
+import functools
 from urllib.parse import urlsplit
 
 from howto.checkout import measure, weights
@@ -67,11 +67,12 @@ class Row(backbones.Row):
         return self.name, each.channels, config, list(indices), strides, self.millions, link
 
 
-def rows() -> Iterator[Row]:
-    """The rows of the site's table; to be asked for inside a checkout."""
+@functools.cache
+def rows() -> tuple[Row, ...]:
+    """The rows of the site's table, measured once; to be asked for inside a checkout."""
     import timm
 
-    said = timm.models.get_pretrained_cfg_value
+    said, found = timm.models.get_pretrained_cfg_value, []
     for name in MODELS:
         first = next((level for begin, level in FIRST.items() if name.startswith(begin)), 1)
         keys = dict(type=f"{api().LIBRARIES[-1]}.TIMMBackbone", model_name=name, features_only=True)
@@ -81,11 +82,12 @@ def rows() -> Iterator[Row]:
         pixels = (*([round(255 * part, 3) for part in said(name, key)] for key in ("mean", "std")), True)
         info = module.timm_model.feature_info.info
         told = tuple([info[level][key] for level in keys["out_indices"]] for key in ("num_chs", "reduction"))
-        found = dataclasses.replace(
+        backbone = dataclasses.replace(
             backbones.measured(keys, module, SIZE),
             pixels=None if pixels == backbones.STOCK else pixels,
             adamw=name.startswith(ADAMW),
         )
         address = next(weights.wanted(keys))[0]
         classes = hasattr(module.timm_model, "num_classes")
-        yield Row(found, address, pixels, told, measure.millions(module), classes)
+        found.append(Row(backbone, address, pixels, told, measure.millions(module), classes))
+    return tuple(found)

@@ -1,6 +1,7 @@
 """What `tox -e serve` runs: the site comes back with what was edited, and nothing is imported for it anew."""
 
 import contextlib
+import http.client
 import os
 import re
 import signal
@@ -34,7 +35,8 @@ def shows(address: str, words: str) -> float:
     """Seconds until the page has these words."""
     started = time.monotonic()
     while time.monotonic() - started < PATIENCE:
-        with contextlib.suppress(OSError), urllib.request.urlopen(address) as answer:
+        half_written = (OSError, http.client.IncompleteRead)  # Sphinx writes a page where it lies
+        with contextlib.suppress(*half_written), urllib.request.urlopen(address) as answer:
             if words in re.sub("<[^>]*>", "", answer.read().decode()):
                 return time.monotonic() - started
         time.sleep(0.1)
