@@ -1,7 +1,6 @@
 """Sphinx configuration: sphinx-build -c . docs OUT builds the site of the stack that HOWTO_STACK names."""
 
 import contextlib
-import os
 import sys
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -11,6 +10,7 @@ sys.path.insert(0, str(ROOT))
 
 from howto.execution import page  # noqa: E402
 from howto.project import files, stacks  # noqa: E402
+from howto.project.settings import Settings  # noqa: E402
 
 stack = stacks.current()
 lock = contextlib.ExitStack()  # until this process ends: `sphinx-build` moves the pages of the stack before, too
@@ -18,9 +18,8 @@ lock.enter_context(files.building())
 files.take_gallery(stack)
 
 # Where the site and its sources will be; what needs to know is left out while they are not set.
-base_url = os.environ.get("HOWTO_BASE_URL", "").rstrip("/")
-repository_url = os.environ.get("HOWTO_REPOSITORY_URL", "").rstrip("/")
-analytics_url = os.environ.get("HOWTO_ANALYTICS_URL", "")
+settings = Settings.from_environ()
+base_url, repository_url, analytics_url = settings.base_url, settings.repository_url, settings.analytics_url
 
 project = "MMDetection how-to"
 author = copyright = "the MMDetection how-to authors"

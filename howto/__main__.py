@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from howto.project import stacks
+from howto.project import settings, stacks
 from howto.project.errors import HowtoError
 from howto.project.stacks import Stack
 
@@ -167,6 +167,7 @@ def main() -> int:
         stream.reconfigure(errors="backslashreplace")  # not every locale has an arrow
     arguments = _parser().parse_args()
     try:
+        settings.require_known()
         return arguments.call(stacks.current(), arguments) or 0
     except HowtoError as error:
         print(f"howto {arguments.command}: {error}", file=sys.stderr)

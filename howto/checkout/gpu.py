@@ -5,9 +5,9 @@ import re
 import resource
 from pathlib import Path
 
-from howto.project.device import requested
 from howto.project.errors import HowtoError
 from howto.project.quiet import quiet
+from howto.project.settings import Settings
 
 
 def choose() -> str:
@@ -16,7 +16,7 @@ def choose() -> str:
     Raises:
         HowtoError: If ``HOWTO_DEVICE`` is ``cuda`` and CUDA is not usable, or is unknown.
     """
-    device = requested()
+    device = Settings.from_environ().device
     if device == "cpu":
         return "cpu"
     problem = cuda_problem()

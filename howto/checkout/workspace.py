@@ -29,6 +29,7 @@ from howto.project.errors import HowtoError
 from howto.project.files import check_topic, snippet_files, snippet_folder
 from howto.project.quiet import quiet
 from howto.project.record import Record, installed_versions, sha256
+from howto.project.settings import Settings
 from howto.project.stacks import ROOT
 
 
@@ -60,7 +61,7 @@ class Workspace:
             snippets,
             device=gpu.describe(self.device),
             versions=installed_versions(),
-            data="COCO 2017, its first images" if os.environ.get("HOWTO_COCO") else "mini-COCO",
+            data="COCO 2017, its first images" if Settings.from_environ().coco else "mini-COCO",
         )
         self._started = time.perf_counter()
         self._told: set[str] = set()  # options of training that the page has shown
@@ -319,9 +320,8 @@ class Workspace:
         (self.root / "tools").symlink_to(mim / "tools")
         shutil.copytree(self.source, configs / self.topic, ignore=shutil.ignore_patterns("__pycache__"))
         data = self.root / "data" / "coco"
-        real = os.environ.get("HOWTO_COCO")
-        if real:
-            coco.sample_coco(Path(real).resolve(), data, weights.cache_folder().parents[1] / "coco")
+        if real := Settings.from_environ().coco:
+            coco.sample_coco(real.resolve(), data, weights.cache_folder().parents[1] / "coco")
         else:
             coco.make_mini_coco(data)
 

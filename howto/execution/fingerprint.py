@@ -17,6 +17,7 @@ from howto.execution import replay
 from howto.project import device, files, stacks
 from howto.project.errors import HowtoError
 from howto.project.files import BUILD, fingerprint_file, records, script, snippet_files, words
+from howto.project.settings import Settings
 from howto.project.stacks import ROOT, Stack
 
 
@@ -40,7 +41,7 @@ def fingerprint(stack: Stack, topic: str) -> dict[str, str]:
         "howto": _rooms(),
         "packages": _packages(stack),
         "device": device.kind(),
-        "data": os.environ.get("HOWTO_COCO", ""),
+        "data": str(Settings.from_environ().coco or ""),
         "weights": weights_kind(stack, topic),
     }
 
@@ -56,8 +57,7 @@ def site(stack: Stack) -> str:
             folders[:] = sorted(set(folders) - files.NO_SOURCES(folder, folders))
             found += [Path(folder, name) for name in sorted(names)]
     contents = [(str(path.relative_to(ROOT)), _hash([path])) for path in found if path.exists()]
-    settings = sorted(item for item in os.environ.items() if item[0].startswith("HOWTO_"))
-    return hashlib.sha256(repr((contents, settings, commit(), _packages(stack))).encode()).hexdigest()
+    return hashlib.sha256(repr((contents, Settings.from_environ(), commit(), _packages(stack))).encode()).hexdigest()
 
 
 def built(stack: Stack) -> str:

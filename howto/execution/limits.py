@@ -3,7 +3,6 @@
 import contextlib
 import faulthandler
 import gc
-import os
 import signal
 import sys
 import threading
@@ -13,9 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from howto.project import budget
-from howto.project.errors import HowtoError
+from howto.project.settings import Settings
 
-SECONDS = 15 * 60
 OUTPUT = 2**20  # bytes of a page's source; the longest of ours has a hundredth of it
 GRACE = 5.0  # seconds that a thread may take to end after its page
 
@@ -24,8 +22,8 @@ GRACE = 5.0  # seconds that a thread may take to end after its page
 def limited(script: str = "") -> Iterator[None]:
     """Let what runs inside take ``HOWTO_TIME_LIMIT`` seconds, and ``HOWTO_MEMORY`` GiB beyond what is in use.
 
-    Without them that is :data:`SECONDS`, and all memory that is available. Memory that cannot be had is a MemoryError,
-    or what torch makes of it; the processes that are started inside are held to the same amount.
+    Without them that is a quarter of an hour, and all memory that is available. Memory that cannot be had is a
+    MemoryError, or what torch makes of it; the processes that are started inside are held to the same amount.
 
     Args:
         script: Name of the one file whose code may be stopped; without it, any.
@@ -34,7 +32,7 @@ def limited(script: str = "") -> Iterator[None]:
         TimeoutError: It took longer; the traceback shows where it was. Code that never returns to the interpreter ends
             the process, after the stack of each thread was printed.
     """
-    seconds = _number("HOWTO_TIME_LIMIT", SECONDS)
+    seconds = Settings.from_environ().time_limit
 
     def late(number, frame):
         files = (Path(outer.f_code.co_filename).name for outer, _ in traceback.walk_stack(frame))
@@ -97,7 +95,7 @@ def _memory() -> Iterator[None]:
 
     import psutil
 
-    spare = _number("HOWTO_MEMORY", budget.memory())
+    spare = Settings.from_environ().memory or budget.memory()
     before = resource.getrlimit(resource.RLIMIT_DATA)
     limit = psutil.Process().memory_info().data + int(spare * 2**30)
     resource.setrlimit(resource.RLIMIT_DATA, (limit, before[1]))
@@ -105,11 +103,3 @@ def _memory() -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_DATA, before)
-
-
-def _number(variable: str, default: float) -> float:
-    text = os.environ.get(variable) or str(default)
-    try:
-        return float(text)
-    except ValueError as error:
-        raise HowtoError(f"{variable}={text} is no number; set it to one, or unset it") from error

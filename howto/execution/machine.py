@@ -10,8 +10,8 @@ import tempfile
 from pathlib import Path
 
 from howto.checkout import coco, gpu, weights
-from howto.project import device
 from howto.project.errors import HowtoError
+from howto.project.settings import Settings
 from howto.project.stacks import ROOT, Stack, differing, installed
 from howto.setup import compiling, wheelhouse
 from howto.setup.here import applies, is_own, missing
@@ -94,7 +94,7 @@ def _gpu(stack: Stack) -> Finding:
 
 
 def _device(stack: Stack) -> Finding:
-    return True, f"{device.requested()}, so snippets run on {gpu.choose()}", ""
+    return True, f"{Settings.from_environ().device}, so snippets run on {gpu.choose()}", ""
 
 
 def _weights(stack: Stack) -> Finding:
@@ -110,10 +110,10 @@ def _weights(stack: Stack) -> Finding:
 
 
 def _coco(stack: Stack) -> Finding:
-    root = os.environ.get("HOWTO_COCO")
+    root = Settings.from_environ().coco
     if not root:
         return None, "mini-COCO, made from photographs", "for the real one run `HOWTO_COCO=/path/to/coco tox -e docs`"
-    return True, str(coco.check_coco(Path(root))), ""
+    return True, str(coco.check_coco(root)), ""
 
 
 def _browser(stack: Stack) -> Finding:

@@ -10,22 +10,8 @@ from howto.execution import fingerprint
 from howto.project import files, stacks
 from howto.project.errors import HowtoError
 from howto.project.files import BUILD, DOCS
+from howto.project.settings import Settings
 from howto.project.stacks import Stack
-
-
-def part() -> tuple[int, int] | None:
-    """What ``HOWTO_SHARD`` asks for: (2, 8) for ``2/8``, the second eighth; None if it is not set.
-
-    Raises:
-        HowtoError: It is set to anything else.
-    """
-    text = os.environ.get("HOWTO_SHARD")
-    if not text:
-        return None
-    found = re.fullmatch(r"(\d+)/(\d+)", text)
-    if not found or not 1 <= int(found[1]) <= int(found[2]):
-        raise HowtoError(f"HOWTO_SHARD={text} is no part of the pages; set it to 1/8, 2/8, … or 8/8, or unset it")
-    return int(found[1]), int(found[2])
 
 
 def mine(stack: Stack) -> list[str]:
@@ -35,9 +21,9 @@ def mine(stack: Stack) -> list[str]:
     last ran here; so shards agree if all of them start from the same pages, or from none.
     """
     topics = files.runnable(stack.family)
-    if part() is None:
+    if not (part := Settings.from_environ().shard):
         return topics
-    index, of = part()
+    index, of = part
     shards, loads = [[] for _ in range(of)], [0.0] * of
     for topic in sorted(topics, key=lambda topic: (-files.cost(topic), topic)):
         least = loads.index(min(loads))
@@ -48,7 +34,7 @@ def mine(stack: Stack) -> list[str]:
 
 def pack(stack: Stack, topics: list[str]) -> Path:
     """Write what executing `topics` left into ``docs/_build/bundles/``, for :func:`merge`; the path of the bundle."""
-    index, of = part()
+    index, of = Settings.from_environ().shard
     path = BUILD / "bundles" / f"{stack.name}-{index}-of-{of}.tar.gz"
     path.parent.mkdir(parents=True, exist_ok=True)
     half = path.with_suffix(f".{os.getpid()}.half")

@@ -9,25 +9,18 @@ import warnings
 from pathlib import Path
 
 from howto.project import budget, device, files, stacks
-from howto.project.errors import HowtoError
 from howto.project.files import BUILD
 from howto.project.processes import end_with_parent
+from howto.project.settings import Settings
 
 QUICK = 4.0  # seconds; a second process costs one, and saves half of them
 MEMORY = 4.0  # GiB that a page takes at most, with what it imports; the largest of ours has 3.7
 
 
 def number(pages: int) -> int:
-    """How many processes execute so many pages: ``HOWTO_WORKERS``, else one per GPU, or per core that has memory.
-
-    Raises:
-        HowtoError: ``HOWTO_WORKERS`` is no number above 0.
-    """
-    wanted = os.environ.get("HOWTO_WORKERS")
-    if wanted:
-        if not wanted.isdecimal() or int(wanted) == 0:
-            raise HowtoError(f"HOWTO_WORKERS={wanted} is no number of processes; set it to 1 or more, or unset it")
-        return min(pages, int(wanted))
+    """How many processes execute so many pages: ``HOWTO_WORKERS``, else one per GPU, or per core that has memory."""
+    if wanted := Settings.from_environ().workers:
+        return min(pages, wanted)
     if device.kind() == "cuda":
         return max(1, min(pages, len(_gpus())))
     return max(1, min(pages, budget.cores(), int(budget.memory() / MEMORY)))
@@ -35,7 +28,7 @@ def number(pages: int) -> int:
 
 def quick(seconds: float) -> bool:
     """Whether pages that took so long last are not worth a second process."""
-    return seconds < QUICK and not os.environ.get("HOWTO_WORKERS")
+    return seconds < QUICK and not Settings.from_environ().workers
 
 
 def start(pages: int, seconds: float) -> int:
@@ -79,7 +72,7 @@ def settle() -> bool:
 
 @functools.cache  # a process does it once
 def _settle(process: int) -> bool:
-    if os.environ.get("HOWTO_BUILD_PROCESS", str(process)) == str(process):
+    if Settings.from_environ().build_process in ("", str(process)):
         return False
     end_with_parent()  # else it would write into the next build's pages
     multiprocessing.set_start_method(None, force=True)  # a page's own processes start as anywhere else

@@ -1,30 +1,17 @@
-"""Say which device is asked for, without importing what could tell whether it can be had."""
+"""Say which kind of device a build runs on, without importing what could tell for certain."""
 
 import functools
 import importlib.util
-import os
 from pathlib import Path
 
-from howto.project.errors import HowtoError
+from howto.project.settings import Settings
 
 DRIVERS = Path("/proc/driver/nvidia/version"), Path("/dev/dxg")  # the latter in WSL
 
 
-def requested() -> str:
-    """What ``HOWTO_DEVICE`` asks for: ``auto``, ``cpu`` or ``cuda``.
-
-    Raises:
-        HowtoError: If it is anything else.
-    """
-    device = os.environ.get("HOWTO_DEVICE") or "auto"
-    if device not in ("auto", "cpu", "cuda"):
-        raise HowtoError(f"HOWTO_DEVICE={device} is unknown; set it to auto, cpu or cuda")
-    return device
-
-
 def kind() -> str:
     """``cpu`` or ``cuda``, from files of the driver and of mmcv's ops: quick, and nothing is imported."""
-    device = requested()
+    device = Settings.from_environ().device
     if device == "auto":
         return "cuda" if any(path.exists() for path in DRIVERS) and _has_cuda_ops() else "cpu"
     return device

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from howto.project.errors import HowtoError
 from howto.project.locking import locked
+from howto.project.settings import Settings
 from howto.project.stacks import ROOT, Stack
 
 DOCS = ROOT / "docs"
@@ -22,7 +23,7 @@ GALLERY = "how-to"  # below docs/: where sphinx-gallery puts the pages of the st
 
 def snippet_folder(family: str) -> Path:
     """Folder of the snippets of `family`; ``HOWTO_SNIPPETS`` has one look at a changed copy of them."""
-    return Path(os.environ.get("HOWTO_SNIPPETS") or ROOT / "snippets") / family
+    return (Settings.from_environ().snippets or ROOT / "snippets") / family
 
 
 def snippet_files(family: str, topic: str) -> list[Path]:

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 from howto.project.errors import HowtoError
+from howto.project.settings import Settings
 
 PACKAGES = (
     *("torch", "torchvision", "timm"),
@@ -82,9 +83,8 @@ class Record:
 
     def save(self) -> None:
         """Write the record into the folder ``HOWTO_RECORDS``, if there is one."""
-        folder = os.environ.get("HOWTO_RECORDS")
-        if folder:
-            write_json(Path(folder, f"{self.topic}.json"), dataclasses.asdict(self))
+        if folder := Settings.from_environ().records:
+            write_json(folder / f"{self.topic}.json", dataclasses.asdict(self))
 
 
 def _text(value: object) -> str:

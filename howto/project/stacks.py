@@ -1,6 +1,5 @@
 """Name the locked sets of packages that the snippets are verified on."""
 
-import os
 import re
 import sys
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from howto.project.errors import HowtoError
+from howto.project.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -170,7 +170,7 @@ def differing(versions: dict[str, str], stack: Stack) -> dict[str, str]:
 
 def current() -> Stack:
     """The stack that ``HOWTO_STACK`` names, or else the default one."""
-    return named(os.environ.get("HOWTO_STACK") or "mmdet2")
+    return named(Settings.from_environ().stack or "mmdet2")
 
 
 def named(name: str) -> Stack:

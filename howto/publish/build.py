@@ -19,6 +19,7 @@ from howto.project import files
 from howto.project.errors import HowtoError
 from howto.project.files import BUILD, DOCS
 from howto.project.record import write_text
+from howto.project.settings import Settings
 from howto.project.stacks import ROOT, Stack
 from howto.publish import join
 
@@ -31,7 +32,7 @@ def build(stack: Stack) -> int:
     Raises:
         HowtoError: If the machine lacks something, or the site could not be built; the last good one stays.
     """
-    started = time.monotonic()
+    started, settings = time.monotonic(), Settings.from_environ()
     with files.building():
         doctor.require(stack, executes=False)
         files.take_gallery(stack)
@@ -44,12 +45,12 @@ def build(stack: Stack) -> int:
         if stale:
             with _interruptible():
                 doctor.require(stack)
-        if not stale and not shards.part() and _is_finished(stack, sources):
+        if not stale and not settings.shard and _is_finished(stack, sources):
             _summary(stack, stale, BUILD / "html" / "index.html", time.monotonic() - started)
             return 0
         if stale:  # else pictures and downloads that no page shows any more would stay on the site
             shutil.rmtree(BUILD / "work" / stack.name, ignore_errors=True)
-        code = _sphinx(stack, "dummy" if shards.part() else "html", BUILD / "work" / stack.name)
+        code = _sphinx(stack, "dummy" if settings.shard else "html", BUILD / "work" / stack.name)
         if code:
             full = shutil.disk_usage(BUILD).free < 2**20
             shutil.rmtree(BUILD / "doctrees" / f"{stack.name}-html", ignore_errors=True)  # or warnings come only once
@@ -57,7 +58,7 @@ def build(stack: Stack) -> int:
             found = json.loads(failures.read_text("utf-8")) if failures.exists() else []
             found += [f"no space left on the disk of {BUILD}; free some"] if full else []
             raise HowtoError("\n  ".join(["the site was not built, the last good one stays; see above", *found]))
-        if shards.part():
+        if settings.shard:
             print(f"{', '.join(mine) or 'no page'} in {os.path.relpath(shards.pack(stack, mine))}")
             return 0
         site = _publish(BUILD / "work" / stack.name, BUILD / "html" / stack.name)
@@ -74,16 +75,12 @@ def _is_finished(stack: Stack, sources: str) -> bool:
 
 def _require_young(stack: Stack, topic: str) -> None:
     """Stop if the page that is not executed now was longer ago than ``HOWTO_MAX_AGE`` allows."""
-    allowed = os.environ.get("HOWTO_MAX_AGE")
-    if not allowed:
+    if not (allowed := Settings.from_environ().max_age):
         return
-    if not re.fullmatch(r"\d+[dh]", allowed):
-        raise HowtoError(f"HOWTO_MAX_AGE={allowed} is no age; set it to days or hours, 30d or 12h")
-    age = datetime.timedelta(**{{"d": "days", "h": "hours"}[allowed[-1]]: int(allowed[:-1])})
     executed = json.loads((files.records(stack) / f"{topic}.json").read_text("utf-8"))["executed"]
-    if datetime.datetime.fromisoformat(f"{executed}+00:00") < datetime.datetime.now(datetime.UTC) - age:
+    if datetime.datetime.fromisoformat(f"{executed}+00:00") < datetime.datetime.now(datetime.UTC) - allowed:
         raise HowtoError(
-            f"{topic} was executed on {executed}, longer ago than HOWTO_MAX_AGE={allowed}; "
+            f"{topic} was executed on {executed}, longer ago than HOWTO_MAX_AGE allows; "
             f"have it executed anew: rm {os.path.relpath(files.fingerprint_file(topic))}"
         )
 

@@ -12,9 +12,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from howto.project.device import requested
 from howto.project.errors import HowtoError
 from howto.project.locking import locked
+from howto.project.settings import Settings
 from howto.project.stacks import ROOT, Stack
 from howto.setup import interpreter, wheelhouse
 from howto.setup.interpreter import Interpreter
@@ -53,10 +53,10 @@ def inputs(stack: Stack) -> dict[str, str]:
     """All that an environment depends on; found without torch, so that it takes no time to see that nothing changed."""
     return {
         "root": str(ROOT),
-        "python": os.environ.get("HOWTO_PYTHON") or stack.pythons[0],
+        "python": Settings.from_environ().python or stack.pythons[0],
         "lock": hashlib.sha256(stack.lock.read_bytes()).hexdigest(),
         "project": hashlib.sha256((ROOT / "pyproject.toml").read_bytes()).hexdigest(),
-        "device": requested(),
+        "device": Settings.from_environ().device,
         "gpu": str(Path("/dev/nvidiactl").exists() or Path("/dev/dxg").exists()),
         "nvcc": str(shutil.which("nvcc")),
         "archs": os.environ.get("TORCH_CUDA_ARCH_LIST", ""),
@@ -77,12 +77,12 @@ def cuda_ops(python: Interpreter) -> tuple[str, str]:
     Raises:
         HowtoError: ``HOWTO_DEVICE`` is ``cuda``, and CUDA ops cannot be compiled.
     """
-    if requested() == "cpu":
+    if Settings.from_environ().device == "cpu":
         return wheelhouse.CPU, ""
     # With the list given, ops for a GPU can be compiled where there is none: when an image is built, say.
     archs = os.environ.get("TORCH_CUDA_ARCH_LIST") or python.archs
     problem = ""
-    if not (archs if requested() == "cuda" else python.archs):
+    if not (archs if Settings.from_environ().device == "cuda" else python.archs):
         problem = "torch finds no usable GPU; mend the NVIDIA driver (nvidia-smi must list one)"
     else:
         found = interpreter.toolkit()
@@ -94,7 +94,7 @@ def cuda_ops(python: Interpreter) -> tuple[str, str]:
             )
     if not problem:
         return f"cu{python.cuda.replace('.', '')}-sm{re.sub('[ ;]', '-', archs)}", archs
-    if requested() == "cuda":
+    if Settings.from_environ().device == "cuda":
         raise HowtoError(f"HOWTO_DEVICE=cuda, but {problem}; or set HOWTO_DEVICE=cpu")
     if python.archs:
         print(f"the GPU will not be used: {problem}")
@@ -137,7 +137,7 @@ def find_python(stack: Stack) -> str:
     Raises:
         HowtoError: There is none, or it is none that the stack's torch has wheels for.
     """
-    wanted = os.environ.get("HOWTO_PYTHON") or stack.pythons[0]
+    wanted = Settings.from_environ().python or stack.pythons[0]
     found = subprocess.run(
         [*_uv(), "python", "find", "--system", "--no-project", wanted], capture_output=True, text=True
     )

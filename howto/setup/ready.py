@@ -11,6 +11,7 @@ import urllib.request
 import zipfile
 from pathlib import Path
 
+from howto.project.settings import Settings
 from howto.project.stacks import ROOT, Stack
 from howto.setup.interpreter import Interpreter
 
@@ -49,12 +50,12 @@ def fetch(stack: Stack, interpreter: Interpreter, place: Path, cuda: bool = Fals
 
 def address(interpreter: Interpreter, cuda: bool) -> str:
     """The page that lists the wheels for this torch; empty if nobody is to be asked."""
-    host = os.environ.get("HOWTO_WHEELS") or HOST
+    host = Settings.from_environ().wheels or HOST
     if host == COMPILE:
         return ""
     device = f"cu{interpreter.cuda.replace('.', '')}" if cuda else "cpu"
     minor = ".".join(interpreter.torch.split(".")[:2])
-    return f"{host.rstrip('/')}/{device}/torch{minor}/index.html"
+    return f"{host}/{device}/torch{minor}/index.html"
 
 
 def _offers(page: str, stack: Stack, interpreter: Interpreter) -> bool:

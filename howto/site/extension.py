@@ -6,7 +6,7 @@ from jinja2 import Template
 from sphinx.application import Sphinx
 
 from howto.execution.fingerprint import package_sources
-from howto.project import files, stacks
+from howto.project import files, settings, stacks
 from howto.project.record import write_json
 from howto.site import directives
 from howto.site.bench import BenchTables
@@ -55,7 +55,8 @@ def add_panel(app: Sphinx, docname: str, source: list[str]) -> None:
         page, label, downloads = source[0].rpartition("\n.. _sphx_glr_download_")
         source[0] = f"{page}\n\nVerified\n--------\n\n.. verified-panel::\n{label}{downloads}"
     elif not docname.startswith(files.GALLERY):
-        source[0] = Template(source[0]).render(stack=stacks.current(), groups=navigation(stacks.current().family))
+        told = dict(groups=navigation(stacks.current().family), settings=settings.described())
+        source[0] = Template(source[0]).render(stack=stacks.current(), **told)
 
 
 def navigation(family: str) -> dict[str, list[tuple[str, str]]]:

@@ -2,12 +2,13 @@
 
 import base64
 import hashlib
-import os
 import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from sphinx.application import Sphinx
+
+from howto.project.settings import Settings
 
 INLINE = re.compile(r'<script(?![^>]*\b(?:src=|type="application/))[^>]*>(.*?)</script>', re.DOTALL)
 
@@ -37,7 +38,7 @@ def restricted(page: str) -> str:
         return page
     digests = {base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in INLINE.findall(page)}
     hashes = [f"'sha256-{digest}'" for digest in sorted(digests)]
-    analytics = urlsplit(os.environ.get("HOWTO_ANALYTICS_URL", ""))
+    analytics = urlsplit(Settings.from_environ().analytics_url)
     other = [f"{analytics.scheme}://{analytics.netloc}"] if analytics.netloc else []
     allowed = {
         "default-src": ["'self'"],

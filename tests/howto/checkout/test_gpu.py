@@ -7,6 +7,7 @@ import torch
 from howto.checkout import gpu
 from howto.project import device
 from howto.project.errors import HowtoError
+from howto.project.settings import Settings
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +27,7 @@ def gpu_without_ops(monkeypatch):
     monkeypatch.setattr("mmcv.ops.get_compiling_cuda_version", lambda: "not available")
 
 
-@pytest.mark.parametrize("ask", [device.requested, gpu.choose, device.kind])
+@pytest.mark.parametrize("ask", [gpu.choose, device.kind])
 @pytest.mark.parametrize("wish", ["gpu", "CUDA", "cuda:0", " "])
 def test_an_unknown_device_is_refused_in_one_line(monkeypatch, ask, wish):
     monkeypatch.setenv("HOWTO_DEVICE", wish)
@@ -38,7 +39,7 @@ def test_an_unknown_device_is_refused_in_one_line(monkeypatch, ask, wish):
 @pytest.mark.parametrize("wish", ["", "auto"])
 def test_no_wish_is_auto(monkeypatch, wish):
     monkeypatch.setenv("HOWTO_DEVICE", wish)
-    assert device.requested() == "auto"
+    assert Settings.from_environ().device == "auto"
 
 
 def test_cuda_without_a_gpu_is_refused_with_the_mend(monkeypatch, no_gpu):

@@ -7,6 +7,7 @@ import pytest
 from howto.execution import shards
 from howto.project import files, stacks
 from howto.project.errors import HowtoError
+from howto.project.settings import Settings
 from tests.howto.publish.test_build import content, executed, without_times
 
 EIGHT = ("five", "four", "one", "seven", "six", "three", "tiny", "two")
@@ -125,7 +126,7 @@ def test_a_bundle_that_is_none_is_named_and_nothing_is_put_in_place(sharded, emp
 def test_a_part_that_is_none_is_named(text, monkeypatch):
     monkeypatch.setenv("HOWTO_SHARD", text)
     with pytest.raises(HowtoError, match=f"HOWTO_SHARD={text} is no part of the pages; set it to 1/8"):
-        shards.part()
+        Settings.from_environ()
 
 
 def test_shards_are_balanced_by_what_the_pages_cost_last(monkeypatch):
