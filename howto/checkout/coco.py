@@ -12,6 +12,7 @@ from howto.project.record import write_json
 SPLITS = ("train2017", "val2017")
 LONGEST_SIDE = 640  # pixels, as in COCO's own images
 SAMPLE = {"train2017": 16, "val2017": 8}  # images of a real COCO that a run sees, one of each without objects
+OWN = {"cat": {"id": 12, "name": "kitten"}, "cup": {"id": 3, "name": "mug"}}  # categories of make_own_dataset
 LEAST_VISIBLE = 1 / 3  # of an object's area; where a crop leaves less, the object is dropped
 
 _DATA = Path(__file__).with_name("mini_coco.json")
@@ -59,6 +60,32 @@ def make_mini_coco(root: Path, every: int = 1) -> Path:
                     ids["category_id"] = category_ids[drawn["category"]]
                     coco["annotations"].append(ids | {"iscrowd": 0} | _measured(outline))
         (root / "annotations" / f"instances_{split}.json").write_text(json.dumps(coco), encoding="utf-8")
+    return root
+
+
+def make_own_dataset(root: Path, mini: Path) -> Path:
+    """Write a data set as a reader may have one: ``annotations/{train,val}.json``, ``train/`` and ``val/``.
+
+    Images and outlines are those of `mini`, which is linked. There are two classes, neither of them one of COCO's:
+    cats are kittens, cups are mugs, and nothing else is annotated. Their ids are 12 and 3, in this order.
+
+    Args:
+        root: Folder to write below; it is made where it is missing.
+        mini: A mini-COCO, see :func:`make_mini_coco`.
+
+    Returns:
+        `root`.
+    """
+    (root / "annotations").mkdir(parents=True)
+    for split in SPLITS:
+        name = split.removesuffix("2017")
+        (root / name).symlink_to(mini / split)
+        content = json.loads((mini / f"annotations/instances_{split}.json").read_text("utf-8"))
+        ids = {each["id"]: OWN[each["name"]]["id"] for each in content["categories"] if each["name"] in OWN}
+        kept = [each for each in content["annotations"] if each["category_id"] in ids]
+        content["annotations"] = [each | {"category_id": ids[each["category_id"]]} for each in kept]
+        content["categories"] = list(OWN.values())
+        (root / f"annotations/{name}.json").write_text(json.dumps(content), "utf-8")
     return root
 
 

@@ -36,8 +36,9 @@ from howto.project.stacks import ROOT
 class Workspace:
     """An MMDetection checkout, as far as a snippet can tell, with one how-to's files under ``configs/``.
 
-    It has the stock ``configs/`` and ``tools/`` of the installed mmdet and a COCO in ``data/coco/`` (a small one,
-    unless ``HOWTO_COCO`` names the real one), so every ``_base_`` and ``data_root`` resolves with nothing rewritten.
+    It has the stock ``configs/`` and ``tools/`` of the installed mmdet, a COCO in ``data/coco/`` (a small one, unless
+    ``HOWTO_COCO`` names the real one) and a data set of other classes in ``data/my_dataset/``, so every ``_base_`` and
+    ``data_root`` resolves with nothing rewritten.
 
     Args:
         topic: Name of the how-to, a folder of ``snippets/<family>/``.
@@ -320,10 +321,12 @@ class Workspace:
         (self.root / "tools").symlink_to(mim / "tools")
         shutil.copytree(self.source, configs / self.topic, ignore=shutil.ignore_patterns("__pycache__"))
         data = self.root / "data" / "coco"
+        mini = data
         if real := Settings.from_environ().coco:
             coco.sample_coco(real.resolve(), data, weights.cache_folder().parents[1] / "coco")
-        else:
-            coco.make_mini_coco(data)
+            mini = self.root / ".mini"
+        coco.make_mini_coco(mini)
+        coco.make_own_dataset(self.root / "data" / "my_dataset", mini)
 
     def _prepare_launch(
         self, names: list[str], epochs: int, iterations: int | None, evaluate: bool, changes: dict, compared: bool
