@@ -15,7 +15,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from howto.checkout import coco
-from howto.checkout.coco import LEAST_VISIBLE, LONGEST_SIDE, SPLITS, check_coco, make_mini_coco
+from howto.checkout.coco import LEAST_VISIBLE, LONGEST_SIDE, SPLITS, check_coco, make_mini_coco, make_own_dataset
 from howto.project.errors import HowtoError
 
 REPOSITORY = Path(__file__).parents[3]
@@ -257,3 +257,22 @@ def test_pages_that_begin_together_parse_a_real_coco_once(mini, tmp_path, monkey
         list(pool.map(lambda root: coco.sample_coco(mini, root, tmp_path / "cache"), roots))
     assert sorted(parsed) == sorted(coco.SAMPLE.values())
     assert all((root / "annotations/instances_train2017.json").exists() for root in roots)
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_a_data_set_of_ones_own_has_the_boxes_of_mini_coco_under_other_names_and_ids(mini, tmp_path, split):
+    own = make_own_dataset(tmp_path / "own", mini)
+    name = split.removesuffix("2017")
+    content = COCO(own / f"annotations/{name}.json")
+    official = COCO(mini / f"annotations/instances_{split}.json")
+    assert [(each["id"], each["name"]) for each in content.dataset["categories"]] == [(12, "kitten"), (3, "mug")]
+    assert all((own / name / image["file_name"]).exists() for image in content.imgs.values())
+    for theirs, mine in (("cat", 12), ("cup", 3)):
+        (number,) = official.getCatIds([theirs])
+        expected = [each | {"category_id": mine} for each in official.loadAnns(official.getAnnIds(catIds=[number]))]
+        assert content.loadAnns(content.getAnnIds(catIds=[mine])) == expected != []
+    assert {each["category_id"] for each in content.anns.values()} == {12, 3}
+
+
+def test_it_has_no_class_of_coco_so_nothing_of_coco_is_found_in_it(mini):
+    assert not {each["name"] for each in coco.OWN.values()} & {each["name"] for each in DATA["categories"]}
