@@ -1,5 +1,6 @@
 """Show how a how-to's config is trained: where its files go, a command for each kind of machine, the rate."""
 
+import re
 import textwrap
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from howto.project import files, stacks
 from howto.site import downloads
 
 TEXT = """
-Save {files} at {places} in your MMDetection folder, with COCO 2017 in ``data/coco/``.
+Save {files} at {places} in your MMDetection folder, with {data}.
 In one file, to unpack into ``configs/``: :download:`{topic}.zip <{topic}.zip>`.
 
 .. tab:: One GPU
@@ -63,8 +64,10 @@ class Train(SphinxDirective):
             raise self.error(f"there is no snippet {path}; name a file below {path.parents[1]}")
         Path(self.env.srcdir, files.GALLERY, f"{topic}.zip").write_bytes(downloads.topic_zip(family, topic))
         one = len(files.snippet_files(family, topic)) == 1
+        own = re.search(r"^data_root = '(?!data/coco/)(.+)'$", path.read_text("utf-8"), re.MULTILINE)
         facts = dict(
             topic=topic,
+            data=f"your data in ``{own[1]}``" if own else "COCO 2017 in ``data/coco/``",
             path=f"configs/{self.arguments[0]}",
             root=downloads.root(path),
             files="it" if one else "them",

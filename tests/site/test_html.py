@@ -91,6 +91,14 @@ def test_a_how_to_shows_a_picture(articles):
     assert without == []
 
 
+def test_each_box_that_trains_a_config_says_where_its_data_lies(articles):
+    boxes = {name: article.select_one(".howto-run") for name, article in articles.items()}
+    said = {name: re.findall(r"data/\w+/", box.get_text()) for name, box in boxes.items() if box}
+    assert said.pop("how-to/plot_custom_classes.html") == ["data/my_dataset/"]
+    assert said
+    assert all(found == ["data/coco/"] for found in said.values())
+
+
 def test_the_code_that_made_a_page_is_folded_and_what_readers_copy_is_not(articles):
     for topic in files.runnable(FAMILY):
         page = articles[f"how-to/plot_{topic}.html"]
