@@ -117,6 +117,7 @@ smaller = dict(
 shown = [names[images.get_ann_info(n)["labels"][0]] for n in range(len(images))]
 
 
+# %%
 def raised(cfg, name):
     """The outputs of the box head that a step on an image of this class raises."""
     cfg.data.train.pipeline[2].img_scale = (320, 192)

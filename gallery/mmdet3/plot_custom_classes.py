@@ -120,6 +120,7 @@ found = [images.get_data_info(n)["instances"] for n in range(len(images))]
 shown = [names[objects[0]["bbox_label"]] for objects in found]
 
 
+# %%
 def raised(cfg, name):
     """The outputs of the box head that a step on an image of this class raises."""
     cfg.train_dataloader.dataset.pipeline[2].scale = (320, 192)
