@@ -25,5 +25,5 @@ val_evaluator = dict(
     ann_file=data_root + 'annotations/val.json', classwise=True)
 test_evaluator = val_evaluator
 
-# Stops where num_classes is not the number of classes; nothing else would.
+# Stops before the first epoch if num_classes is another number.
 custom_hooks = [dict(type='NumClassCheckHook')]
