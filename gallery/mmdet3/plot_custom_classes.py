@@ -95,6 +95,8 @@ Table(("Category id in the file", "its name", "Label", "Name of the output"), ro
 # %%
 checkout.check("Categories of the file", listed, {12: "kitten", 3: "mug"})
 checkout.check("Labels by category id", labels, {12: 0, 3: 1})
+same = [name == names[labels[number]] for number, name in listed.items()]
+checkout.check("Each output has its category's name", same, [True, True])
 
 # %%
 import matplotlib.pyplot as plt
