@@ -18,7 +18,6 @@ hooks, evaluation, checkpoints.
 import multiprocessing
 import os
 import runpy
-import socket
 import sys
 import tempfile
 import threading
@@ -50,14 +49,16 @@ def main(arguments: list[str]) -> int:
 
 
 def _train(arguments: list[str]) -> int:
-    with socket.socket() as free, tempfile.TemporaryFile() as one, tempfile.TemporaryFile() as other:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-        free.close()
+    from torch.distributed import TCPStore
+
+    # They meet at a port that this process keeps, as torchrun does: one that is only known to be free may be gone by
+    # then, and two that met others there would wait for each other for ever.
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    with tempfile.TemporaryFile() as one, tempfile.TemporaryFile() as other:
         sys.stdout.flush()
         fork = multiprocessing.get_context("fork")
         logs = (one, other)
-        processes = [fork.Process(target=_process, args=(rank, port, arguments, logs[rank])) for rank in range(2)]
+        processes = [fork.Process(target=_process, args=(rank, store.port, arguments, logs[rank])) for rank in range(2)]
         for process in processes:
             process.start()
         while all(process.is_alive() for process in processes):
@@ -83,6 +84,7 @@ def _process(rank: int, port: int, arguments: list[str], log) -> None:
     os.dup2(log.fileno(), 2)
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    os.environ |= {"TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "0"}
     sys.argv = ["tools/train.py", *arguments, "--launcher", "pytorch"]
     sys.path[0] = os.path.abspath("tools")  # noqa: PTH100  as Python does for a script
     wrap = DistributedDataParallel.__init__

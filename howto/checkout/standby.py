@@ -9,6 +9,7 @@ import runpy
 import signal
 import subprocess
 import sys
+import tempfile
 import traceback
 import types
 import warnings
@@ -158,6 +159,7 @@ def _program(
     added = [path for path in environment.get("PYTHONPATH", "").split(os.pathsep) if path]
     sys.path[:] = [own, *added, *(path for path in sys.path if path.startswith((sys.prefix, sys.base_prefix)))]
     importlib.invalidate_caches()
+    tempfile.tempdir = None  # a new process looks where it may write
     for name in [name for name in sys.modules if name.partition(".")[0] == "howto"]:  # it may have been edited
         del sys.modules[name]
     if hub := sys.modules.get("huggingface_hub.constants"):  # they are what the environment said when it was imported

@@ -24,6 +24,15 @@ total = torch.tensor(float(dist.get_rank()) + 1)
 dist.all_reduce(total)
 print(dist.get_rank(), sys.argv, total.item(), flush=True)
 """
+TAKES = """
+import os, socket
+
+try:
+    socket.socket().bind(("127.0.0.1", int(os.environ["MASTER_PORT"])))
+    print("the port was free", flush=True)
+except OSError:
+    print("the port is taken", flush=True)
+"""
 FAILS = MEETS + "assert dist.get_rank() == 0, 'one fails'\ndist.barrier()\n"
 WAITS = "import os, time\nopen(os.environ['RANK'], 'w').write(str(os.getpid()))\ntime.sleep(600)\n"
 
@@ -42,6 +51,13 @@ def test_both_meet_and_what_they_print_comes_in_order(tmp_path):
     arguments = ["tools/train.py", "one.py", "--seed", "0", "--launcher", "pytorch"]
     lines = [line for line in process.communicate(timeout=300)[0].splitlines() if "one.py" in line]
     assert lines == [f"{rank} {arguments} 3.0" for rank in range(2)]
+    assert process.returncode == 0
+
+
+def test_nobody_else_can_take_the_port_at_which_they_meet(tmp_path):
+    process = start(tmp_path, TAKES + MEETS)
+    lines = [line for line in process.communicate(timeout=300)[0].splitlines() if line.startswith("the port")]
+    assert lines == ["the port is taken"] * 2
     assert process.returncode == 0
 
 

@@ -70,6 +70,7 @@ def both(tmp_path_factory) -> list[list[list]]:
         ["-c", "from huggingface_hub import constants; print(constants.HF_HUB_OFFLINE)"],
         ["-c", "import sys; print('client' not in sys.modules or sys.modules['client'].constants.HF_HUB_OFFLINE)"],
         ["-c", "import os; os.write(1, b'raw'); os.system('echo shell')"], ["-X", "utf8", "-c", "print(1)"],
+        ["-c", "import tempfile; print(tempfile.gettempdir())"],
     ]  # fmt: skip
     return [outcomes(folder, kept, *jobs) for kept in (False, True)]
 
