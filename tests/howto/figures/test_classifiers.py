@@ -17,7 +17,7 @@ def rows(checkout):
     listed = [entry for entry in classifiers.LISTED if entry[0].startswith(("mobilenet", "poolformer", "swin-tiny"))]
     with pytest.MonkeyPatch.context() as patch, checkout.inside():
         patch.setattr(classifiers, "LISTED", listed)
-        return list(classifiers.rows())
+        return classifiers.rows.__wrapped__()  # nobody else finds these few measured
 
 
 def test_each_has_a_name_and_a_file_of_its_own(rows):

@@ -56,4 +56,4 @@ def test_a_model_whose_first_level_is_another_is_refused(checkout, monkeypatch):
     monkeypatch.setattr(timm_models, "MODELS", ["dla34"])
     monkeypatch.setattr(timm_models, "FIRST", {})
     with checkout.inside(), pytest.raises(Exception, match="choose other out_indices"):
-        list(timm_models.rows())
+        timm_models.rows.__wrapped__()  # not what was measured before
