@@ -76,7 +76,6 @@ def _train(arguments: list[str]) -> int:
 
 def _process(rank: int, port: int, arguments: list[str], log) -> None:
     """One of the two, with the environment variables that torchrun sets."""
-    import torch.distributed as dist
     from torch.nn.parallel import DistributedDataParallel
 
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -95,7 +94,7 @@ def _process(rank: int, port: int, arguments: list[str], log) -> None:
     DistributedDataParallel.__init__ = wrap_on_cpu
     with api().without_gpus(), formatted_once():
         runpy.run_path(sys.argv[0], run_name="__main__")
-    dist.destroy_process_group()
+    # Nothing is torn down: gloo may wait for ever for a connection that the other has closed by then.
 
 
 def _end_with_parent() -> None:

@@ -37,20 +37,20 @@ FAILS = MEETS + "assert dist.get_rank() == 0, 'one fails'\ndist.barrier()\n"
 WAITS = "import os, time\nopen(os.environ['RANK'], 'w').write(str(os.getpid()))\ntime.sleep(600)\n"
 
 
-def start(folder: Path, script: str) -> subprocess.Popen:
-    """Start two processes of a ``tools/train.py`` of this content."""
+def start(folder: Path, script: str, times: int = 1) -> subprocess.Popen:
+    """Start two processes of a ``tools/train.py`` of this content, so many times one after the other."""
     (folder / "tools").mkdir()
     (folder / "tools/train.py").write_text(script)
     variables = {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "howto.checkout.distributed", "one.py", "--seed", "0"]
+    command = [sys.executable, "-m", "howto.checkout.distributed", *["one.py"] * times, "--seed", "0"]
     return subprocess.Popen(command, cwd=folder, env=variables, stdout=subprocess.PIPE, text=True)
 
 
 def test_both_meet_and_what_they_print_comes_in_order(tmp_path):
-    process = start(tmp_path, MEETS)
+    process = start(tmp_path, MEETS, times=20)  # one pair in twenty waited for ever while it ended
     arguments = ["tools/train.py", "one.py", "--seed", "0", "--launcher", "pytorch"]
     lines = [line for line in process.communicate(timeout=300)[0].splitlines() if "one.py" in line]
-    assert lines == [f"{rank} {arguments} 3.0" for rank in range(2)]
+    assert lines == [f"{rank} {arguments} 3.0" for rank in range(2)] * 20
     assert process.returncode == 0
 
 
