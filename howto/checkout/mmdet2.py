@@ -57,9 +57,8 @@ def datasets(cfg) -> dict[str, object]:
 
 def detector(cfg):
     """The detector of `cfg` with its initial weights, as ``tools/train.py`` builds it."""
-    from mmdet.models import build_detector
-
-    model = build_detector(cfg.model, train_cfg=cfg.get("train_cfg"), test_cfg=cfg.get("test_cfg"))
+    _, build = detectors()
+    model = build(cfg)
     model.init_weights()
     return model
 
@@ -229,6 +228,15 @@ def classifiers() -> tuple[Path, Callable]:
     from mmcls.models import build_classifier
 
     return Path(mmcls.__file__).parent / ".mim", lambda config: build_classifier(load(config).model)
+
+
+def detectors() -> tuple[Path, Callable]:
+    """Where mmdet keeps its configs and metafiles, and what builds the detector of a config."""
+    import mmdet
+    from mmdet.models import build_detector
+
+    package = Path(mmdet.__file__).parent / ".mim"
+    return package, lambda cfg: build_detector(cfg.model, cfg.get("train_cfg"), cfg.get("test_cfg"))
 
 
 def registry() -> type:

@@ -61,10 +61,8 @@ def datasets(cfg) -> dict[str, object]:
 
 def detector(cfg):
     """The detector of `cfg` with its initial weights, as ``tools/train.py`` builds it."""
-    from mmdet.registry import MODELS
-
-    _take_scope()
-    model = MODELS.build(cfg.model)
+    _, build = detectors()
+    model = build(cfg)
     model.init_weights()
     return model
 
@@ -207,6 +205,15 @@ def classifiers() -> tuple[Path, Callable]:
         return MODELS.build({**load(config).model, "_scope_": "mmpretrain"})
 
     return Path(mmpretrain.__file__).parent / ".mim", build
+
+
+def detectors() -> tuple[Path, Callable]:
+    """Where mmdet keeps its configs and metafiles, and what builds the detector of a config."""
+    import mmdet
+    from mmdet.registry import MODELS
+
+    _take_scope()
+    return Path(mmdet.__file__).parent / ".mim", lambda cfg: MODELS.build(cfg.model)
 
 
 def registry() -> type:

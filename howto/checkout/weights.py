@@ -21,14 +21,17 @@ from howto.project.errors import HowtoError
 from howto.project.quiet import quiet
 
 HOSTS = ("download.pytorch.org", "download.openmmlab.com", "github.com", "huggingface.co", "dl.fbaipublicfiles.com")
-# Where MMClassification keeps its checkpoints, and where the index of onedl says that they are.
-CLASSIFIERS = ("https://download.openmmlab.com/mmclassification/", "https://mmassets.onedl.ai/mmclassification/")
+# Where OpenMMLab keeps its checkpoints, and where the index of onedl says that they are.
+OPENMMLAB = ("https://download.openmmlab.com/", "https://mmassets.onedl.ai/")
+CLASSIFIERS = tuple(f"{host}mmclassification/" for host in OPENMMLAB)
+DETECTORS = tuple(f"{host}mmdetection/" for host in OPENMMLAB)
+ITERATIONS = 7330  # of an epoch on COCO's 117266 images that show something, 16 a step
 PATIENCE = 5  # seconds that a host may take to answer before the build goes on without it
 HUB_FILE = "model.safetensors"  # what timm 1.x loads from a repository of the Hugging Face hub
 
 
 def provide(cfg, home: Path) -> dict[str, str]:
-    """Put every checkpoint that building and initialising `cfg` downloads under `home`, for :func:`looking_in`.
+    """Put every checkpoint that training `cfg` begins with under `home`, for :func:`looking_in`.
 
     A checkpoint of the user's own torch or Hugging Face cache is linked; else it is downloaded into that cache; else,
     where its host cannot be reached, a stand-in with the same name, keys, shapes and prefix is made once per machine.
@@ -45,7 +48,7 @@ def provide(cfg, home: Path) -> dict[str, str]:
             the model that it belongs to.
     """
     kinds = {}
-    for address, build in wanted(cfg.model):
+    for address, build in _of(cfg):
         url, name = urlsplit(address), _name(address)
         real = cached(name)
         if not real and reachable(_host(address)):
@@ -71,7 +74,7 @@ def provide(cfg, home: Path) -> dict[str, str]:
 
 def hosts(cfg) -> dict[str, str]:
     """By its name, the host of every checkpoint that :func:`provide` puts in place."""
-    return {_name(address): _host(address) for address, _ in wanted(cfg.model)}
+    return {_name(address): _host(address) for address, _ in _of(cfg)}
 
 
 def place(home: Path, name: str) -> Path:
@@ -163,6 +166,11 @@ def _name(address: str) -> str:
     return url.path[1:] if name.endswith(".pkl") else name
 
 
+def _of(cfg) -> Iterator[tuple[str, Callable]]:
+    """As :func:`wanted`, of a config: its model, and what it loads into the whole of it."""
+    return wanted([cfg.model, dict(type="Pretrained", checkpoint=cfg.get("load_from") or "")])
+
+
 def wanted(node: object) -> Iterator[tuple[str, Callable]]:
     """Each checkpoint's URL, or repository on the hub, and what builds its model, that a model config names."""
     if isinstance(node, (list, tuple)):
@@ -179,6 +187,8 @@ def wanted(node: object) -> Iterator[tuple[str, Callable]]:
             yield api().torchvision_urls()[name], functools.partial(_torchvision_model, name)
         elif checkpoint.startswith(CLASSIFIERS):
             yield checkpoint, functools.partial(_classifier, checkpoint)
+        elif checkpoint.startswith(DETECTORS):
+            yield checkpoint, functools.partial(_detector, checkpoint)
     if kind.endswith("TIMMBackbone") and node.get("pretrained") and not node.get("pretrained_cfg"):
         import timm
 
@@ -219,29 +229,50 @@ def _classifier(url: str):
     return build(classifier_config(url))
 
 
+def _detector(url: str):
+    """The detector whose checkpoint `url` is, with random weights, and what else its training saved."""
+    package, build = api().detectors()
+    found = _described(url, package)
+    cfg = api().load(package / found["Config"])
+    cfg.model.backbone.init_cfg = None
+    model = build(cfg)
+    model.init_weights()
+    for value in model.parameters():
+        if not value.any():  # a trained bias is not 0, and no two are the same
+            value.data.normal_(std=0.01)
+    epochs = found["Metadata"]["Epochs"]
+    model.meta = dict(epoch=epochs, iter=epochs * ITERATIONS)
+    return model
+
+
 def classifier_config(url: str) -> Path:
     """The config of the classifier whose checkpoint `url` is: the metafiles name that of each.
 
     Raises:
         HowtoError: If they do not know the checkpoint.
     """
+    package, _ = api().classifiers()
+    return package / _described(url, package)["Config"]
+
+
+def _described(url: str, package: Path) -> dict:
+    """What a package's metafiles say of the model whose checkpoint `url` is."""
     name = Path(urlsplit(url).path).name  # onedl's metafiles name another host, and the same files
-    package, models = classifier_index()
-    found = next((model for model in models if str(model["Weights"]).rpartition("/")[2] == name), None)
+    found = next((model for model in index(package) if str(model["Weights"]).rpartition("/")[2] == name), None)
     if not found:
         raise HowtoError(f"{url} is in no metafile, so no stand-in can be made; download it into {user_cache()}")
-    return package / found["Config"]
+    return found
 
 
 @functools.cache
-def classifier_index() -> tuple[Path, list[dict]]:
-    """Where the classifiers' package lies, and its models: those that have ``Weights`` and a ``Config``."""
+def index(package: Path) -> list[dict]:
+    """The models of a package's metafiles: those that have ``Weights`` and a ``Config``."""
     import yaml
 
-    package, _ = api().classifiers()
     metafiles = [yaml.safe_load(path.read_text("utf-8")) for path in sorted(package.glob("configs/*/metafile.yml"))]
-    models = [model for each in metafiles for model in each.get("Models") or ()]  # model-index.yml leaves some out
-    return package, [model for model in models if {"Weights", "Config"} <= model.keys()]
+    # model-index.yml leaves some out, and some metafiles are a list
+    models = [model for each in metafiles for model in (each if isinstance(each, list) else each.get("Models") or ())]
+    return [model for model in models if {"Weights", "Config"} <= model.keys()]
 
 
 def _stand_in(name: str, build: Callable) -> Path:
@@ -265,7 +296,8 @@ def _stand_in(name: str, build: Callable) -> Path:
         arrays = {key: value.numpy() for key, value in state.items()}
         half.write_bytes(pickle.dumps({"model": arrays, "__author__": "stand-in", "matching_heuristics": True}))
     else:
-        torch.save({"state_dict": state} if any(key.startswith("backbone.") for key in state) else state, half)
+        whole = {"meta": getattr(model, "meta", {}), "state_dict": state}
+        torch.save(whole if any(key.startswith("backbone.") for key in state) else state, half)
     half.replace(path)
     return path
 
@@ -313,15 +345,23 @@ def load(path: Path) -> dict | None:
         return None
     if path.suffix == ".pkl":
         return _detectron2_checkpoint(path)
+    content = _content(path) or {}
+    state = content.get("state_dict", content)
+    return {key: value for key, value in state.items() if isinstance(value, torch.Tensor)} or None
+
+
+def _content(path: Path) -> dict | None:
+    """All that torch has saved in a file, or None if it cannot be read. No code in it is run."""
+    import torch
+
     with contextlib.suppress(Exception):  # torch.load raises whatever the broken bytes lead it to
         content = torch.load(path, map_location="cpu", pickle_module=inert, weights_only=False)
-        state = content.get("state_dict", content)
-        return {key: value for key, value in state.items() if isinstance(value, torch.Tensor)}
+        return content if isinstance(content, dict) else None
     return None
 
 
 def _without_code(path: Path) -> Path:
-    """A checkpoint that torch loads without running code: the file itself, else a copy of its tensors.
+    """A checkpoint that torch loads without running code: the file itself, else a copy of its tensors and its epoch.
 
     What trains with it loads it as MMCV does, which runs whatever is pickled in it.
     """
@@ -337,7 +377,9 @@ def _without_code(path: Path) -> Path:
     if not copied.exists():
         copied.parent.mkdir(parents=True, exist_ok=True)
         half = copied.with_suffix(f".{os.getpid()}.half")
-        torch.save({"state_dict": load(path)}, half)
+        saved = _content(path).get("meta")
+        meta = {key: saved[key] for key in ("epoch", "iter") if isinstance(saved, dict) and key in saved}
+        torch.save({"meta": meta, "state_dict": load(path)}, half)
         half.replace(copied)
     return copied
 

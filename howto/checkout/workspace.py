@@ -76,8 +76,12 @@ class Workspace:
         self._measure()
         self.record.check(name, measured, expected, at_most=at_most)
 
-    def config(self, name: str):
-        """The config `name` of this how-to, or any path below ``configs/``, as a ``Config``, unchanged.
+    def config(self, name: str, **changes):
+        """The config `name` of this how-to, or any path below ``configs/``, as a ``Config``.
+
+        Args:
+            name: File name, or path.
+            **changes: What to change in it, with ``__`` for the dot: ``model__backbone__depth=18``.
 
         Raises:
             HowtoError: If the file is missing, is no valid Python, or a ``_base_`` does not resolve.
@@ -87,7 +91,9 @@ class Workspace:
             for file in (path, *path.parent.glob("*.py")):
                 self._compile(file)
             try:
-                return api().load(path)
+                cfg = api().load(path)
+                cfg.merge_from_dict(_dotted(changes))
+                return cfg
             except FileNotFoundError as error:
                 raise HowtoError(f"{self._shown(path)}: {error}; its _base_ must be a path relative to it") from error
             except Exception as error:
@@ -281,12 +287,13 @@ class Workspace:
         words = shlex.split(command)
         variables = dict(word.split("=", 1) for word in words if "=" in word and word.split("=")[0].isupper())
         words = words[len(variables) :]
+        for word in words[2:]:  # a program's arguments
+            if word.startswith("configs/"):
+                cfg = self.config(Path(word).name)
+                self._provide(cfg)
         if "{fit}" in words:
-            name = Path(next(word for word in words if word.startswith("configs/"))).name
             at = words.index("{fit}")
-            cfg = self.config(name)
             words[at : at + 1] = ["--cfg-options", *fit.as_options(fit.overrides(cfg, self.device, 1))]
-            self._provide(cfg)
         print("$ " + command.replace(" {fit}", ""))
         if words[0] == "python":
             words[0] = sys.executable

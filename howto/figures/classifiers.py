@@ -92,7 +92,8 @@ class Row(backbones.Row):
 @functools.cache
 def rows() -> tuple[Row, ...]:
     """The rows of the table that the installed model index has, measured once; to be asked for inside a checkout."""
-    package, models = weights.classifier_index()
+    package, _ = api().classifiers()
+    models = weights.index(package)
     models = {model["Name"]: model for model in models}
     scope = api().LIBRARIES[-1]
     classes, found = importlib.import_module(f"{scope}.models.backbones"), []

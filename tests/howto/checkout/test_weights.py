@@ -260,6 +260,33 @@ def test_a_checkpoint_from_before_batches_were_counted_is_fine(publish, state, t
     assert weights.provide(resnet(18), tmp_path / "home") == {path.name: "real"}
 
 
+RETINANET = (
+    "https://download.openmmlab.com/mmdetection/v2.0/retinanet/retinanet_r18_fpn_1x_coco/"
+    "retinanet_r18_fpn_1x_coco_20220407_171055-614fd399.pth"
+)
+
+
+def test_a_detector_that_is_loaded_as_a_whole_has_the_keys_and_the_epoch_of_the_published_one(tmp_path):
+    cfg = Config(dict(model=dict(backbone=dict(type="ResNet", depth=18)), load_from=RETINANET))
+    name = RETINANET.rpartition("/")[2]
+    assert weights.provide(cfg, tmp_path) == {name: "stand-in"}
+    assert weights.hosts(cfg) == {name: "download.openmmlab.com"}
+    path = tmp_path / "hub/checkpoints" / name
+    _, build = next(weights.wanted(dict(type="Pretrained", checkpoint=RETINANET)))
+    model = build()
+    assert load_checkpoint(model, str(path), strict=True)["meta"] == {"epoch": 12, "iter": 12 * 7330}
+    biases = [value for name, value in model.named_parameters() if name.endswith("bias")]
+    assert biases and all(value.any() for value in biases)  # a bias of 0 could be anybody's
+
+
+def test_what_trains_with_a_copy_of_a_checkpoint_still_sees_its_epoch(publish, state, tmp_path):
+    meta = dict(epoch=12, iter=87960, config=types.SimpleNamespace())
+    path = publish({"state_dict": state, "meta": meta})
+    weights.provide(resnet(18), tmp_path / "home")
+    copied = torch.load(tmp_path / "home/hub/checkpoints" / path.name, weights_only=True)
+    assert copied["meta"] == {"epoch": 12, "iter": 87960}
+
+
 def test_a_config_without_pretrained_weights_needs_none(tmp_path):
     cfg = Config(dict(model=dict(backbone=dict(type="ResNet", depth=18))))
     assert weights.provide(cfg, tmp_path) == {}
