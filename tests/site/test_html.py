@@ -94,7 +94,9 @@ def test_a_how_to_shows_a_picture(articles):
 def test_each_box_that_trains_a_config_says_where_its_data_lies(articles):
     boxes = {name: article.select_one(".howto-run") for name, article in articles.items()}
     said = {name: re.findall(r"data/\w+/", box.get_text()) for name, box in boxes.items() if box}
-    assert said.pop("how-to/plot_custom_classes.html") == ["data/my_dataset/"]
+    assert [said.pop(f"how-to/plot_{each}.html") for each in ("custom_classes", "finetune")] == [
+        ["data/my_dataset/"]
+    ] * 2
     assert said
     assert all(found == ["data/coco/"] for found in said.values())
 
@@ -104,7 +106,8 @@ def test_the_code_that_made_a_page_is_folded_and_what_readers_copy_is_not(articl
         page = articles[f"how-to/plot_{topic}.html"]
         cells = [block for block in page.select(".highlight-Python") if not block.find_parent(class_="howto-snippet")]
         assert cells and all(cell.find_parent("details", class_="howto-code") for cell in cells), topic
-        assert not any(snippet.find_parent("details") for snippet in page.select(".howto-snippet")), topic
+        folded = [snippet.find_parent("details") for snippet in page.select(".howto-snippet")]
+        assert not folded[0] and {each.h3.get_text() for each in folded if each} <= {"In pure Python¶"}, topic
 
 
 def test_every_check_of_a_record_is_in_a_list_with_an_anchor_and_none_is_left_in_an_output(articles):
