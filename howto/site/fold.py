@@ -19,8 +19,9 @@ STAND_IN = re.compile(r"^random weights in place of (\S+)$")
 HUNK = re.compile(r"^@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@")
 # Whose parts a reader opens, by their titles.
 FOLDED = {"Adapt it": "howto-adapt", "Pitfalls": "howto-pitfall", "Proof": "howto-proof"}
+OTHER_FORM = "In pure Python"  # says again what the page's first snippet says
 SECTION = re.compile(r'<section class="(howto-fold [^"]*)" id="([^"]+)">\s*(<h3>.*?</h3>)(.*?)</section>', re.DOTALL)
-LOGGED = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d+ - ")
+LOGGED = re.compile(r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d+|\d\d/\d\d \d\d:\d\d:\d\d) - ")  # MMDetection 2's, MMEngine's
 
 
 def setup(app: Sphinx) -> dict:
@@ -47,16 +48,16 @@ def fold(app: Sphinx, doctree: nodes.document) -> None:
     for block in blocks:
         if _is_output(block):
             lines = block.astext().splitlines()
-            while lines and lines[0].startswith("$ ") and any(each.startswith(lines[0]) for each in commands):
-                del lines[0]  # the page has it above, to be copied
+            lines = [line for line in lines if not _is_above(line, commands)]
             block.parent.replace(block, list(_parts(lines, checks, anchors)))
         elif block.get("language") == "Python" and not block.get("testnodetype"):
             _fold_code(block)
 
     for section in doctree.findall(nodes.section):
         kind = FOLDED.get(section.parent[0].astext()) if isinstance(section.parent, nodes.section) else None
-        if any("howto-snippet" in node.get("classes", ()) for node in section.findall(nodes.Element)):
-            kind = None  # what a reader copies is never folded
+        snippets = (node for node in section.findall(nodes.Element) if "howto-snippet" in node.get("classes", ()))
+        if any(snippets) and section[0].astext() != OTHER_FORM:
+            kind = None  # what a reader copies is not folded
         if kind:
             section["classes"] += ["howto-fold", kind]
         if kind == "howto-pitfall":
@@ -69,6 +70,11 @@ def fold_sections(app: Sphinx, pagename: str, templatename: str, context: dict, 
     context["body"] = SECTION.sub(
         r'<details class="\1" id="\2"><summary>\3</summary>\4</details>', context.get("body", "")
     )
+
+
+def _is_above(line: str, commands: list[str]) -> bool:
+    """Whether a line of output repeats a command that the page has above it, to be copied."""
+    return line.startswith("$ ") and any(command.startswith(line) for command in commands)
 
 
 def _is_checks(node: nodes.Node) -> bool:

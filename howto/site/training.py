@@ -75,6 +75,8 @@ class Train(SphinxDirective):
             validate=" --no-validate" if family == "mmdet2" else "",
         )
         words = {name: self._words(name) for name in ("several_gpus", "learning_rate")}
+        if family == "mmdet2":
+            words["learning_rate"] += "The flag came with MMDetection 2.24.\n"
         several_gpus = textwrap.indent(words["several_gpus"], "   ") if family == "mmdet2" else ""
         several = SEVERAL[family].format(**facts)
         single = downloads.one_gpu(family, self.arguments[0])

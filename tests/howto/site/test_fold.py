@@ -1,5 +1,6 @@
 import collections
 
+import pytest
 from docutils import nodes
 
 from howto.project.record import Record
@@ -66,10 +67,11 @@ def test_a_difference_ends_where_its_hunks_do_though_what_follows_is_indented_as
     assert printed.astext() == "    assert 'mix_results' in results\nAssertionError"
 
 
-def test_what_fits_the_machine_and_a_log_are_a_line_each():
+@pytest.mark.parametrize("when", ["2026-11-25 20:05:20,370", "11/25 20:05:20"], ids=["mmdet2", "mmengine"])
+def test_what_fits_the_machine_and_a_log_are_a_line_each(when):
     text = "random weights in place of a.pth\npython tools/train.py configs/t/c.py --cfg-options\n"
     text += "    x=1\n    and 4 options as before\n"
-    fitted, logged, printed = shown(f"{text}2026-11-25 20:05:20,370 - mmdet - INFO - image shape\nplain\n")
+    fitted, logged, printed = shown(f"{text}{when} - mmdet - INFO - image shape\nplain\n")
     assert fitted["summary"] == "Fitted to this machine: 5 options; random weights in place of a.pth"
     assert "    x=1" in fitted.astext()
     assert logged["summary"] == "MMDetection's log, 1 line"
