@@ -11,6 +11,7 @@ import argparse
 import compileall
 import dataclasses
 import importlib.util
+import itertools
 import json
 import os
 import platform
@@ -402,12 +403,12 @@ def compare(pages: str, rounds: int, number: int, peers: tuple[type[Peer], ...],
     # What only the first of all pays: bytecode that nobody has compiled yet, files that no one has read.
     warm = "import matplotlib.pyplot, mmdet.apis, nbclient, sphinx.application"
     subprocess.run([sys.executable, "-W", "ignore", "-c", warm], check=True, stdout=subprocess.DEVNULL)
-    for round_ in range(rounds):
-        for kind in peers:
+    with tempfile.TemporaryDirectory(prefix="bench-") as shared:
+        overlay = make_overlay(Path(shared))
+        for round_, kind in itertools.product(range(rounds), peers):
             with tempfile.TemporaryDirectory(prefix="bench-") as name:
                 place = Path(name)
                 material = generated(place, body, number) if body else real(place)
-                overlay = make_overlay(place / "overlay")
                 peer = kind(place / "peer", material.scripts, material.snippets, overlay)
                 console.print(f"{pages}, {len(material.scripts)} pages, round {round_ + 1} of {rounds}: {peer.name}")
                 for case, (run, stale) in cases(peer, overlay, pages == "light").items():

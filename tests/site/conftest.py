@@ -4,6 +4,7 @@ import contextlib
 import functools
 import http.server
 import threading
+from urllib.parse import urlsplit
 
 import pytest
 from bs4 import BeautifulSoup
@@ -11,7 +12,7 @@ from bs4 import BeautifulSoup
 from howto.project import stacks
 
 if stacks.current().name != "mmdet2":  # what a family does not change is tested once, on the default stack
-    collect_ignore = ["test_machines.py"]
+    collect_ignore = ["test_controls.py", "test_machines.py"]
 
 
 @pytest.fixture(scope="session")
@@ -50,3 +51,48 @@ def server(site, serve):
 def addresses(site):
     """Where every page is on the server."""
     return [f"/{path.relative_to(site.parent)}" for path in sorted(site.rglob("*.html"))]
+
+
+@pytest.fixture(scope="session")
+def new_page(browser, server):
+    """A page in a profile of its own, in a ``with`` block, that notes what goes wrong on it in `page.wrong`."""
+
+    @contextlib.contextmanager
+    def opened():
+        context = browser.new_context(base_url=server)
+        context.grant_permissions(["clipboard-read", "clipboard-write"], origin=server)
+        page = context.new_page()
+        page.set_default_timeout(10_000)
+        page.wrong = []
+        ours = urlsplit(server).netloc
+        page.on("request", lambda request: elsewhere(page, ours, request.url))
+        page.on("response", lambda answer: answered(page, answer))
+        page.on("console", lambda message: complaint(page, message))
+        page.on("pageerror", lambda error: page.wrong.append(str(error)))
+        yield page
+        context.close()
+
+    return opened
+
+
+@pytest.fixture
+def page(new_page):
+    """A page of one test alone."""
+    with new_page() as page:
+        yield page
+
+
+def answered(page, answer):
+    if answer.status >= 400:
+        page.wrong.append(f"{answer.status} {answer.url}")
+
+
+def elsewhere(page, ours, url):
+    if urlsplit(url).scheme not in ("data", "blob") and urlsplit(url).netloc != ours:
+        page.wrong.append(url)
+
+
+def complaint(page, message):
+    # Once in its life a browser looks for an icon where no page names one; a test of the HTML sees to that.
+    if message.type in ("error", "warning") and not message.location["url"].endswith("/favicon.ico"):
+        page.wrong.append(message.text)

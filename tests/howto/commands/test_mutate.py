@@ -127,10 +127,10 @@ def test_a_letter_of_two_bytes_shifts_nothing(tmp_path, monkeypatch):
 
 
 def test_a_mutation_that_the_checks_notice_says_what_they_said(snippets_put_back):
-    (mutation,) = [item for item in found("backbone_channels") if item.edit.endswith("ResNet(depth= 19)")]
+    (mutation,) = [item for item in found("custom_classes") if item.edit.endswith("data_root = 'data/my_dataset/x'")]
     result, why = _try((FAMILY, mutation, 300))
     assert result == "killed"
-    assert "invalid depth 19" in why
+    assert "data/my_dataset/xannotations/train.json" in why
 
 
 def test_nothing_that_a_mutation_wrote_is_left(snippets_put_back, tmp_path, monkeypatch):

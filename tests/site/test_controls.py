@@ -1,0 +1,297 @@
+"""What readers press, type and choose in a browser; the same on every stack, so tested on one."""
+
+import shutil
+
+import pytest
+from bs4 import BeautifulSoup
+from playwright.sync_api import expect
+
+from howto.project import files, stacks
+from howto.publish.join import join
+
+FAMILY, STACK = stacks.current().family, stacks.current().name
+TOPIC = "unfreeze_backbone"
+SNIPPET = files.snippet_files(FAMILY, TOPIC)[0]
+
+
+def test_the_copy_button_is_reached_and_pressed_by_the_keyboard(page):
+    page.goto(f"/{STACK}/how-to/plot_{TOPIC}.html")
+    page.evaluate("navigator.clipboard.writeText('')")
+    button = page.locator(".howto-snippet").first.get_by_role("button", name="Copy")
+    button.focus()
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Copied").wait_for()
+    assert page.evaluate("navigator.clipboard.readText()").encode() == SNIPPET.read_bytes()
+
+
+def test_the_tabs_are_changed_by_the_keyboard(page):
+    page.goto(f"/{STACK}/how-to/plot_mmcls_backbone.html")
+    shown = page.locator(".howto-run pre:visible").first
+    one = shown.inner_text()
+    assert "python tools/train.py" in one
+    page.locator(".tab-input").first.focus()
+    page.keyboard.press("ArrowRight")
+    assert shown.inner_text() != one
+    assert (
+        page.locator(".tab-input:focus-visible + label").evaluate("label => getComputedStyle(label).outlineStyle")
+        == "solid"
+    )
+
+
+def test_a_command_is_copied_without_its_prompt(page):
+    page.goto(f"/{STACK}/how-to/plot_timm_backbone.html")
+    page.evaluate("navigator.clipboard.writeText('')")
+    page.locator(".howto-run").get_by_role("button", name="Copy").click()
+    page.get_by_role("button", name="Copied").wait_for()
+    config = next(path for path in files.snippet_files(FAMILY, "timm_backbone") if "_base_ = " in path.read_text())
+    command = f"python tools/train.py configs/timm_backbone/{config.name} --auto-scale-lr"
+    assert page.evaluate("navigator.clipboard.readText()") == command
+
+
+def test_a_snippet_is_copied_where_there_is_no_https(browser, server):
+    """From a machine in the next room, a browser has no ``navigator.clipboard``."""
+    page = browser.new_page()
+    page.goto(f"{server.replace('127.0.0.1', 'next-room.test')}/{STACK}/how-to/plot_{TOPIC}.html")
+    assert not page.evaluate("isSecureContext")
+    page.locator(".howto-snippet").first.get_by_role("button", name="Copy").click()
+    page.get_by_role("button", name="Copied").wait_for()
+    page.evaluate("document.body.prepend(document.createElement('textarea'))")
+    page.locator("textarea").press("Control+v")
+    assert page.locator("textarea").input_value().encode() == SNIPPET.read_bytes()
+    page.close()
+
+
+def test_a_button_says_so_when_nothing_was_copied(page):
+    page.goto(f"/{STACK}/how-to/plot_{TOPIC}.html")
+    page.context.set_offline(True)  # the page's twin is asked for when the button is pressed
+    page.get_by_role("button", name="Copy page").click()
+    page.get_by_role("button", name="Not copied").wait_for()
+
+
+def test_the_command_that_tells_the_version_is_copied(page):
+    page.goto("/index.html#choose")
+    page.locator("#choose").get_by_role("button", name="Copy").click()
+    page.get_by_role("button", name="Copied").wait_for()
+    assert page.evaluate("navigator.clipboard.readText()") == 'python -c "import mmdet; print(mmdet.__version__)"'
+    assert page.wrong == []
+
+
+def test_a_page_is_copied_as_markdown(page, site):
+    page.goto(f"/{STACK}/how-to/plot_mosaic.html")
+    page.get_by_role("button", name="Copy page").click()
+    page.get_by_role("button", name="Copied").wait_for()
+    assert page.evaluate("navigator.clipboard.readText()") == (site / "how-to/plot_mosaic.md").read_text("utf-8")
+
+
+def test_pictures_are_stepped_through_and_slid_by_the_keyboard(page):
+    page.goto(f"/{STACK}/how-to/plot_mosaic.html")
+    pairs = page.locator("howto-pairs")
+    assert pairs.locator("output").inner_text() == "seed 0"
+    pairs.get_by_role("button", name="Next").press("Enter")
+    assert pairs.locator("output").inner_text() == "seed 1"
+    assert pairs.locator("figure:visible").count() == 1
+    pairs.get_by_role("slider").press("Home")
+    clip = "document.querySelector('figure.howto-shown img + img').computedStyleMap().get('clip-path').toString()"
+    assert page.evaluate(clip) == "inset(0px 0px 0px 0%)"  # the second picture, whole: the divider is on the left
+
+
+def test_the_divider_stands_where_the_thumb_does_and_the_first_picture_is_left_of_it(page):
+    page.goto(f"/{STACK}/how-to/plot_mosaic.html")
+    slider = page.locator("howto-pairs").get_by_role("slider")
+    slider.fill("30")
+    clip = "document.querySelector('figure.howto-shown img + img').computedStyleMap().get('clip-path').toString()"
+    assert page.evaluate(clip) == "inset(0px 0px 0px 30%)"
+    divider = "getComputedStyle(document.querySelector('figure.howto-shown'), '::after').left"
+    width = "document.querySelector('figure.howto-shown').clientWidth"
+    assert float(page.evaluate(divider).removesuffix("px")) == pytest.approx(0.3 * page.evaluate(width), abs=1)
+
+
+def test_the_code_that_made_a_page_is_folded_and_one_switch_that_is_remembered_shows_all_of_it(page):
+    page.goto(f"/{STACK}/how-to/plot_mosaic.html")
+    code = page.locator(".howto-code pre")
+    assert code.count() > 10 and not code.first.is_visible()
+    page.get_by_role("button", name="Show all code").press("Enter")
+    assert all(each.is_visible() for each in code.all())
+    page.goto(f"/{STACK}/how-to/plot_unfreeze_backbone.html")
+    assert page.locator(".howto-code pre").first.is_visible()
+    page.get_by_role("button", name="Hide all code").click()
+    assert not page.locator(".howto-code pre").first.is_visible()
+    assert page.wrong == []
+
+
+def test_a_long_table_is_filtered_by_words_and_numbers(page):
+    page.goto(f"/{STACK}/how-to/plot_backbone_channels.html")
+    rows = page.locator(".howto-filter + .table-wrapper tbody tr:visible")
+    every = rows.count()
+    assert every >= 25
+    field = page.get_by_role("searchbox", name=f"Filter {every} rows")
+    field.fill("mobilenetv3 48")
+    assert [row.locator("td").first.inner_text() for row in rows.all()] == ["MobileNetV3 small"]
+    field.fill("")
+    assert rows.count() == every
+    assert page.wrong == []
+
+
+def test_a_jump_under_the_title_leads_to_the_pitfalls(page):
+    page.goto(f"/{STACK}/how-to/plot_mosaic.html")
+    page.locator(".howto-cost").get_by_role("link", name="Pitfalls").click()
+    expect(page.locator("h2", has_text="Pitfalls")).to_be_in_viewport()
+
+
+def test_a_pitfall_is_folded_under_its_symptom_and_a_link_to_it_or_into_it_opens_it(page):
+    page.goto(f"/{STACK}/how-to/plot_mosaic.html")
+    pitfall = page.locator(".howto-pitfall", has_text="mix_results").first
+    expect(pitfall.locator("summary h3")).to_be_visible()
+    expect(pitfall.locator(".howto-checks").first).not_to_be_visible()
+    page.goto(f"/{STACK}/how-to/plot_mosaic.html#{pitfall.get_attribute('id')}")
+    expect(pitfall.locator(".howto-checks").first).to_be_visible()
+    inside = page.locator(".howto-proof .howto-checks li").first
+    page.goto(f"/{STACK}/how-to/plot_mosaic.html#{inside.get_attribute('id')}")
+    expect(inside).to_be_in_viewport()
+    assert page.wrong == []
+
+
+def test_each_way_to_adapt_a_how_to_is_folded_under_its_title(page):
+    page.goto(f"/{STACK}/how-to/plot_unfreeze_backbone.html")
+    ways = page.locator(".howto-adapt")
+    assert ways.count() >= 3
+    for way in ways.all():
+        expect(way.locator("summary h3")).to_be_visible()
+        expect(way.locator("p").first).not_to_be_visible()
+        way.locator("summary").first.click()
+        expect(way.locator("p").first).to_be_visible()
+
+
+def test_an_excerpt_begins_with_what_a_page_says(page):
+    page.goto(f"/{STACK}/search.html?q=mosaic")
+    excerpt = page.locator("#search-results li .context").first
+    expect(excerpt).to_contain_text("Mosaic combines four images")
+    assert "checks passed" not in excerpt.inner_text() and "Go to the end" not in excerpt.inner_text()
+
+
+def test_what_is_found_is_walked_through_by_the_arrows(page):
+    page.goto(f"/{STACK}/search.html?q=backbone")
+    page.locator(".search-summary").filter(has_text="finished").wait_for()
+    links = page.locator("#search-results ul.search a")
+    page.keyboard.press("ArrowDown")
+    expect(links.nth(0)).to_be_focused()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/how-to/plot_*")
+
+
+def test_where_nothing_is_found_there_is_every_how_to_and_the_other_versions_search(page, other_server):
+    page.goto(f"{other_server}/{STACK}/search.html?q=xyzzy")
+    instead = page.locator(".howto-instead")
+    assert instead.locator("a[href*='how-to/plot_']").count() == len(files.topics(FAMILY))
+    other = next(name for name in stacks.STACKS if name != STACK)
+    instead.locator(f"a[href*='{other}/search.html']").click()
+    page.wait_for_url(f"{other_server}/{other}/search.html?q=xyzzy")
+
+
+@pytest.mark.parametrize("keys", ["Control+k", "Meta+k", "/"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_key_opens_the_search(page, keys, width):
+    page.set_viewport_size({"width": width, "height": 800})
+    page.goto(f"/{STACK}/how-to/plot_mosaic.html")
+    page.keyboard.press(keys)
+    page.keyboard.type("mix_results")
+    field = page.locator("input.sidebar-search")
+    assert field.input_value() == "mix_results"
+    expect(field).to_be_in_viewport()
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/search.html?q=mix_results*")
+
+
+def test_a_page_that_is_not_there_offers_a_search(page):
+    page.goto(f"/{STACK}/404.html")
+    page.locator("article input[name=q]").fill("unfreeze")
+    page.locator("article").get_by_role("button", name="Search").click()
+    page.wait_for_url(f"**/{STACK}/search.html?q=unfreeze*")
+
+
+def test_the_pages_work_without_a_server(browser, site):
+    page = browser.new_context().new_page()
+    wrong = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("requestfailed", lambda request: wrong.append(request.url))
+    page.goto(f"{site.as_uri()}/how-to/plot_mosaic.html")
+    page.locator(".howto-snippet").get_by_role("button", name="Copy").wait_for()
+    assert wrong == []
+    page.keyboard.press("Control+k")
+    page.keyboard.type("mix_results")
+    page.keyboard.press("Enter")
+    page.locator("#search-results a[href*='plot_mosaic.html']").first.wait_for()
+
+
+def test_a_page_is_read_without_scripts(browser, server):
+    page = browser.new_context(base_url=server, java_script_enabled=False).new_page()
+    page.goto(f"/{STACK}/how-to/plot_mosaic.html")
+    assert page.locator(".howto-snippet pre").first.is_visible()
+    assert page.locator(".howto-snippet a.download").first.is_visible()
+    assert page.locator("svg.howto-diagram").is_visible()
+    cell = page.locator("details.howto-code").first
+    assert not cell.locator("pre").first.is_visible()
+    cell.locator("summary").click()
+    assert cell.locator("pre").first.is_visible()
+
+
+def test_what_is_chosen_on_the_page_above_the_stacks_is_remembered_and_where_its_cards_lead(page, other_server):
+    other = next(name for name in stacks.STACKS if name != STACK)
+    page.goto(f"{other_server}/index.html")
+    cards = page.locator(".sphx-glr-thumbcontainer a")
+    leads = "links => links.map(link => link.getAttribute('href').split('/'))"
+    for chosen in (other, STACK):
+        page.locator(f".howto-choice a[data-stack={chosen}]").click()
+        for _ in range(2):  # as chosen, and as remembered
+            lead = {name: stack for stack, _, name in cards.evaluate_all(leads)}
+            assert lead.pop("plot_timm_backbone.html") == STACK  # the other has none
+            assert set(lead.values()) == {chosen}
+            assert page.locator(".sidebar-search-container").get_attribute("action") == f"{chosen}/search.html"
+            page.reload()
+    page.locator("a[href*='plot_mosaic.html']").first.click()
+    page.wait_for_url(f"{other_server}/{STACK}/how-to/plot_mosaic.html")
+
+
+@pytest.fixture
+def other_server(site, serve, tmp_path):
+    """Address of a site joined from this stack's and a copy of it under the name of another."""
+    other = next(name for name in stacks.STACKS if name != STACK)
+    for name in (STACK, other):
+        shutil.copytree(site, tmp_path / name)
+    (tmp_path / other / "how-to/plot_timm_backbone.html").unlink()
+    first = tmp_path / other / "index.html"
+    page = BeautifulSoup(first.read_text("utf-8"), "html.parser")
+    page.select_one(".sphx-glr-thumbcontainer:has(a[href$='plot_timm_backbone.html'])").decompose()
+    first.write_text(str(page), "utf-8")
+    join(tmp_path)
+    with serve(tmp_path) as address:
+        yield address
+
+
+def test_every_page_leads_to_the_same_page_for_another_mmdetection(page, site, other_server):
+    for path in sorted(site.rglob("*.html")):
+        name = str(path.relative_to(site))
+        page.goto(f"{other_server}/{STACK}/{name}")
+        (target,) = page.locator(".howto-stack a").evaluate_all("links => links.map(link => link.href)")
+        same = "index.html" if name == "how-to/plot_timm_backbone.html" else name
+        other = next(other for other in stacks.STACKS if other != STACK)
+        assert target == f"{other_server}/{other}/{same}"
+        said = page.locator(".howto-stack a").inner_text()
+        assert said.endswith("(has none, to its first page)") == (same != name)
+
+
+def test_who_switches_is_led_there_the_next_time(page, other_server):
+    other = next(name for name in stacks.STACKS if name != STACK)
+    page.goto(f"{other_server}/{STACK}/how-to/plot_mosaic.html")
+    page.locator(".howto-stack a").click()
+    page.wait_for_url(f"{other_server}/{other}/how-to/plot_mosaic.html")
+    page.goto(f"{other_server}/index.html")
+    assert page.locator(".howto-choice a[aria-current=true]").get_attribute("data-stack") == other
+
+
+def test_a_card_of_the_first_page_opens_its_how_to(page):
+    page.goto(f"/{STACK}/index.html")
+    page.locator("[role=main] a[href*='plot_mosaic.html']").first.click()
+    page.wait_for_url("**/how-to/plot_mosaic.html*")
