@@ -1,0 +1,298 @@
+"""
+How do I run a trained detector on my images and keep the results?
+==================================================================
+
+Give this script the config, the checkpoint and a folder of images. It keeps a drawing of each
+image, and all boxes in one COCO file.
+"""
+
+# %%
+# .. index:: ! inference, DetInferencer, init_detector, inference_detector
+#
+# .. snippet:: inference/detect_folder.py
+#
+# .. code-block:: console
+#
+#    $ python configs/inference/detect_folder.py CONFIG CHECKPOINT IMAGES OUT
+#
+# Run it in your MMDetection folder. ``CHECKPOINT`` is a file that training saved, as
+# ``work_dirs/NAME/epoch_12.pth``, or the address of a published one.
+
+# %%
+# What you get
+# ------------
+# .. include:: ../../gallery/words/inference_get.rst
+from howto import Workspace
+
+checkout = Workspace("inference")
+small = dict(
+    model__backbone__depth=18,
+    model__backbone__init_cfg__checkpoint="torchvision://resnet18",
+    model__neck__in_channels=[64, 128, 256, 512],
+    model__roi_head__bbox_head__num_classes=2,
+)
+own = dict(
+    train_dataloader__dataset__metainfo=dict(classes=("kitten", "mug")),
+    train_dataloader__dataset__data_root="data/my_dataset/",
+    train_dataloader__dataset__ann_file="annotations/train.json",
+    train_dataloader__dataset__data_prefix=dict(img="train/"),
+)
+run = checkout.train(
+    "faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py", evaluate=False, **small, **own
+)
+mine = checkout.root / "configs/inference/mine.py"
+run.cfg.dump(str(mine))
+
+# %%
+import shutil
+
+from PIL import Image
+
+source = sorted((checkout.root / "data/my_dataset/train").iterdir())
+photos = checkout.root / "photos"
+photos.mkdir()
+for path in source[:4]:
+    shutil.copy(path, photos)
+Image.open(source[4]).rotate(90, expand=True).save(photos / "portrait.jpeg")
+Image.open(source[5]).save(photos / "shouted.PNG")
+(photos / "notes.txt").write_text("no image")
+
+
+# %%
+import json
+
+
+def detected(script, images, out):
+    """What the script writes about a folder of images."""
+    saved = run.checkpoint.relative_to(checkout.root)
+    command = f"python configs/inference/{script} configs/inference/mine.py"
+    checkout.shell(f"{command} {saved} {images} {out}")
+    return json.loads((checkout.root / out / "detections.json").read_text())
+
+
+coco = detected("detect_folder.py", "photos", "found")
+for key, items in coco.items():
+    print(f"{key}: {len(items)}, the first: {items[0]}")
+
+# %%
+# .. include:: ../../gallery/words/inference_shown.rst
+import matplotlib.pyplot as plt
+
+sure = checkout.edit("detect_folder.py", {"SCORE = 0.3": "SCORE = 0.65"})
+few = detected(sure, "photos", "few")
+figure, axes = plt.subplots(1, 3, figsize=(7, 2.6))
+for axis, image in zip(axes, few["images"][1:], strict=False):
+    axis.imshow(plt.imread(checkout.root / "few/vis" / image["file_name"]))
+    axis.set_title(image["file_name"])
+    axis.set_axis_off()
+
+# %%
+# Adapt it
+# --------
+
+# %%
+# Another threshold
+# ~~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/inference_score.rst
+scores = [each["score"] for each in coco["annotations"]]
+over = sum(score > 0.65 for score in scores)
+checkout.check(
+    "Boxes over 0.65 in a file of those over 0.3", over, len(few["annotations"])
+)
+
+# %%
+# More images at a time, or one
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/inference_batch.rst
+import io
+from contextlib import redirect_stdout
+
+import numpy as np
+from mmdet.apis import DetInferencer
+
+with checkout.inside(), redirect_stdout(io.StringIO()):
+    detect = DetInferencer(str(mine), str(run.checkpoint), device=checkout.device)
+    detect.show_progress = False
+paths = sorted(str(path) for path in photos.iterdir() if path.suffix != ".txt")
+
+
+def boxes_of(images, number=6):
+    """For each image an array (boxes, 6) of x1, y1, x2, y2, score, label; so many at a time."""
+    with checkout.inside():
+        found = detect(images, number)["predictions"]
+    keys = ("scores", "labels")
+    return [np.c_[np.array(each["bboxes"]), *map(each.get, keys)] for each in found]
+
+
+def apart(one, other):
+    """The largest difference of any number, of all the boxes of two images."""
+    return float(abs(one - other).max()) if one.shape == other.shape else None
+
+
+# %%
+square, alone = paths[:2], [boxes_of([path])[0] for path in paths]
+together = boxes_of(square)
+sizes = [Image.open(path).size for path in square]
+checkout.check("Two images of one size", sizes, [(512, 512)] * 2)
+same = max(map(apart, together, alone))
+checkout.check("Largest difference of their boxes, in pixels", same, at_most=0.001)
+mixed = boxes_of(paths[:4])
+moved = sum(apart(*pair) != 0 for pair in zip(mixed, alone, strict=False))
+checkout.check("In a batch of several sizes boxes move", moved > 0, True)
+
+# %%
+# Pitfalls
+# --------
+
+# %%
+# Mugs are called bicycles: the checkpoint has no class names
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/inference_names.rst
+import warnings
+
+import torch
+from mmdet.apis import init_detector
+
+weights = torch.load(run.checkpoint, map_location="cpu", weights_only=False)[
+    "state_dict"
+]
+bare = checkout.root / "bare.pth"
+torch.save({"state_dict": weights}, bare)
+with checkout.inside(), warnings.catch_warnings(record=True) as told:
+    nameless = init_detector(str(mine), str(bare), device=checkout.device)
+first = list(nameless.dataset_meta["classes"][:2])
+checkout.check("Its first names", first, ["person", "bicycle"])
+reason = "use COCO classes by default"
+said = [str(each.message) for each in told if reason in str(each.message)]
+print(*said)
+checkout.check(f"It warns: {reason}", len(said), 1)
+
+# %%
+# Scores are worse on arrays than on files: the array is RGB
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/inference_rgb.rst
+rgb = np.asarray(Image.open(paths[0]).convert("RGB"))
+turned, wrong = boxes_of([rgb[..., ::-1].copy()])[0], boxes_of([rgb])[0]
+checkout.check("The array as BGR, and the file", apart(turned, alone[0]), at_most=0.001)
+checkout.check("As RGB its boxes are others", apart(wrong, alone[0]) != 0, True)
+
+# %%
+# ``AttributeError: 'FasterRCNN' object has no attribute 'show_result'``: it is gone
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# MMDetection 2's detectors drew their results. Now ``DetInferencer`` does, with a visualizer.
+failure = checkout.fails(getattr, nameless, "show_result")
+reason = "AttributeError: 'FasterRCNN' object has no attribute 'show_result'"
+checkout.check("It says", failure.message, reason)
+
+# %%
+# A list is no faster than a loop: ``inference_detector`` makes no batches
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# It takes a list, and runs the detector on one image after another. ``DetInferencer`` takes
+# as many at a time as you say.
+from mmdet.apis import inference_detector
+from mmengine.registry import init_default_scope
+
+
+def batches_of(model, call, *arguments):
+    """How many images the backbone gets at a time."""
+    seen = []
+    backbone = model.backbone
+    hook = backbone.register_forward_pre_hook(lambda _, x: seen.append(len(x[0])))
+    with checkout.inside():
+        init_default_scope("mmdet")
+        call(*arguments)
+    hook.remove()
+    return seen
+
+
+# %%
+singly = batches_of(nameless, inference_detector, nameless, paths)
+checkout.check("inference_detector, for a list of 6", singly, [1] * 6)
+four = batches_of(detect.model, detect, paths, 4)
+checkout.check("DetInferencer with a batch size of 4", four, [4, 2])
+
+# %%
+# Boxes that nobody would believe: ``pred_score_thr`` is for the drawing
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# What ``DetInferencer`` returns, and writes with ``no_save_pred=False``, holds every box over
+# the config's ``test_cfg.rcnn.score_thr``.
+lowest = run.cfg.model.test_cfg.rcnn.score_thr
+checkout.check("The config's threshold", lowest, 0.05)
+with checkout.inside():
+    detect(paths[0], out_dir="own", pred_score_thr=0.3, no_save_pred=False)
+own = json.loads(next((checkout.root / "own/preds").iterdir()).read_text())
+checkout.check("Boxes below 0.3 are kept, too", min(own["scores"]) < 0.3, True)
+
+# %%
+# Proof
+# -----
+
+# %%
+# Every image of the folder is in the file
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+names = [image["file_name"] for image in coco["images"]]
+checkout.check("Images, in order", names, [path.rpartition("/")[2] for path in paths])
+sizes = [(image["width"], image["height"]) for image in coco["images"]]
+real = [Image.open(path).size for path in paths]
+checkout.check("Their widths and heights are", sizes, real)
+known = {each["id"]: each["name"] for each in coco["categories"]}
+checkout.check("Classes", known, {0: "kitten", 1: "mug"})
+drawn = sorted(path.name for path in (checkout.root / "found/vis").iterdir())
+checkout.check("Drawings", drawn, names)
+
+# %%
+# Its boxes are those of the detector
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# The same images in the same batches, asked for in this process:
+expected = []
+for number, boxes in enumerate(boxes_of(paths, 4), 1):
+    for x1, y1, x2, y2, score, label in boxes[boxes[:, 4] > 0.3].tolist():
+        expected.append([number, label, x1, y1, x2 - x1, y2 - y1, score])
+
+# %%
+kept = [
+    [each["image_id"], each["category_id"], *each["bbox"], each["score"]]
+    for each in coco["annotations"]
+]
+checkout.check("Number of boxes", len(kept), len(expected))
+far = float(abs(np.array(kept) - np.array(expected)).max())
+checkout.check("Largest difference of any number", far, at_most=0.001)
+ids = [each["id"] for each in coco["annotations"]]
+checkout.check("Numbered from 1", ids == list(range(1, len(ids) + 1)), True)
+
+# %%
+# Tools for COCO files read it
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+from howto.project.quiet import quiet
+from pycocotools.coco import COCO
+
+with quiet():
+    read = COCO(str(checkout.root / "found/detections.json"))
+areas = [
+    w * h - each["area"] for each in read.anns.values() for w, h in [each["bbox"][2:]]
+]
+checkout.check("Areas less width times height", max(map(abs, areas)), 0)
+checkout.check("Crowds", len(read.getAnnIds(iscrowd=True)), 0)
+mugs = len(read.getAnnIds(catIds=[1]))
+checkout.check("Mugs", mugs, sum(row[1] == 1 for row in expected))
+
+# %%
+# What is drawn is what is in the file
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+drawn_on = []
+for image in few["images"]:
+    before = Image.open(photos / image["file_name"])
+    after = Image.open(checkout.root / "few/vis" / image["file_name"])
+    change = abs(np.asarray(before).astype(int) - np.asarray(after)).max(2)
+    if (change > 100).sum() > 50:  # a JPEG differs a little everywhere
+        drawn_on.append(image["id"])
+boxed = {each["image_id"] for each in few["annotations"]}
+checkout.check(
+    "Some images have no box over 0.65", len(few["images"]) - len(boxed) > 0, True
+)
+checkout.check("Drawn on are those with one", drawn_on, sorted(boxed))
+
+# %%
+# What was not tried
+# ~~~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/inference_not_tried.rst
