@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from howto.checkout import standby
 from howto.execution.machine import BROWSERS
 from howto.project import files, stacks
 
+AT_START = ("LC_", "LANG", "PYTHON", "HOWTO_WORKERS")  # what a copy of a running process does not see, or not alike
 ONE = "print(1 + 1)\n"
 PAGE = '''"""
 How much is one and one?
@@ -49,17 +51,22 @@ class Project:
 
     def start(self, *arguments: str, python: tuple[str, ...] = (), **environment: str) -> subprocess.Popen:
         """Start ``python -m howto`` in this copy."""
-        mine = {"PYTHONPATH": str(self.root), "OMP_NUM_THREADS": "1", "HOWTO_WORKERS": "1", **environment}
         return subprocess.Popen(
-            [sys.executable, *python, "-m", "howto", *arguments], cwd=self.root, env={**os.environ, **mine}, text=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+            [sys.executable, *python, "-m", "howto", *arguments], cwd=self.root, env=self._environment(environment),
+            text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
         )  # fmt: skip
 
     def howto(self, *arguments: str, **options) -> subprocess.CompletedProcess:
-        """Run ``python -m howto`` in this copy to its end."""
+        """Run ``python -m howto`` in this copy to its end; where nothing speaks against it, with torch imported."""
+        if not any(name == "python" or name.startswith(AT_START) for name in options):
+            return standby.run(["-m", "howto", *arguments], self.root, self._environment(options))
         process = self.start(*arguments, **options)
         out, err = process.communicate(timeout=300)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    def _environment(self, changes: dict[str, str]) -> dict[str, str]:
+        mine = {"PYTHONPATH": str(self.root), "OMP_NUM_THREADS": "1", "HOWTO_WORKERS": "1"}
+        return {**os.environ, **mine, **changes}
 
     def add(self, topic: str) -> None:
         """Add a how-to that runs in no time."""

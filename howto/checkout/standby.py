@@ -99,6 +99,8 @@ def _keep(process: int, later: tuple[str, ...]) -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         import howto.checkout.preloaded  # noqa: F401
 
+        for name in later:
+            importlib.import_module(name)
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # so that nobody need wait for those that have ended
         while True:
             with contextlib.suppress(OSError), listener.accept() as client:
@@ -157,7 +159,8 @@ def _program(
     named = first in ("-c", "-m")
     own = folder if first == "-m" else "" if first == "-c" else str(Path(first).resolve().parent)
     added = [path for path in environment.get("PYTHONPATH", "").split(os.pathsep) if path]
-    sys.path[:] = [own, *added, *(path for path in sys.path if path.startswith((sys.prefix, sys.base_prefix)))]
+    installed = [path for path in sys.path if path.startswith((sys.prefix, sys.base_prefix))]
+    sys.path[:] = [own, *added, *(path for path in installed if not path.endswith("setuptools/_vendor"))]  # it added it
     importlib.invalidate_caches()
     tempfile.tempdir = None  # a new process looks where it may write
     for name in [name for name in sys.modules if name.partition(".")[0] == "howto"]:  # it may have been edited

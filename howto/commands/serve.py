@@ -7,6 +7,8 @@ from pathlib import Path
 
 from howto.checkout import standby
 
+SITE = ("sphinx.cmd.build", "sphinx_gallery.gen_gallery", "furo", "myst_parser.parsers.sphinx_")  # what builds need
+
 
 def serve(options: list[str]) -> None:
     """Build the site, serve it on port 8000, and build it again whenever a file of it changes, until Ctrl-C.
@@ -19,7 +21,7 @@ def serve(options: list[str]) -> None:
     from sphinx_autobuild import __main__ as autobuild
     from sphinx_autobuild import build
 
-    standby.keep(later=("sphinx.cmd.build", "sphinx_gallery.gen_gallery", "furo", "myst_parser.parsers.sphinx_"))
+    standby.keep(later=SITE)
     build.subprocess = types.SimpleNamespace(run=_run, CalledProcessError=subprocess.CalledProcessError)
     watched = [word for place in ("snippets", "gallery", "howto", "conf.py") for word in ("--watch", place)]
     ignored = ["--ignore", "docs/how-to", "--ignore", "docs/_build", "--re-ignore", "pyc$"]

@@ -31,6 +31,13 @@ RENAMED = [
         "the size for Mosaic and MixUp: (height, width), now (width, height)",
     ),
     ("dict(type='Collect'", "dict(type='PackDetInputs'", "the end of a pipeline"),
+    ("classes=classes", "metainfo=metainfo", "the names of your classes, in each dataset: metainfo=dict(classes=…)"),
+    ("from mmcv import Config", "from mmengine.config import Config", "where Config is"),
+    ("mmcv.runner import CheckpointLoader", "mmengine.runner import CheckpointLoader", "what reads a checkpoint"),
+    ("from mmdet.core import get_classes", "from mmdet.evaluation import get_classes", "the names of COCO's classes"),
+    ("inference_detector(model, batch)", "DetInferencer(config, checkpoint)", "detection in batches"),
+    ("model.show_result(", "pred_score_thr=SCORE, out_dir=out", "drawing what was detected"),
+    ("mmcv.dump(", "from mmengine.fileio import dump", "what writes a JSON file"),
     ("faster_rcnn_r50_fpn", "faster-rcnn_r50_fpn", "names of config files"),
 ]
 

@@ -18,7 +18,7 @@ SAYS = """
 import json, os, sys
 names = sorted(name for name in sys.modules if name in ("mmcls", "mmpretrain", "timm", "configs"))
 print(json.dumps(dict(
-    argv=sys.argv, first=sys.path[:2], root=os.environ.get("ROOT_OF_PROJECT") in sys.path, cwd=os.getcwd(),
+    argv=sys.argv, path=sys.path, root=os.environ.get("ROOT_OF_PROJECT") in sys.path, cwd=os.getcwd(),
     name=__name__, word=os.environ.get("WORD"), home=os.environ.get("HOME"), modules=names,
     input=sys.stdin.read() if sys.stdin else "",
 )))
@@ -59,7 +59,8 @@ def both(tmp_path_factory) -> list[list[list]]:
     """What the same programs do when they are started anew, and when they are not."""
     folder = tmp_path_factory.mktemp("programs")
     (folder / "tools").mkdir()
-    (folder / "tools/says.py").write_text("import mmdet.apis\n" + SAYS)
+    importing = SAYS.replace("path=sys.path", "path=sys.path[:2]")  # setuptools adds one when it is imported
+    (folder / "tools/says.py").write_text(f"import mmdet.apis\n{importing}")
     (folder / "says.py").write_text(SAYS)
     (folder / "fails.py").write_text("def inner():\n    raise ValueError('no')\n\n\ninner()\n")
     (folder / "near.py").write_text("import says\n")
@@ -112,6 +113,22 @@ def test_a_program_ends_with_the_process_that_asked_for_it(tmp_path):
     while Path(f"/proc/{file.read_text()}").exists():
         assert time.monotonic() < until
         time.sleep(0.1)
+
+
+LATER = """
+import os, sys
+from howto.checkout import standby
+standby.keep(later=("colorsys", "sndhdr"))
+program = "import sys; print([name in sys.modules for name in ('torch', 'colorsys', 'sndhdr')])"
+print(standby.run(["-c", program], "/", dict(os.environ)).stdout, "torch" in sys.modules, "colorsys" in sys.modules)
+"""
+
+
+def test_what_is_to_come_later_is_imported_by_the_copy_alone():
+    variables = {**os.environ, "HOWTO_DEVICE": "cpu", "PYTHONWARNINGS": "ignore"}
+    command = [sys.executable, "-c", LATER]
+    done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["[True, True, True]", " False False"]
 
 
 KILLED = """
