@@ -74,7 +74,11 @@ def settle() -> bool:
 def _settle(process: int) -> bool:
     if Settings.from_environ().build_process in ("", str(process)):
         return False
+    import psutil
+
     end_with_parent()  # else it would write into the next build's pages
+    if not psutil.pid_exists(int(Settings.from_environ().build_process)):
+        os._exit(1)  # it was killed before this process could ask to be told
     multiprocessing.set_start_method(None, force=True)  # a page's own processes start as anywhere else
     if device.kind() == "cuda" and _gpus():
         os.environ["CUDA_VISIBLE_DEVICES"] = _free(_gpus())

@@ -11,6 +11,7 @@ import pytest
 from howto.execution import workers
 from howto.project import device
 from howto.project.errors import HowtoError
+from howto.project.stacks import ROOT
 from tests.howto.publish.test_build import pages
 
 WAIT = """
@@ -68,6 +69,16 @@ def test_a_build_that_is_killed_takes_its_workers_with_it(three):
     while running_in(str(three.root)) and time.monotonic() < until:
         time.sleep(0.2)
     assert running_in(str(three.root)) == []
+
+
+def test_a_worker_whose_build_was_killed_before_it_could_ask_to_be_told_ends():
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    code = "from howto.execution import workers; workers.settle(); print('went on')"
+    for build, expected in ((gone.pid, (1, "")), (os.getpid(), (0, "went on\n"))):
+        variables = {**os.environ, "HOWTO_BUILD_PROCESS": str(build)}
+        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=variables, capture_output=True, text=True)
+        assert (done.returncode, done.stdout) == expected, done.stderr
 
 
 @pytest.mark.parametrize("moment", ["importing", "executing"])
