@@ -1,11 +1,117 @@
-"""Find the module that speaks to the MMDetection of the stack in use."""
+"""Find what speaks to the MMDetection of the stack in use, and say what that has to offer."""
 
+import contextlib
 import importlib
-from types import ModuleType
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
 
 from howto.project import stacks
 
 
-def api() -> ModuleType:
-    """:mod:`howto.checkout.mmdet2` or :mod:`howto.checkout.mmdet3`, which offer the same functions."""
+class Family(Protocol):
+    """What everything else asks of MMDetection, whichever it is: nothing else knows its configs, registries or API.
+
+    :mod:`howto.checkout.mmdet2` and :mod:`howto.checkout.mmdet3` are the two that offer it, as modules. A ``cfg`` is
+    the ``Config`` of that MMDetection; an `observer` is a :class:`howto.checkout.run.Observer`.
+
+    Attributes:
+        LIBRARIES: OpenMMLab's packages, by their loggers' names; the last one has the classifiers.
+        SCALES: Keys of a pipeline's steps that hold an image scale (width, height), in pixels.
+    """
+
+    LIBRARIES: tuple[str, ...]
+    SCALES: tuple[str, ...]
+
+    def load(self, path: Path):
+        """The config at `path`, with what it is based on."""
+
+    def import_modules(self, custom_imports: dict) -> None:
+        """Import what a config's ``custom_imports`` names."""
+
+    def schedule(self, cfg, device: str, epochs: int) -> dict[str, object]:
+        """What to change, by dotted key, so that `cfg` trains for `epochs` epochs and logs each iteration.
+
+        On the CPU, where ``device`` is ``cpu``, without worker processes.
+        """
+
+    def warmed_up(self, cfg) -> dict[str, object]:
+        """What to change, by dotted key, so that `cfg` trains with the rate it has after warm-up, for its images."""
+
+    def images(self, cfg) -> int:
+        """Number of images that one process trains on in a step."""
+
+    def rate(self, cfg) -> float:
+        """The learning rate that a config names."""
+
+    def datasets(self, cfg) -> dict[str, object]:
+        """The configs of the datasets for training, validation and test, in this order, by dotted key."""
+
+    def detector(self, cfg):
+        """The detector of `cfg` with its initial weights, as ``tools/train.py`` builds it."""
+
+    def backbone(self, keys: dict):
+        """The backbone of a config's keys, with its weights as they come."""
+
+    def dataset(self, cfg, split: str):
+        """The dataset of `cfg` for ``train``, ``val`` or ``test``."""
+
+    def loader(self, cfg, data):
+        """The ``DataLoader`` of one GPU that trains with `cfg`, for the dataset `data`, seeded with 0."""
+
+    def plain(self, result: dict) -> dict:
+        """What a step of a pipeline returns, with arrays.
+
+        Returns:
+            ``img`` (height, width, 3), BGR, uint8; ``gt_bboxes`` (n, 4), x1, y1, x2, y2 in pixels; ``gt_labels`` (n,).
+        """
+
+    def shape(self, item: dict) -> tuple[int, int]:
+        """Height and width, in pixels and before padding, of the image that a training pipeline returns."""
+
+    def train(self, cfg, device: str, evaluate: bool, resume_from: Path | None, observer):
+        """Train as ``tools/train.py`` does, and tell `observer` of each step; the trained detector."""
+
+    def several_gpus(self, cfg, path: str, gpus: int) -> str:
+        """The command that trains `cfg`, which is the file at `path`, on several GPUs of one machine."""
+
+    def launching(self, cfg, evaluate: bool, on_cpu: bool) -> list[str]:
+        """Change `cfg` so that it can train in several processes; the options ``tools/train.py`` needs besides."""
+
+    def without_gpus(self) -> contextlib.AbstractContextManager:
+        """Let this process join others without a GPU; see :mod:`howto.checkout.distributed`."""
+
+    def hooks(self) -> tuple:
+        """The registry of hooks, and what a hook is derived from."""
+
+    def detect(self, model, cfg, photograph: Path):
+        """Detections on one photograph, as this MMDetection returns them; boxes are x1, y1, x2, y2 in its pixels."""
+
+    def flops(self, model, image) -> float:
+        """Multiply-adds of one pass over `image` (1, 3, height, width)."""
+
+    def noise(self, size: int) -> dict:
+        """What a training pipeline would return of a square image of noise, of `size` pixels a side, with one box."""
+
+    def loss(self, model, items: list[dict]):
+        """The sum of a detector's losses, a tensor, on a batch of what a training pipeline returns."""
+
+    def torchvision_urls(self) -> dict[str, str]:
+        """The address of each checkpoint that ``torchvision://`` stands for."""
+
+    def classifiers(self) -> tuple[Path, Callable]:
+        """Where the classifiers' configs and metafiles lie, and what builds the classifier of such a config's path."""
+
+    def detectors(self) -> tuple[Path, Callable]:
+        """Where mmdet's configs and metafiles lie, and what builds the detector of a ``cfg``, without its weights."""
+
+    def registry(self) -> type:
+        """The class of the registries."""
+
+    def forget(self) -> None:
+        """Drop what OpenMMLab keeps by name for a process's life, such as loggers that write to files that are gone."""
+
+
+def api() -> Family:
+    """The one of the stack in use."""
     return importlib.import_module(f"howto.checkout.{stacks.current().family}")
