@@ -31,16 +31,7 @@ config = "faster_rcnn_r50_fpn_1x_my_dataset.py"
 cfg = checkout.config(config)
 
 # %%
-detectors = {
-    "RetinaNet": "retinanet/retinanet_r50_fpn_1x_coco.py",
-    "Faster R-CNN": "faster_rcnn/faster_rcnn_r50_fpn_1x_coco.py",
-    "Mask R-CNN": "mask_rcnn/mask_rcnn_r50_fpn_1x_coco.py",
-    "Cascade R-CNN": "cascade_rcnn/cascade_rcnn_r50_fpn_1x_coco.py",
-    "FCOS": "fcos/fcos_r50_caffe_fpn_gn-head_1x_coco.py",
-    "Deformable DETR": "deformable_detr/deformable_detr_r50_16x2_50e_coco.py",
-    "SSD": "ssd/ssd300_coco.py",
-    "YOLOX": "yolox/yolox_s_8x8_300e_coco.py",
-}
+detectors = classes.standard()
 models = {name: checkout.config(path).model for name, path in detectors.items()}
 places = {name: classes.numbers(model) for name, model in models.items()}
 rows = [(name, ", ".join(keys)) for name, keys in places.items()]

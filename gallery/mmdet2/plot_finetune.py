@@ -34,33 +34,10 @@ config = "faster_rcnn_r50_fpn_finetune_my_dataset.py"
 cfg = checkout.config(config)
 
 # %%
-detectors = {
-    "RetinaNet": "retinanet/retinanet_r50_fpn_1x_coco.py",
-    "Faster R-CNN": "faster_rcnn/faster_rcnn_r50_fpn_1x_coco.py",
-    "Mask R-CNN": "mask_rcnn/mask_rcnn_r50_fpn_1x_coco.py",
-    "Cascade R-CNN": "cascade_rcnn/cascade_rcnn_r50_fpn_1x_coco.py",
-    "FCOS": "fcos/fcos_r50_caffe_fpn_gn-head_1x_coco.py",
-    "Deformable DETR": "deformable_detr/deformable_detr_r50_16x2_50e_coco.py",
-    "SSD": "ssd/ssd300_coco.py",
-    "YOLOX": "yolox/yolox_s_8x8_300e_coco.py",
-}
-
-
-def left_out(path):
-    """Names of the weights whose shape depends on the number of classes."""
-    stock, mine = checkout.config(path), checkout.config(path)
-    mine.merge_from_dict(
-        {f"{key}.num_classes": 2 for key in classes.numbers(mine.model)}
-    )
-    with checkout.inside():
-        before, after = classes.shapes(stock), classes.shapes(mine)
-    return [name for name in before if before[name] != after[name]]
-
-
-# %%
 package, _ = api().detectors()
 published = {each["Config"]: each["Weights"] for each in weights.index(package)}
-lost = {name: left_out(path) for name, path in detectors.items()}
+detectors = classes.standard()
+lost = {name: classes.dependent(checkout, path) for name, path in detectors.items()}
 rows = [
     (
         name,

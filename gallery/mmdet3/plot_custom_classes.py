@@ -30,17 +30,7 @@ config = "faster-rcnn_r50_fpn_1x_my_dataset.py"
 cfg = checkout.config(config)
 
 # %%
-detectors = {
-    "RetinaNet": "retinanet/retinanet_r50_fpn_1x_coco.py",
-    "Faster R-CNN": "faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py",
-    "Mask R-CNN": "mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py",
-    "Cascade R-CNN": "cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco.py",
-    "FCOS": "fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py",
-    "DINO": "dino/dino-4scale_r50_8xb2-12e_coco.py",
-    "SSD": "ssd/ssd300_coco.py",
-    "YOLOX": "yolox/yolox_s_8xb8-300e_coco.py",
-    "RTMDet": "rtmdet/rtmdet_s_8xb32-300e_coco.py",
-}
+detectors = classes.standard()
 models = {name: checkout.config(path).model for name, path in detectors.items()}
 places = {name: classes.numbers(model) for name, model in models.items()}
 rows = [(name, ", ".join(keys)) for name, keys in places.items()]

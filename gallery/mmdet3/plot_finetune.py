@@ -34,34 +34,10 @@ config = "faster-rcnn_r50_fpn_finetune_my_dataset.py"
 cfg = checkout.config(config)
 
 # %%
-detectors = {
-    "RetinaNet": "retinanet/retinanet_r50_fpn_1x_coco.py",
-    "Faster R-CNN": "faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py",
-    "Mask R-CNN": "mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py",
-    "Cascade R-CNN": "cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco.py",
-    "FCOS": "fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py",
-    "DINO": "dino/dino-4scale_r50_8xb2-12e_coco.py",
-    "SSD": "ssd/ssd300_coco.py",
-    "YOLOX": "yolox/yolox_s_8xb8-300e_coco.py",
-    "RTMDet": "rtmdet/rtmdet_s_8xb32-300e_coco.py",
-}
-
-
-def left_out(path):
-    """Names of the weights whose shape depends on the number of classes."""
-    stock, mine = checkout.config(path), checkout.config(path)
-    mine.merge_from_dict(
-        {f"{key}.num_classes": 2 for key in classes.numbers(mine.model)}
-    )
-    with checkout.inside():
-        before, after = classes.shapes(stock), classes.shapes(mine)
-    return [name for name in before if before[name] != after[name]]
-
-
-# %%
 package, _ = api().detectors()
 published = {each["Config"]: each["Weights"] for each in weights.index(package)}
-lost = {name: left_out(path) for name, path in detectors.items()}
+detectors = classes.standard()
+lost = {name: classes.dependent(checkout, path) for name, path in detectors.items()}
 rows = [
     (
         name,
