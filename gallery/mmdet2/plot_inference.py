@@ -54,7 +54,7 @@ for path in source[:4]:
     shutil.copy(path, photos)
 Image.open(source[4]).rotate(90, expand=True).save(photos / "portrait.jpeg")
 Image.open(source[5]).save(photos / "shouted.PNG")
-(photos / "notes.txt").write_text("no image")
+(photos / "notes.txt").touch()
 
 
 # %%
@@ -77,12 +77,14 @@ for key, items in coco.items():
 # .. include:: ../../gallery/words/inference_shown.rst
 import matplotlib.pyplot as plt
 
-sure = checkout.edit("detect_folder.py", {"SCORE = 0.3": "SCORE = 0.65"})
+sure = checkout.edit("detect_folder.py", {"SCORE = 0.3": "SCORE = 0.65"}, adapts=True)
 few = detected(sure, "photos", "few")
-figure, axes = plt.subplots(1, 3, figsize=(7, 2.6))
-for axis, image in zip(axes, few["images"][1:], strict=False):
-    axis.imshow(plt.imread(checkout.root / "few" / image["file_name"]))
-    axis.set_title(image["file_name"])
+boxed = {each["image_id"] for each in few["annotations"]}
+shown = [each["file_name"] for each in few["images"] if each["id"] in boxed]
+figure, axes = plt.subplots(1, 2, figsize=(5, 2.8))
+for axis, name in zip(axes, shown, strict=True):
+    axis.imshow(plt.imread(checkout.root / "few" / name))
+    axis.set_title(name)
     axis.set_axis_off()
 
 # %%

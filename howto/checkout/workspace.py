@@ -104,10 +104,11 @@ class Workspace:
                     error.add_note(f"raised in {self._shown(path)}:{line}")
                 raise
 
-    def edit(self, name: str, changes: dict[str, str]) -> str:
+    def edit(self, name: str, changes: dict[str, str], adapts: bool = False) -> str:
         """Make a variant of the file `name` in which each key of `changes` reads as its value.
 
-        The file itself stays as it is; the difference is printed, from the variant to the file. Where a mutation has
+        The file itself stays as it is; the difference is printed: from the variant, which has a mistake, to the file,
+        or from the file to the variant if that adapts it. Where a mutation has
         changed what a key says, the variant is made of the snippet without it: that words are gone is no check.
 
         Returns:
@@ -129,7 +130,9 @@ class Workspace:
         number = len(list(path.parent.glob(f"{path.stem}_variant*.py"))) + 1
         variant = path.with_name(f"{path.stem}_variant{number}.py")
         variant.write_text(after, "utf-8")
-        diff = list(difflib.unified_diff(after.splitlines(), before.splitlines(), variant.name, path.name, "", "", n=1))
+        sides = [(after.splitlines(), variant.name), (before.splitlines(), path.name)]
+        (one, first), (other, second) = reversed(sides) if adapts else sides
+        diff = difflib.unified_diff(one, other, first, second, "", "", n=1)
         print("\n".join(line.rstrip("\n") for line in diff))
         return variant.name
 

@@ -16,6 +16,7 @@ from howto.site.parts import details, read_record
 LONGEST = 120  # characters of a value in the list; the whole of it is in the table of what was verified
 OPTIONS = re.compile(r"^python tools/train\.py \S+ --cfg-options$")
 STAND_IN = re.compile(r"^random weights in place of (\S+)$")
+VARIANT = re.compile(r"_variant\d+\.\w+$")
 HUNK = re.compile(r"^@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@")
 # Whose parts a reader opens, by their titles.
 FOLDED = {"Adapt it": "howto-adapt", "Pitfalls": "howto-pitfall", "Proof": "howto-proof"}
@@ -158,9 +159,9 @@ def _checked(lines: list[str], checks: Iterator[dict], anchors: collections.Coun
 
 
 def _difference(lines: list[str]) -> nodes.container:
-    """The difference at the head of `lines`: what a variant has, and what the page's own file has in its place."""
-    del lines[0]  # the variant has a number that says nothing
-    name = lines.pop(0)[4:].strip()
+    """The difference at the head of `lines`: of a variant and the page's own file, whichever of them comes first."""
+    first, second = (lines.pop(0)[4:].strip() for _ in range(2))
+    adapts = bool(VARIANT.search(second))  # the variant has a number that says nothing
     found = []
     while lines and (hunk := HUNK.match(lines[0])):
         found.append(" …")
@@ -171,7 +172,10 @@ def _difference(lines: list[str]) -> nodes.container:
                 left[sign] -= 1
             found.append(lines.pop(0))
     text = "\n".join(found[1:])
-    title = nodes.paragraph("", "", nodes.Text("- the variant, + "), nodes.literal(name, name))
+    said = [nodes.Text("- "), nodes.literal(first, first), nodes.Text(", + adapted")]
+    if not adapts:
+        said = [nodes.Text("- the variant, + "), nodes.literal(second, second)]
+    title = nodes.paragraph("", "", *said)
     block = nodes.literal_block(text, text, language="diff")
     return nodes.container("", title, block, classes=["howto-diff"])
 

@@ -173,6 +173,13 @@ def test_edit_makes_a_variant_and_leaves_the_file_as_it_is(checkout, capsys):
     ]
 
 
+@pytest.mark.parametrize(("adapts", "signs"), [(False, ("large", "small")), (True, ("small", "large"))])
+def test_a_difference_ends_with_what_is_right_or_with_what_is_adapted(checkout, capsys, adapts, signs):
+    checkout.edit(CONFIG, {"arch='small'": "arch='large'"}, adapts=adapts)
+    shown = [line for line in capsys.readouterr().out.splitlines() if "arch=" in line]
+    assert [(line[0], sign in line) for line, sign in zip(shown, signs, strict=True)] == [("-", True), ("+", True)]
+
+
 def test_two_variants_have_two_names(checkout):
     first, second = (checkout.edit(CONFIG, {"arch='small'": f"arch='{arch}'"}) for arch in ("large", "tiny"))
     assert first != second

@@ -67,6 +67,13 @@ def test_a_difference_ends_where_its_hunks_do_though_what_follows_is_indented_as
     assert printed.astext() == "    assert 'mix_results' in results\nAssertionError"
 
 
+def test_a_difference_that_adapts_the_file_leads_away_from_it():
+    (difference,) = shown("--- config.py\n+++ config_variant2.py\n@@ -3 +3 @@\n-score = 0.3\n+score = 0.6\n")
+    title, block = difference.children
+    assert title.astext() == "- config.py, + adapted"
+    assert block.astext().splitlines() == ["-score = 0.3", "+score = 0.6"]
+
+
 @pytest.mark.parametrize("when", ["2026-11-25 20:05:20,370", "11/25 20:05:20"], ids=["mmdet2", "mmengine"])
 def test_what_fits_the_machine_and_a_log_are_a_line_each(when):
     text = "random weights in place of a.pth\npython tools/train.py configs/t/c.py --cfg-options\n"
