@@ -133,8 +133,8 @@ reason = "RuntimeError: The size of tensor a (3) must match the size of tensor b
 checkout.check(f"It says: {reason}", reason in failure.message, True)
 
 # %%
-# ``unexpected key in source state_dict: conv1.weight``: the checkpoint is a backbone's
-# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# ``unexpected key in source state_dict: conv1.weight``: it is a classifier's
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # .. include:: ../../gallery/words/finetune_backbone.rst
 asked = sorted(checkout.record.weights)
 classifier = "torchvision://resnet50"

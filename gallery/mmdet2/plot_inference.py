@@ -19,9 +19,9 @@ image, and all boxes in one COCO file.
 # ``work_dirs/NAME/latest.pth``, or the address of a published one.
 
 # %%
-# What you get
-# ------------
-# .. include:: ../../gallery/words/inference_get.rst
+# Adapt it
+# --------
+# Two numbers at the top of the script are yours to change.
 from howto import Workspace
 
 checkout = Workspace("inference")
@@ -36,6 +36,8 @@ own = dict(
     data__train__ann_file="data/my_dataset/annotations/train.json",
     data__train__img_prefix="data/my_dataset/train/",
 )
+
+# %%
 run = checkout.train(
     "faster_rcnn/faster_rcnn_r50_fpn_1x_coco.py", evaluate=False, **small, **own
 )
@@ -62,39 +64,22 @@ import json
 
 
 def detected(script, images, out):
-    """What the script writes about a folder of images."""
+    """What the script prints, and its file about a folder of images."""
     saved = run.checkpoint.relative_to(checkout.root)
     command = f"python configs/inference/{script} configs/inference/mine.py"
-    checkout.shell(f"{command} {saved} {images} {out}")
-    return json.loads((checkout.root / out / "detections.json").read_text())
+    printed = checkout.shell(f"{command} {saved} {images} {out}")
+    return printed, json.loads((checkout.root / out / "detections.json").read_text())
 
-
-coco = detected("detect_folder.py", "photos", "found")
-for key, items in coco.items():
-    print(f"{key}: {len(items)}, the first: {items[0]}")
 
 # %%
-# .. include:: ../../gallery/words/inference_shown.rst
-import matplotlib.pyplot as plt
-
-sure = checkout.edit("detect_folder.py", {"SCORE = 0.3": "SCORE = 0.65"}, adapts=True)
-few = detected(sure, "photos", "few")
-boxed = {each["image_id"] for each in few["annotations"]}
-shown = [each["file_name"] for each in few["images"] if each["id"] in boxed]
-figure, axes = plt.subplots(1, 2, figsize=(5, 2.8))
-for axis, name in zip(axes, shown, strict=True):
-    axis.imshow(plt.imread(checkout.root / "few" / name))
-    axis.set_title(name)
-    axis.set_axis_off()
-
-# %%
-# Adapt it
-# --------
+printed, coco = detected("detect_folder.py", "photos", "found")
 
 # %%
 # Another threshold
 # ~~~~~~~~~~~~~~~~~
 # .. include:: ../../gallery/words/inference_score.rst
+sure = checkout.edit("detect_folder.py", {"SCORE = 0.3": "SCORE = 0.65"}, adapts=True)
+_, few = detected(sure, "photos", "few")
 scores = [each["score"] for each in coco["annotations"]]
 over = sum(score > 0.65 for score in scores)
 checkout.check(
@@ -119,6 +104,7 @@ def boxes_of(images):
         return [np.concatenate(each) for each in inference_detector(model, images)]
 
 
+# %%
 def apart(one, other):
     """The largest difference of any number, of all the boxes of two images."""
     return float(abs(one - other).max()) if one.shape == other.shape else None
@@ -136,6 +122,34 @@ moved = sum(apart(*pair) != 0 for pair in zip(mixed, alone, strict=False))
 checkout.check("In a batch of several sizes boxes move", moved > 0, True)
 
 # %%
+# What you get
+# ------------
+# .. include:: ../../gallery/words/inference_get.rst
+for key, items in coco.items():
+    print(f"{key}: {len(items)}, the first: {items[0]}")
+
+# %%
+# .. include:: ../../gallery/words/inference_shown.rst
+import matplotlib.pyplot as plt
+
+boxed = {each["image_id"] for each in few["annotations"]}
+shown = [each["file_name"] for each in few["images"] if each["id"] in boxed]
+figure, axes = plt.subplots(1, 2, figsize=(5, 2.8))
+for axis, name in zip(axes, shown, strict=True):
+    axis.imshow(plt.imread(checkout.root / "few" / name))
+    axis.set_title(name)
+    axis.set_axis_off()
+
+# %%
+# Your log should say
+# -------------------
+# .. include:: ../../gallery/words/inference_log.rst
+print(printed)
+reason = "load checkpoint from local path"
+checkout.check(f"It says: {reason}", reason in printed, True)
+checkout.check("Size mismatches", printed.count("size mismatch"), 0)
+
+# %%
 # Pitfalls
 # --------
 
@@ -146,13 +160,13 @@ checkout.check("In a batch of several sizes boxes move", moved > 0, True)
 import warnings
 
 import torch
+from howto.checkout import weights
 from mmdet.apis import init_detector
 
-weights = torch.load(run.checkpoint, map_location="cpu")["state_dict"]
 bare = checkout.root / "bare.pth"
-torch.save({"state_dict": weights}, bare)
+torch.save({"state_dict": weights.load(run.checkpoint)}, bare)
 with checkout.inside(), warnings.catch_warnings(record=True) as told:
-    nameless = init_detector(str(mine), str(bare), device=checkout.device)
+    nameless = init_detector(str(mine), bare.name, device=checkout.device)
 checkout.check("Its first names", list(nameless.CLASSES[:2]), ["person", "bicycle"])
 reason = "use COCO classes by default"
 said = [str(each.message) for each in told if reason in str(each.message)]
