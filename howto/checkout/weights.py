@@ -168,7 +168,10 @@ def _name(address: str) -> str:
 
 def _of(cfg) -> Iterator[tuple[str, Callable]]:
     """As :func:`wanted`, of a config: its model, and what it loads into the whole of it."""
-    return wanted([cfg.model, dict(type="Pretrained", checkpoint=cfg.get("load_from") or "")])
+    whole = cfg.get("load_from") or ""
+    if whole.startswith(DETECTORS):
+        yield whole, functools.partial(_detector, whole)
+    yield from wanted([cfg.model, dict(type="Pretrained", checkpoint=whole)])
 
 
 def wanted(node: object) -> Iterator[tuple[str, Callable]]:
@@ -187,8 +190,6 @@ def wanted(node: object) -> Iterator[tuple[str, Callable]]:
             yield api().torchvision_urls()[name], functools.partial(_torchvision_model, name)
         elif checkpoint.startswith(CLASSIFIERS):
             yield checkpoint, functools.partial(_classifier, checkpoint)
-        elif checkpoint.startswith(DETECTORS):
-            yield checkpoint, functools.partial(_detector, checkpoint)
     if kind.endswith("TIMMBackbone") and node.get("pretrained") and not node.get("pretrained_cfg"):
         import timm
 

@@ -290,11 +290,14 @@ class Workspace:
         words = shlex.split(command)
         variables = dict(word.split("=", 1) for word in words if "=" in word and word.split("=")[0].isupper())
         words = words[len(variables) :]
-        for word in words[2:]:  # a program's arguments
-            if word.startswith("configs/"):
-                cfg = self.config(Path(word).name)
-                self._provide(cfg)
-        if "{fit}" in words:
+        named = [Path(word).name for word in words[2:] if word.startswith("configs/")]  # of a program's arguments
+        if "{fit}" not in words:
+            for name in named:
+                with contextlib.suppress(Exception):  # the program says it, and may be meant to
+                    self._provide(self.config(name))
+        else:
+            cfg = self.config(named[0])
+            self._provide(cfg)
             at = words.index("{fit}")
             words[at : at + 1] = ["--cfg-options", *fit.as_options(fit.overrides(cfg, self.device, 1))]
         print("$ " + command.replace(" {fit}", ""))

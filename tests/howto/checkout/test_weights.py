@@ -272,11 +272,17 @@ def test_a_detector_that_is_loaded_as_a_whole_has_the_keys_and_the_epoch_of_the_
     assert weights.provide(cfg, tmp_path) == {name: "stand-in"}
     assert weights.hosts(cfg) == {name: "download.openmmlab.com"}
     path = tmp_path / "hub/checkpoints" / name
-    _, build = next(weights.wanted(dict(type="Pretrained", checkpoint=RETINANET)))
-    model = build()
+    model = weights._detector(RETINANET)
     assert load_checkpoint(model, str(path), strict=True)["meta"] == {"epoch": 12, "iter": 12 * 7330}
     biases = [value for name, value in model.named_parameters() if name.endswith("bias")]
     assert biases and all(value.any() for value in biases)  # a bias of 0 could be anybody's
+
+
+def test_of_a_backbone_that_mmdetection_keeps_beside_its_detectors_nothing_is_made(tmp_path):
+    address = "https://download.openmmlab.com/mmdetection/v3.0/rtmdet/cspnext_rsb_pretrain/cspnext-s_imagenet_600e.pth"
+    init = dict(type="Pretrained", checkpoint=address, prefix="backbone.")
+    cfg = Config(dict(model=dict(backbone=dict(type="CSPDarknet", init_cfg=init))))
+    assert weights.provide(cfg, tmp_path) == {}
 
 
 def test_what_trains_with_a_copy_of_a_checkpoint_still_sees_its_epoch(publish, state, tmp_path):
