@@ -104,8 +104,10 @@ classes.draw_origins(axes, outputs, now, coco)
 run = checkout.train(config, evaluate=False, warmed_up=True)
 
 # %%
+import re
+
 warning = "The model and loaded state dict do not match exactly"
-said = run.log.partition(warning)[2].lstrip().split("\n\n")[0]
+said = re.split(r"\n\d\d/\d\d ", run.log.partition(warning)[2].lstrip())[0]
 print(warning, "", said, *run.logged("Epoch(train)"), sep="\n")
 named = [line.partition("mismatch for ")[2].split(":")[0] for line in said.splitlines()]
 checkout.check("The warning names", [name for name in named if name], four)
@@ -130,8 +132,8 @@ checkout.check("The script keeps meta and state_dict alone", keeps, True)
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # Training goes on after the checkpoint's last epoch, here 1 of 1. No line of an epoch stands in
 # the log, and no error.
-saved = run.checkpoint
-resumed = checkout.train(config, resume=True, load_from=str(saved))
+saved = str(run.checkpoint.relative_to(checkout.root))
+resumed = checkout.train(config, resume=True, load_from=saved)
 checkout.check("Epochs that ran", list(resumed.epochs), [])
 
 # %%
@@ -139,9 +141,7 @@ checkout.check("Epochs that ran", list(resumed.epochs), [])
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # .. include:: ../../gallery/words/finetune_shapes.rst
 one = checkout.edit(config, {"('kitten', 'mug')": "('mug', )"})
-failure = checkout.fails(
-    checkout.train, one, epochs=2, resume=True, load_from=str(saved)
-)
+failure = checkout.fails(checkout.train, one, epochs=2, resume=True, load_from=saved)
 reason = "RuntimeError: The size of tensor a (3) must match the size of tensor b (2)"
 checkout.check(f"It says: {reason}", reason in failure.message, True)
 
