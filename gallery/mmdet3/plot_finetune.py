@@ -101,6 +101,8 @@ classes.draw_origins(axes, outputs, now, coco)
 # Your log should say
 # -------------------
 # .. include:: ../../gallery/words/finetune_log.rst
+#
+# Look for it on the terminal: MMEngine prints it, and its log file does not have it.
 run = checkout.train(config, evaluate=False, warmed_up=True)
 
 # %%
@@ -111,6 +113,8 @@ said = re.split(r"\n\d\d/\d\d ", run.log.partition(warning)[2].lstrip())[0]
 print(warning, "", said, *run.logged("Epoch(train)"), sep="\n")
 named = [line.partition("mismatch for ")[2].split(":")[0] for line in said.splitlines()]
 checkout.check("The warning names", [name for name in named if name], four)
+(log,) = (checkout.root / "work_dirs").rglob("*.log")
+checkout.check("Times that the log file has it", log.read_text().count(warning), 0)
 
 # %%
 # Pitfalls
