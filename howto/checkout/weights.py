@@ -348,6 +348,8 @@ def load(path: Path) -> dict | None:
         return _detectron2_checkpoint(path)
     content = _content(path) or {}
     state = content.get("state_dict", content)
+    if not isinstance(state, dict):
+        return None
     return {key: value for key, value in state.items() if isinstance(value, torch.Tensor)} or None
 
 

@@ -222,6 +222,12 @@ def test_code_in_a_checkpoint_does_not_run_and_what_trains_gets_a_copy_without_i
     assert all(torch.equal(copied[key], value) for key, value in state.items())
 
 
+def test_a_checkpoint_whose_state_dict_is_none_stops_with_the_line_that_mends_it(publish, tmp_path):
+    path = publish({"state_dict": "text"})
+    with pytest.raises(HowtoError, match=f"is not a readable checkpoint; delete it: rm {path}"):
+        weights.provide(resnet(18), tmp_path / "home")
+
+
 def test_a_published_checkpoint_may_hold_more_than_tensors(publish, state, tmp_path):
     path = publish({"state_dict": state, "meta": types.SimpleNamespace(epoch=100, best=numpy.float64(0.4))})
     assert weights.provide(resnet(18), tmp_path / "home") == {path.name: "real"}
