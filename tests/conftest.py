@@ -59,7 +59,7 @@ class Project:
     def howto(self, *arguments: str, **options) -> subprocess.CompletedProcess:
         """Run ``python -m howto`` in this copy to its end; where nothing speaks against it, with torch imported."""
         if not any(name == "python" or name.startswith(AT_START) for name in options):
-            return standby.run(["-m", "howto", *arguments], self.root, self._environment(options))
+            return standby.run(["-m", "howto", *arguments], self.root, self._environment(options), limit=300)
         process = self.start(*arguments, **options)
         out, err = process.communicate(timeout=300)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)

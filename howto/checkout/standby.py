@@ -36,7 +36,7 @@ def keep(later: tuple[str, ...] = ()) -> None:
 
 
 def run(
-    arguments: list[str], folder: Path, environment: dict[str, str], live: bool = False
+    arguments: list[str], folder: Path, environment: dict[str, str], live: bool = False, limit: float | None = None
 ) -> subprocess.CompletedProcess:
     """What ``python ARGUMENTS`` does in `folder`, in a copy of the process that stands by if there is one, else anew.
 
@@ -48,16 +48,18 @@ def run(
         folder: Where it runs.
         environment: All of its environment.
         live: Whether it writes to the terminal.
+        limit: Seconds after which it is killed, if any.
 
     Returns:
         Its exit code, and what it wrote to its standard output and error output, empty if that went to the terminal.
 
     Raises:
         HowtoError: The process that started it was killed before it ended.
+        TimeoutExpired: It ran longer than it may.
     """
     origin = _origin(arguments)
     if origin is None:
-        output = {} if live else dict(capture_output=True, text=True)
+        output = dict(timeout=limit) | ({} if live else dict(capture_output=True, text=True))
         command = [sys.executable, *arguments]
         return subprocess.run(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, check=False, **output)
     import resource
@@ -65,6 +67,8 @@ def run(
     with origin:
         try:
             origin.send((arguments, str(folder), environment, resource.getrlimit(resource.RLIMIT_DATA), live))
+            if not origin.poll(limit):
+                raise subprocess.TimeoutExpired(arguments, limit)  # whose end of the line is closed kills the program
             code, output, errors = origin.recv()
         except (EOFError, ConnectionError) as error:
             program = " ".join(arguments[:2])

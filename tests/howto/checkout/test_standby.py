@@ -131,6 +131,31 @@ def test_what_is_to_come_later_is_imported_by_the_copy_alone():
     assert done.stdout.splitlines() == ["[True, True, True]", " False False"]
 
 
+ENDLESS = """
+import os, subprocess, sys
+from pathlib import Path
+from howto.checkout import standby
+standby.keep(later=("colorsys",))
+standby.run(["-c", "pass"], Path("/"), dict(os.environ))  # it has imported everything by now
+try:
+    waits = f"import os, time; open({sys.argv[1]!r}, 'w').write(str(os.getpid())); time.sleep(600)"
+    standby.run(["-c", waits], Path("/"), dict(os.environ), limit=3)
+except subprocess.TimeoutExpired as error:
+    print(error.timeout)
+"""
+
+
+def test_a_program_that_runs_longer_than_it_may_is_killed(tmp_path):
+    command = [sys.executable, "-c", ENDLESS, str(tmp_path / "number")]
+    variables = {**os.environ, "HOWTO_DEVICE": "cpu"}
+    done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "3\n"
+    until = time.monotonic() + 10
+    while Path(f"/proc/{(tmp_path / 'number').read_text()}").exists():
+        assert time.monotonic() < until
+        time.sleep(0.1)
+
+
 KILLED = """
 import os, psutil
 from howto.checkout import standby
