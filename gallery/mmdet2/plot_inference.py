@@ -54,8 +54,8 @@ photos = checkout.root / "photos"
 photos.mkdir()
 for path in source[:4]:
     shutil.copy(path, photos)
-Image.open(source[4]).rotate(90, expand=True).save(photos / "portrait.jpeg")
-Image.open(source[5]).save(photos / "shouted.PNG")
+Image.open(source[4]).resize((240, 512)).save(photos / "portrait.jpeg")
+Image.open(source[5]).resize((512, 240)).save(photos / "shouted.PNG")
 (photos / "notes.txt").touch()
 
 
@@ -287,6 +287,36 @@ checkout.check(
     "Some images have no box over 0.65", len(few["images"]) - len(boxed) > 0, True
 )
 checkout.check("Drawn on are those with one", drawn_on, sorted(boxed))
+
+# %%
+# Of a detector of masks it keeps the boxes
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# What ``inference_detector`` returns is a pair then, of boxes and masks.
+import collections
+
+mask_rcnn = "mask_rcnn/mask_rcnn_r50_fpn_1x_coco.py"
+few = dict(model__test_cfg__rcnn__max_per_img=5)
+cfg = checkout.config(
+    mask_rcnn, model__roi_head__mask_head__num_classes=2, **few, **small
+)
+cfg.data = checkout.config("mine.py").data
+masks = checkout.root / "configs/inference/masks.py"
+cfg.dump(str(masks))
+state = checkout.build(cfg).state_dict()
+names = {"CLASSES": ("kitten", "mug")}
+torch.save({"state_dict": state, "meta": names}, checkout.root / "masks.pth")
+
+# %%
+command = "python configs/inference/detect_folder.py configs/inference/masks.py"
+checkout.shell(f"{command} masks.pth photos masked")
+coco = json.loads((checkout.root / "masked/detections.json").read_text())
+with checkout.inside():
+    model = init_detector(str(masks), "masks.pth", device=checkout.device)
+    results = inference_detector(model, paths[:4])
+over = [sum(int((each[:, 4] > 0.3).sum()) for each in boxes) for boxes, _ in results]
+kept = collections.Counter(each["image_id"] for each in coco["annotations"])
+checkout.check("Boxes on four images", [kept[n] for n in (1, 2, 3, 4)], over)
+checkout.check("There are some", sum(over) > 0, True)
 
 # %%
 # What was not tried

@@ -55,8 +55,8 @@ photos = checkout.root / "photos"
 photos.mkdir()
 for path in source[:4]:
     shutil.copy(path, photos)
-Image.open(source[4]).rotate(90, expand=True).save(photos / "portrait.jpeg")
-Image.open(source[5]).save(photos / "shouted.PNG")
+Image.open(source[4]).resize((240, 512)).save(photos / "portrait.jpeg")
+Image.open(source[5]).resize((512, 240)).save(photos / "shouted.PNG")
 (photos / "notes.txt").touch()
 
 
