@@ -103,7 +103,7 @@ classes.draw_origins(axes, outputs, now, coco)
 # .. include:: ../../gallery/words/finetune_log.rst
 #
 # Look for it on the terminal: MMEngine prints it, and its log file does not have it.
-run = checkout.train(config, evaluate=False, warmed_up=True)
+run = checkout.train(config, warmed_up=True)
 
 # %%
 import re
@@ -245,6 +245,8 @@ checkout.check("Images trained on, of 10 in the file", len(data), 4)
 checkout.check(
     "Classes in the evaluation", evaluated.metainfo["classes"], data.metainfo["classes"]
 )
+checkout.check("Evaluations of the run above", run.evaluations, 1)
+checkout.check("Its box mAP is a share", 0 <= run.metrics["bbox_mAP"] <= 1, True)
 differ = [cfg.test_dataloader != cfg.val_dataloader]
 differ.append(cfg.test_evaluator != cfg.val_evaluator)
 checkout.check("The test differs: in its data, its evaluator", differ, [False] * 2)

@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from howto.project.errors import HowtoError
@@ -87,6 +88,21 @@ def make_own_dataset(root: Path, mini: Path) -> Path:
         content["categories"] = list(OWN.values())
         (root / f"annotations/{name}.json").write_text(json.dumps(content), "utf-8")
     return root
+
+
+def subset(content: dict, ids: Sequence[int]) -> dict:
+    """The images `ids` of a COCO file's `content` and what is annotated on them, both numbered anew from 1.
+
+    An id that is named twice is two images, of one file.
+    """
+    images = {image["id"]: image for image in content["images"]}
+    kept = {"images": [], "annotations": [], "categories": content["categories"]}
+    for number, image in enumerate(ids, 1):
+        kept["images"].append(images[image] | {"id": number})
+        for each in content["annotations"]:
+            if each["image_id"] == image:
+                kept["annotations"].append(each | {"id": len(kept["annotations"]) + 1, "image_id": number})
+    return kept
 
 
 def check_coco(root: Path) -> Path:

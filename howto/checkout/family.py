@@ -39,7 +39,10 @@ class Family(Protocol):
         """What to change, by dotted key, so that `cfg` trains with the rate it has after warm-up, for its images."""
 
     def images(self, cfg) -> int:
-        """Number of images that one process trains on in a step."""
+        """Number of images that one process trains on in an iteration."""
+
+    def accumulated(self, cfg) -> int:
+        """Number of iterations whose gradients are added up before each step of the optimizer."""
 
     def rate(self, cfg) -> float:
         """The learning rate that a config names."""

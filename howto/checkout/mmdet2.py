@@ -39,10 +39,15 @@ def warmed_up(cfg) -> dict[str, object]:
 
 
 def images(cfg) -> int:
-    """Number of images that one process trains on in a step."""
+    """Number of images that one process trains on in an iteration."""
     from mmdet.utils import compat_cfg
 
     return compat_cfg(cfg).data.train_dataloader.samples_per_gpu
+
+
+def accumulated(cfg) -> int:
+    """Number of iterations whose gradients are added up before each step of the optimizer."""
+    return cfg.optimizer_config.get("cumulative_iters", 1)
 
 
 def rate(cfg) -> float:

@@ -45,8 +45,13 @@ def warmed_up(cfg) -> dict[str, object]:
 
 
 def images(cfg) -> int:
-    """Number of images that one process trains on in a step."""
+    """Number of images that one process trains on in an iteration."""
     return cfg.train_dataloader.batch_size
+
+
+def accumulated(cfg) -> int:
+    """Number of iterations whose gradients are added up before each step of the optimizer."""
+    return cfg.optim_wrapper.get("accumulative_counts", 1)
 
 
 def rate(cfg) -> float:

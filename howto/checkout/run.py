@@ -62,7 +62,12 @@ class Run:
     @property
     def images_per_step(self) -> int:
         """How many images the optimizer saw before each of its steps: the run had one process."""
-        return api().images(self.cfg)
+        return api().images(self.cfg) * api().accumulated(self.cfg)
+
+    @property
+    def steps(self) -> list[int]:
+        """The iterations, counted from 1 over all epochs, that ended with a step of the optimizer."""
+        return [number for number, stepped in enumerate(self.observer.stepped, 1) if stepped]
 
     @property
     def optimizer(self):
@@ -98,10 +103,13 @@ class Observer:
     def __init__(self) -> None:
         self.epochs: dict[int, Epoch] = {}
         self.optimizer = None
+        self.stepped: list[bool] = []  # of each iteration, whether the optimizer made a step in it
         self.metrics: dict[str, float] = {}
 
     def begins(self, number: int, model, optimizer) -> None:
         """An epoch begins."""
+        if optimizer is not self.optimizer:
+            optimizer.register_step_post_hook(self._step)
         self.optimizer = optimizer
         self.epoch = self.epochs[number] = Epoch()
         self._before = _stages(model.state_dict())
@@ -109,6 +117,7 @@ class Observer:
     def iterates(self, rate: float) -> None:
         """An iteration of that epoch begins, with this learning rate."""
         self.epoch.rates.append(rate)
+        self.stepped.append(False)
 
     def iterated(self, model, loss: float, last: bool) -> None:
         """An iteration of that epoch has ended, the last one or another."""
@@ -126,6 +135,9 @@ class Observer:
         if last:
             after = _stages(model.state_dict(), copy=False)
             self.epoch.moved = {stage: _moved(self._before[stage], after[stage]) for stage in after}
+
+    def _step(self, *_) -> None:
+        self.stepped[-1] = True
 
 
 def stages_of(parameter: str) -> list[str]:

@@ -5,6 +5,7 @@ import textwrap
 from pathlib import Path
 
 from docutils import nodes
+from docutils.parsers.rst.directives import unchanged
 from sphinx.util.docutils import SphinxDirective
 
 from howto.project import files, stacks
@@ -50,11 +51,14 @@ SEVERAL = {
 class Train(SphinxDirective):
     """``.. train:: TOPIC/FILE``: the commands that train a config, and all of its how-to's files in one zip.
 
+    Its option ``:rate:`` names the words on the learning rate, where those of the other how-tos do not hold.
+
     A config that imports a module from below ``configs`` needs the repository's root on the module path. Only
     ``tools/train.py`` has to be told: the scripts for several GPUs and for Slurm add it.
     """
 
     required_arguments = 1
+    option_spec = {"rate": unchanged}
 
     def run(self) -> list[nodes.Node]:
         """The box, with one set of tabs in it."""
@@ -74,15 +78,13 @@ class Train(SphinxDirective):
             places="this path" if one else "these paths",
             validate=" --no-validate" if family == "mmdet2" else "",
         )
-        words = {name: self._words(name) for name in ("several_gpus", "learning_rate")}
+        rate = self._words(self.options.get("rate", "learning_rate"))
         if family == "mmdet2":
-            words["learning_rate"] += "The flag came with MMDetection 2.24.\n"
-        several_gpus = textwrap.indent(words["several_gpus"], "   ") if family == "mmdet2" else ""
+            rate += "The flag came with MMDetection 2.24.\n"
+        several_gpus = textwrap.indent(self._words("several_gpus"), "   ") if family == "mmdet2" else ""
         several = SEVERAL[family].format(**facts)
         single = downloads.one_gpu(family, self.arguments[0])
-        text = TEXT.format(
-            **facts, single=single, several=several, several_gpus=several_gpus, rate=words["learning_rate"]
-        )
+        text = TEXT.format(**facts, single=single, several=several, several_gpus=several_gpus, rate=rate)
         title = nodes.paragraph("", "Train it", classes=["howto-run-title"])
         return [nodes.container("", title, *self.parse_text_to_nodes(text), classes=["howto-run"])]
 

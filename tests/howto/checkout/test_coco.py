@@ -276,3 +276,15 @@ def test_a_data_set_of_ones_own_has_the_boxes_of_mini_coco_under_other_names_and
 
 def test_it_has_no_class_of_coco_so_nothing_of_coco_is_found_in_it(mini):
     assert not {each["name"] for each in coco.OWN.values()} & {each["name"] for each in DATA["categories"]}
+
+
+def test_a_subset_has_the_images_that_are_named_and_an_image_twice_as_two(mini):
+    content = json.loads((mini / "annotations/instances_train2017.json").read_text("utf-8"))
+    before = json.dumps(content)
+    boxes = [each["bbox"] for each in content["annotations"] if each["image_id"] == 7]
+    kept = coco.subset(content, [7, 1, 7])
+    assert [image["id"] for image in kept["images"]] == [1, 2, 3]
+    assert [image["file_name"] for image in kept["images"]] == [f"{n:012}.jpg" for n in (7, 1, 7)]
+    assert [[each["bbox"] for each in kept["annotations"] if each["image_id"] == n] for n in (1, 3)] == [boxes, boxes]
+    assert [each["id"] for each in kept["annotations"]] == list(range(1, len(kept["annotations"]) + 1))
+    assert json.dumps(content) == before

@@ -342,6 +342,7 @@ def test_a_run_says_what_happened(trained):
     _, run, *_ = trained
     assert list(run.epochs) == [0]
     assert np.isfinite(run.losses).all()
+    assert run.steps == list(range(1, len(run.losses) + 1))
     assert run.trains("backbone") == run.trains("neck") == run.trains("bbox_head") == [True]
     assert run.evaluations == 1
     assert run.checkpoint.is_file()

@@ -1,0 +1,290 @@
+"""
+How do I train with a larger batch than fits on my GPU?
+=======================================================
+
+Add up the gradients of several iterations before each step. With this config one GPU trains two
+images at a time, and a step sees 16, as on eight GPUs.
+"""
+
+# %%
+# .. index:: ! gradient accumulation, ! GradientCumulativeOptimizerHook, cumulative_iters
+#
+# .. snippet:: accumulate_gradients/retinanet_r50_fpn_accumulate8_coco.py
+#
+# .. train:: accumulate_gradients/retinanet_r50_fpn_accumulate8_coco.py
+#    :rate: accumulate_gradients_rate
+
+# %%
+# Adapt it
+# --------
+
+# %%
+# More images at a time, or more GPUs
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/accumulate_gradients_adapt.rst
+from howto import Workspace
+from howto.checkout.family import api
+
+checkout = Workspace("accumulate_gradients")
+config = "retinanet_r50_fpn_accumulate8_coco.py"
+cfg = checkout.config(config)
+change = {
+    "accumulate = 8  # iterations of 2 images": "accumulate = 4  # iterations of 4 images",
+    "\noptimizer_config": "\ndata = dict(samples_per_gpu=4)\noptimizer_config",
+}
+four = checkout.edit(config, change, adapts=True)
+
+# %%
+# Mixed precision
+# ~~~~~~~~~~~~~~~
+# It has a hook of its own, which the config's ``fp16`` would not take. Drop that key, and write:
+#
+# .. code-block:: python
+#
+#    optimizer_config = dict(
+#        type='GradientCumulativeFp16OptimizerHook',
+#        cumulative_iters=accumulate,
+#        loss_scale=512.)
+#
+# It needs a GPU: here it was built, and trained nothing.
+from howto.project.quiet import quiet
+
+registry, _ = api().hooks()
+mixed = dict(type="GradientCumulativeFp16OptimizerHook", loss_scale=512.0)
+with quiet():
+    hook = registry.build(dict(mixed, cumulative_iters=8, grad_clip=None))
+checkout.check("Iterations that the hook adds up", hook.cumulative_iters, 8)
+
+# %%
+# Is that the same as a larger batch?
+# -----------------------------------
+# .. include:: ../../gallery/words/accumulate_gradients_same.rst
+import collections
+import json
+
+import torch
+from howto.checkout import coco, weights
+from howto.figures import classes, updates
+from howto.figures.show import Table
+
+content = checkout.annotations("train")
+boxes = collections.Counter(each["image_id"] for each in content["annotations"])
+(many, most), *_, (few, least) = boxes.most_common()
+for name, images in ("two", [few, many]), ("twice", [few, few]):
+    path = checkout.root / f"data/{name}.json"
+    path.write_text(json.dumps(coco.subset(content, images)))
+print(f"objects on the two images: {least} and {most}")
+
+# %%
+small = dict(
+    model__backbone__depth=18,
+    model__backbone__init_cfg=None,
+    model__neck__in_channels=[64, 128, 256, 512],
+)
+plain = dict(
+    data__train__ann_file="data/two.json",
+    data__train__pipeline__2__keep_ratio=False,
+    data__train__pipeline__3__flip_ratio=0.0,
+    lr_config__warmup=None,
+    data__samples_per_gpu=1,
+    optimizer_config=dict(type="GradientCumulativeOptimizerHook", cumulative_iters=1),
+)
+
+
+# %%
+def begins(name, path):
+    """Write a config whose training begins from weights in a file; return its name, and them."""
+    cfg = checkout.config(path, **small, **plain)
+    cfg.load_from = f"{name}.pth"
+    state = checkout.build(cfg).state_dict()
+    torch.save({"state_dict": state}, checkout.root / cfg.load_from)
+    file = checkout.root / f"configs/accumulate_gradients/{name}.py"
+    cfg.dump(str(file))
+    return file.name, state
+
+
+retinanet, retinanet_start = begins("retinanet", config)
+atss, atss_start = begins("atss", "atss/atss_r50_fpn_1x_coco.py")
+
+
+# %%
+def step(name, start, images, iterations, **changes):
+    """What one step adds to the weights, after so many iterations of so many images."""
+    run = checkout.train(
+        name,
+        evaluate=False,
+        data__samples_per_gpu=images,
+        optimizer_config__cumulative_iters=iterations,
+        **changes,
+    )
+    checkout.check("Iterations that end with a step", run.steps, [iterations])
+    return updates.update(start, run.model.state_dict())
+
+
+# %%
+checkout.train_in_two_processes([retinanet, atss])
+
+
+def over_gpus(name, start):
+    """What the step of two processes, with one of the images each, added to the weights."""
+    (saved,) = checkout.root.glob(f"work_dirs/{name}_two_processes*/epoch_1.pth")
+    return updates.update(start, weights.load(saved))
+
+
+# %%
+# .. include:: ../../gallery/words/accumulate_gradients_table.rst
+apart = {}
+for name, file, start in [
+    ("RetinaNet", retinanet, retinanet_start),
+    ("ATSS", atss, atss_start),
+]:
+    accumulated = step(file, start, 1, 2)
+    gpus, batch = over_gpus(file.removesuffix(".py"), start), step(file, start, 2, 1)
+    pairs = (gpus, accumulated), (batch, accumulated), (gpus, batch)
+    apart[name] = [updates.difference(*pair) for pair in pairs]
+rows = [(name, *(f"{value:.1%}" for value in values)) for name, values in apart.items()]
+head = ("Two GPUs, accumulated", "One batch, accumulated", "Two GPUs, one batch")
+Table(("Detector", *head), rows)
+
+# %%
+checkout.check("RetinaNet, two GPUs", apart["RetinaNet"][0], at_most=1e-4)
+checkout.check(
+    "RetinaNet, a batch of two is another step", apart["RetinaNet"][1] > 0.01, True
+)
+checkout.check("ATSS, two GPUs and a batch of two", apart["ATSS"][2], at_most=1e-4)
+checkout.check("ATSS, both are another step", min(apart["ATSS"][:2]) > 0.01, True)
+
+# %%
+# .. include:: ../../gallery/words/accumulate_gradients_twice.rst
+twice = dict(data__train__ann_file="data/twice.json")
+accumulated = step(retinanet, retinanet_start, 1, 2, **twice)
+batch = step(retinanet, retinanet_start, 2, 1, **twice)
+same = updates.difference(batch, accumulated)
+checkout.check(
+    "Difference of the steps for an image that comes twice", same, at_most=1e-4
+)
+
+# %%
+# .. include:: ../../gallery/words/accumulate_gradients_exchange.rst
+detectors = {**classes.standard(), "ATSS": "atss/atss_r50_fpn_1x_coco.py"}
+exchange = {name: updates.exchanges(checkout, path) for name, path in detectors.items()}
+words = {False: "no: as several GPUs", True: "yes: as neither"}
+Table(
+    ("Detector", "Its GPUs exchange the number"),
+    [(name, words[value]) for name, value in exchange.items()],
+)
+
+# %%
+checkout.check("RetinaNet's GPUs do", exchange["RetinaNet"], False)
+checkout.check("ATSS's GPUs do", exchange["ATSS"], True)
+
+# %%
+# Your log should say
+# -------------------
+# .. include:: ../../gallery/words/accumulate_gradients_log.rst
+each = len(checkout.dataset(cfg)) // 2
+epochs = -(-12 // each)  # 12 iterations take as many
+flag = dict(auto_scale_lr__enable=True)
+run = checkout.train(config, epochs, evaluate=False, **flag, **small)
+lines = [line for line in run.log.splitlines() if "cumulative" in line.lower()]
+told = dict.fromkeys(line.partition("WARNING - ")[2] for line in lines)
+print(*filter(None, told), *run.logged("Epoch [1]"), sep="\n")
+reason = "may slightly decrease performance if the model has BatchNorm layers"
+checkout.check(f"It says: {reason}", reason in run.log, True)
+training = [any(epoch.norms_training.values()) for epoch in run.epochs.values()]
+checkout.check("Batch norms that train", any(training), False)
+
+# %%
+# Pitfalls
+# --------
+
+# %%
+# ``TypeError: … unexpected keyword argument 'cumulative_iters'``: the hook is not named
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# Without a ``type`` it is the standard hook, which knows of no iterations to add up.
+wrong = "type='GradientCumulativeOptimizerHook', "
+nameless = checkout.edit(config, {wrong: ""})
+failure = checkout.fails(checkout.train, nameless)
+reason = "got an unexpected keyword argument 'cumulative_iters'"
+checkout.check("It says", failure.message.partition("() ")[2], reason)
+
+# %%
+# ``TypeError: … unexpected keyword argument 'type'``: ``fp16`` is set, too
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# ``fp16`` chooses a hook by itself, and adds up nothing. See *Mixed precision* above.
+half = dict(loss_scale=512.0)
+failure = checkout.fails(checkout.train, config, fp16=half)
+reason = "got an unexpected keyword argument 'type'"
+checkout.check("It says", failure.message.partition("() ")[2], reason)
+
+# %%
+# It learns at an eighth of the rate: ``--auto-scale-lr`` counts the images of an iteration
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/accumulate_gradients_auto.rst
+line = (
+    "auto_scale_lr = dict(base_batch_size=16 // accumulate)  # images of an iteration\n"
+)
+unaware = checkout.edit(config, {line: ""})
+quick = dict(small, data__train__ann_file="data/two.json")
+slow = checkout.train(unaware, evaluate=False, warmed_up=True, **quick)
+checkout.check("Learning rate", set(slow.rates), {0.01 / 8})
+
+# %%
+# Batch norms that train see an iteration, not a step
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/accumulate_gradients_norms.rst
+norms = checkout.train(
+    retinanet,
+    evaluate=False,
+    model__backbone__norm_eval=False,
+    optimizer_config__cumulative_iters=2,
+)
+moved = norms.model.backbone.layer4[1].bn2.num_batches_tracked
+checkout.check("Updates of the statistics before its one step", int(moved), 2)
+
+# %%
+# Proof
+# -----
+
+# %%
+# It steps after every eighth iteration, and at the end
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/accumulate_gradients_steps.rst
+iterations = len(run.losses)
+expected = sorted({*range(8, iterations + 1, 8), iterations})
+print(f"iterations of an epoch: {iterations // epochs}")
+checkout.check("Iterations that end with a step", run.steps, expected)
+checkout.check("Images of a step", run.images_per_step, 16)
+
+# %%
+# Its learning rate is that of eight GPUs
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/accumulate_gradients_warm_up.rst
+stock = checkout.config("retinanet/retinanet_r50_fpn_1x_coco.py")
+rate, warm = api().rate(stock), stock.lr_config
+checkout.check("Iterations of the standard warm-up", warm.warmup_iters, 500)
+steps = [(iteration / 8) / warm.warmup_iters for iteration in range(iterations)]
+share = [1 - (1 - step) * (1 - warm.warmup_ratio) for step in steps]
+far = max(abs(a / (rate * b) - 1) for a, b in zip(run.rates, share, strict=True))
+checkout.check(
+    "Largest difference from its rates, for as many steps", far, at_most=1e-6
+)
+
+# %%
+for name in (config, four):
+    warm = checkout.train(name, evaluate=False, warmed_up=True, **quick)
+    checkout.check("Learning rate after warm-up", set(warm.rates), {rate})
+    checkout.check("Images of a step", warm.images_per_step, 16)
+
+# %%
+# It trains on several GPUs
+# ~~~~~~~~~~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/accumulate_gradients_gpus.rst
+printed = checkout.launch(config, iterations=2, **flag, **small)
+reason = "LR has been automatically scaled from 0.01 to 0.02"
+checkout.check(f"It says: {reason}", reason in printed, True)
+
+# %%
+# What was not tried
+# ~~~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/accumulate_gradients_not_tried.rst

@@ -1,0 +1,28 @@
+"""What is said of a step of the optimizer: what it added, how far two are apart, whose loss other GPUs change."""
+
+import pytest
+import torch
+
+from howto import Workspace
+from howto.figures import updates
+
+BEFORE = {"weight": torch.tensor([1.0, 2.0]), "bn.running_mean": torch.tensor([5.0]), "count": torch.tensor(3)}
+
+
+def test_an_update_is_of_weights_and_not_of_statistics():
+    after = {"weight": torch.tensor([1.0, 2.5]), "bn.running_mean": torch.tensor([6.0]), "count": torch.tensor(4)}
+    assert {name: value.tolist() for name, value in updates.update(BEFORE, after).items()} == {"weight": [0.0, 0.5]}
+
+
+def test_a_difference_is_a_share_of_the_length_of_the_other_over_all_weights():
+    other = {"a": torch.tensor([3.0]), "b": torch.tensor([4.0])}
+    assert updates.difference(other, other) == 0
+    assert updates.difference({"a": torch.tensor([3.0]), "b": torch.tensor([0.0])}, other) == pytest.approx(4 / 5)
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [("faster_rcnn/faster_rcnn_r50_fpn_1x_coco.py", False), ("fcos/fcos_r50_caffe_fpn_gn-head_1x_coco.py", True)],
+)
+def test_gpus_of_detectors_whose_heads_say_so_exchange_what_the_loss_is_divided_by(path, expected):
+    assert updates.exchanges(Workspace("accumulate_gradients"), path) == expected

@@ -1,0 +1,49 @@
+"""The config that adds up gradients, with what its page does not try: a run that ends, or resumes, in between."""
+
+import pytest
+import torch
+
+from howto.checkout import weights
+from howto.checkout.family import api
+from howto.figures import updates
+
+CONFIG = "retinanet_r50_fpn_accumulate8_coco.py"
+SMALL = dict(model__backbone__depth=18, model__backbone__init_cfg=None, model__neck__in_channels=[64, 128, 256, 512])
+
+
+@pytest.fixture(scope="module")
+def run(checkout):
+    """One epoch, of 4 iterations."""
+    return checkout.train(CONFIG, evaluate=False, **SMALL)
+
+
+def test_the_stock_script_makes_one_step_of_fewer_iterations_than_eight(work_dir):
+    saved = torch.load(work_dir / "epoch_1.pth", map_location="cpu", weights_only=False)
+    assert {len(state) for state in saved["optimizer"]["state"].values()} == {1}  # the momentum, which a step makes
+
+
+def test_a_run_that_is_shorter_than_its_iterations_makes_its_step_at_the_end(run):
+    assert (len(run.losses), run.steps) == (4, [4])
+
+
+def test_resumed_in_between_it_steps_where_it_would_have_and_says_what_is_lost(checkout, run):
+    resumed = checkout.train(CONFIG, epochs=3, evaluate=False, resume_from=run.checkpoint, **SMALL)
+    assert (len(resumed.losses), resumed.steps) == (8, [4, 8])  # after the 8th and the 12th of all
+    assert "the gradient of some iter" in resumed.log.replace("iterations", "iters")
+
+
+def test_what_is_clipped_is_the_sum(checkout):
+    """Each iteration's gradient is far longer than the limit: a step of rate 1 is as long as the limit, not more."""
+    right, clip, optimizer = {
+        "mmdet2": ("cumulative_iters=accumulate", "grad_clip=dict(_delete_=True, max_norm=0.01)", "optimizer__"),
+        "mmdet3": ("accumulative_counts=accumulate", "clip_grad=dict(max_norm=0.01)", "optim_wrapper__optimizer__"),
+    }[checkout.source.parent.name]
+    clipped = checkout.edit(CONFIG, {right: f"{right}, {clip}"}, adapts=True)
+    cfg = checkout.config(clipped, **SMALL)
+    torch.save({"state_dict": checkout.build(cfg).state_dict()}, checkout.root / "start.pth")
+    warm = {key.replace(".", "__"): value for key, value in api().warmed_up(cfg).items()}
+    warm |= {"auto_scale_lr__enable": False, f"{optimizer}lr": 1.0, f"{optimizer}weight_decay": 0.0}
+    run = checkout.train(clipped, evaluate=False, load_from="start.pth", **SMALL, **warm)
+    before, after = weights.load(checkout.root / "start.pth"), run.model.state_dict()
+    step = torch.cat([each.flatten() for each in updates.update(before, after).values()])
+    assert float(step.norm()) == pytest.approx(0.01, rel=1e-3)
