@@ -122,18 +122,36 @@ def over_gpus(name, start):
 
 
 # %%
-# .. include:: ../../gallery/words/accumulate_gradients_table.rst
-apart = {}
+steps = {}
 for name, file, start in [
     ("RetinaNet", retinanet, retinanet_start),
     ("ATSS", atss, atss_start),
 ]:
-    accumulated = step(file, start, 1, 2)
-    gpus, batch = over_gpus(file.removesuffix(".py"), start), step(file, start, 2, 1)
-    pairs = (gpus, accumulated), (batch, accumulated), (gpus, batch)
-    apart[name] = [updates.difference(*pair) for pair in pairs]
+    steps[name] = [
+        step(file, start, 1, 2),
+        over_gpus(file.removesuffix(".py"), start),
+        step(file, start, 2, 1),
+    ]
+
+# %%
+# .. include:: ../../gallery/words/accumulate_gradients_drawn.rst
+import matplotlib.pyplot as plt
+
+ways = ["two iterations of 1", "two GPUs with 1 each", "a batch of 2"]
+figure, axes = plt.subplots(1, 2, figsize=(6, 2.4))
+for axis, (name, each) in zip(axes, steps.items(), strict=True):
+    arrows = updates.draw(axis, each)
+    axis.set_title(name)
+figure.legend(arrows, ways, loc="lower center", ncols=3)
+
+# %%
+# .. include:: ../../gallery/words/accumulate_gradients_table.rst
+apart = {
+    name: [updates.difference(*pair) for pair in ((g, a), (b, a), (g, b))]
+    for name, (a, g, b) in steps.items()
+}
 rows = [(name, *(f"{value:.1%}" for value in values)) for name, values in apart.items()]
-head = ("Two GPUs, accumulated", "One batch, accumulated", "Two GPUs, one batch")
+head = ("GPUs, iterations", "Batch, iterations", "GPUs, batch")
 Table(("Detector", *head), rows)
 
 # %%

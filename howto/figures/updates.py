@@ -1,8 +1,10 @@
 """Compare what one step of the optimizer does to a detector, and say whose loss depends on what other GPUs see."""
 
 import inspect
+from collections.abc import Sequence
 
 from howto.checkout.family import api
+from howto.figures.show import COLOURS
 
 
 def update(before: dict, after: dict) -> dict:
@@ -20,6 +22,36 @@ def difference(one: dict, other: dict) -> float:
     """How far two updates are apart: the L2 norm of their difference over that of `other`, of all weights as one."""
     apart = sum(float((one[name] - value).square().sum()) for name, value in other.items())
     return (apart / sum(float(value.square().sum()) for value in other.values())) ** 0.5
+
+
+def draw(axes, updates: Sequence[dict]) -> list:
+    """Draw updates as arrows from one point, in the plane of the first and of the one that is farthest off its line.
+
+    Lengths and angles of these two are true, and so are those of a third that equals one of them. The first ones are
+    drawn wide, so that each is seen if several are the same.
+
+    Args:
+        axes: A matplotlib axes.
+        updates: Updates of the same weights.
+
+    Returns:
+        The arrows, for a legend.
+    """
+    import torch
+
+    flat = [torch.cat([value.flatten() for value in update.values()]).double() for update in updates]
+    across = flat[0] / flat[0].norm()
+    off = max((each - each.dot(across) * across for each in flat), key=torch.Tensor.norm)
+    up = off / off.norm()
+    ends = [(float(each.dot(across) / flat[0].norm()), float(each.dot(up) / flat[0].norm())) for each in flat]
+    arrows = []
+    for (x, y), colour, width in zip(ends, COLOURS, (9, 5, 2), strict=False):
+        style = dict(width=0.011 * width, head_width=0.022 * width, length_includes_head=True, linewidth=0)
+        arrows.append(axes.arrow(0, 0, x, y, color=colour, **style))
+    axes.set_xlim(-0.1, max(x for x, _ in ends) + 0.1)
+    axes.set_aspect("equal", adjustable="datalim")
+    axes.set_axis_off()
+    return arrows
 
 
 def exchanges(checkout, path: str) -> bool:

@@ -1,5 +1,7 @@
 """What is said of a step of the optimizer: what it added, how far two are apart, whose loss other GPUs change."""
 
+import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 import torch
 
@@ -26,3 +28,14 @@ def test_a_difference_is_a_share_of_the_length_of_the_other_over_all_weights():
 )
 def test_gpus_of_detectors_whose_heads_say_so_exchange_what_the_loss_is_divided_by(path, expected):
     assert updates.exchanges(Workspace("accumulate_gradients"), path) == expected
+
+
+def test_arrows_are_as_long_and_as_far_apart_as_the_updates():
+    figure, axes = plt.subplots()
+    first, other = {"a": torch.tensor([2.0, 0.0]), "b": torch.tensor([0.0])}, {"a": torch.zeros(2), "b": torch.ones(1)}
+    arrows = updates.draw(axes, [first, first, other])
+    tips = [arrow.get_xy()[:-1].astype(float) for arrow in arrows]
+    reach = [points[np.linalg.norm(points, axis=1).argmax()] for points in tips]
+    plt.close(figure)
+    assert reach[0] == pytest.approx([1, 0], abs=1e-9) and reach[1] == pytest.approx([1, 0], abs=1e-9)
+    assert reach[2] == pytest.approx([0, 0.5], abs=1e-9)
