@@ -273,7 +273,7 @@ def _observing(observer) -> dict:
             observer.begins(runner.epoch, self.unwrap(runner), runner.optimizer)
 
         def before_train_iter(self, runner):
-            observer.iterates(runner.optimizer.param_groups[0]["lr"])
+            observer.iterates(max(group["lr"] for group in runner.optimizer.param_groups))
 
         def after_train_iter(self, runner):
             last = runner.inner_iter + 1 == len(runner.data_loader)

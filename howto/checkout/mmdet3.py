@@ -283,7 +283,7 @@ def _observing(observer) -> dict:
             observer.begins(runner.epoch, self.unwrap(runner), runner.optim_wrapper.optimizer)
 
         def before_train_iter(self, runner, batch_idx, data_batch=None):
-            observer.iterates(runner.optim_wrapper.optimizer.param_groups[0]["lr"])
+            observer.iterates(max(group["lr"] for group in runner.optim_wrapper.optimizer.param_groups))
 
         def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
             last = batch_idx + 1 == len(runner.train_dataloader)

@@ -13,7 +13,7 @@ class Epoch:
 
     Attributes:
         losses: Total loss of each iteration.
-        rates: Learning rate of the optimizer's first parameter group in each iteration.
+        rates: The largest learning rate of any parameter in each iteration; a config may multiply some.
         trainable: For each stage, whether any of its parameters had ``requires_grad`` in the last iteration.
         moved: For each stage, the L2 norm of its weights' change over that of the weights, a ratio.
         norms_training: For each stage, whether any of its batch norms was in training mode.
@@ -56,7 +56,7 @@ class Run:
 
     @property
     def rates(self) -> list[float]:
-        """Learning rate of the optimizer's first parameter group in every iteration."""
+        """The largest learning rate of any parameter in every iteration."""
         return [rate for epoch in self.epochs.values() for rate in epoch.rates]
 
     @property

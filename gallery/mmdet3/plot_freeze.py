@@ -1,0 +1,242 @@
+"""
+How do I freeze the backbone, or any part?
+==========================================
+
+``frozen_stages=4`` freezes a whole ResNet. A learning rate of 0 freezes any part that you name,
+as here the neck and the RPN: only the box head trains.
+"""
+
+# %%
+# .. index:: ! freeze, frozen_stages, ! lr_mult, paramwise_cfg, custom_keys
+#
+# .. snippet:: freeze/faster-rcnn_r50_fpn_box-head-only_coco.py
+#
+# .. train:: freeze/faster-rcnn_r50_fpn_box-head-only_coco.py
+
+# %%
+# Adapt it
+# --------
+
+# %%
+# Other parts
+# ~~~~~~~~~~~
+# .. include:: ../../gallery/words/freeze_parts.rst
+from howto import Workspace
+from howto.checkout import weights
+from howto.checkout.family import api
+from howto.figures import frozen
+from howto.figures.show import Table
+
+checkout = Workspace("freeze")
+config = "faster-rcnn_r50_fpn_box-head-only_coco.py"
+cfg = checkout.config(config)
+detector = checkout.build(cfg)
+
+# %%
+rows = []
+for name, part in detector.named_children():
+    parameters = [value for _, value in part.named_parameters()]
+    trains = sum(value.requires_grad for value in parameters)
+    names = ", ".join(child for child, _ in part.named_children())
+    rows.append((name, names, f"{trains} of {len(parameters)}"))
+Table(("Part", "Parts of it", "Parameters with a gradient"), rows)
+
+# %%
+# Another backbone
+# ~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/freeze_backbones.rst
+whole = {
+    name: frozen.whole(checkout, path) for name, path in frozen.backbones(checkout)
+}
+rows = [
+    (name, "a learning rate of 0" if number is None else f"frozen_stages={number}")
+    for name, number in whole.items()
+]
+Table(("Backbone", "All of it"), rows)
+
+# %%
+checkout.check("ResNet and Swin", [whole["ResNet"], whole["Swin"]], [4, 4])
+checkout.check(
+    "CSPDarknet, EfficientNet", [whole["CSPDarknet"], whole["EfficientNet"]], [4, 6]
+)
+
+# %%
+# Your log should say
+# -------------------
+# Which parameters have a rate of their own. ``lr`` is that of the first one that has a gradient,
+# here 0, and ``base_lr`` the config's, which ``--auto-scale-lr`` leaves as it is. What training
+# changed this script says: it compares a checkpoint with the ``load_from`` of its config.
+#
+# .. snippet:: freeze/what_moved.py
+#
+# .. code-block:: console
+#
+#    $ python configs/freeze/what_moved.py configs/freeze/faster-rcnn_r50_fpn_box-head-only_coco.py work_dirs/faster-rcnn_r50_fpn_box-head-only_coco/epoch_12.pth
+run = checkout.train(config, evaluate=False, warmed_up=True)
+saved = run.checkpoint.relative_to(checkout.root)
+script = "python configs/freeze/what_moved.py"
+parts_moved = checkout.shell(f"{script} configs/freeze/{config} {saved}")
+told = run.logged("paramwise_options")
+print(*told[:2], f"… {len(told)} such lines", *run.logged("Epoch(train)")[:1], sep="\n")
+print(parts_moved)
+rates = "base_lr: 2.0000e-03 lr: 0.0000e+00"
+checkout.check(f"Lines with {rates}", run.log.count(rates), len(run.losses))
+
+# %%
+# .. include:: ../../gallery/words/freeze_drawn.rst
+import matplotlib.pyplot as plt
+
+standard = "faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py"
+same = dict(load_from=cfg.load_from, optim_wrapper__optimizer__lr=0.002)
+usual = checkout.train(standard, evaluate=False, warmed_up=True, **same)
+figure, axes = plt.subplots(figsize=(6, 3.4))
+frozen.draw(axes, {"standard config": usual, "this config": run})
+
+# %%
+# Pitfalls
+# --------
+
+# %%
+# The neck trains all the same: a key that matches nothing is no error
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/freeze_typo.rst
+small = dict(
+    load_from=None,
+    model__backbone__depth=18,
+    model__neck__in_channels=[64, 128, 256, 512],
+)
+typo = checkout.edit(config, {"'neck'": "'fpn'"})
+thawed = checkout.train(typo, evaluate=False, warmed_up=True, **small)
+checkout.check("The neck moves", thawed.moved("neck")[0] > 0, True)
+
+# %%
+# The box head rests, too: a key matches anywhere in a name
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/freeze_anywhere.rst
+wide = checkout.edit(config, {"'rpn_head'": "'head'"})
+still = checkout.train(wide, evaluate=False, warmed_up=True, **small)
+checkout.check(
+    "All that moves", [part for part in frozen.STAGES if still.moved(part)[0]], []
+)
+
+# %%
+# The backbone's batch norms count on: a rate of 0 is for weights
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/freeze_statistics.rst
+norms = dict(model__backbone__frozen_stages=-1, model__backbone__norm_eval=False)
+keys = dict(custom_keys={"backbone": dict(lr_mult=0)})
+keys = dict(optim_wrapper__paramwise_cfg=keys, **norms)
+counting = checkout.train(config, evaluate=False, **small, **keys)
+checkout.check("The backbone's weights moved by", counting.moved("backbone"), [0])
+tracked = [
+    int(module.num_batches_tracked)
+    for module in counting.model.backbone.modules()
+    if hasattr(module, "num_batches_tracked")
+]
+checkout.check(
+    "Updates of its batch norms, at least", min(tracked), len(counting.losses)
+)
+
+# %%
+# ``RuntimeError: Expected to have finished reduction``: a hook freezes it
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/freeze_hook.rst
+hook = """from mmdet.registry import HOOKS
+from mmengine.hooks import Hook
+
+
+@HOOKS.register_module()
+class FreezeNeckHook(Hook):
+
+    def before_train(self, runner):
+        runner.model.module.neck.requires_grad_(False)
+"""
+(checkout.root / "configs/freeze/late.py").write_text(hook)
+
+# %%
+late = dict(
+    custom_imports=dict(imports=["configs.freeze.late"], allow_failed_imports=False),
+    custom_hooks=[dict(type="FreezeNeckHook")],
+)
+printed = checkout.launch(standard, succeeds=False, **late, **small)
+reason = "RuntimeError: Expected to have finished reduction in the prior iteration"
+print(reason)
+checkout.check(f"It says: {reason}", reason in printed, True)
+
+# %%
+# ``AttributeError: 'ResNet' object has no attribute 'layer5'``
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# A ResNet has four stages. Other backbones count otherwise, see *Another backbone* above.
+five = checkout.config(config, model__backbone__frozen_stages=5)
+failure = checkout.fails(checkout.build, five)
+reason = "'ResNet' object has no attribute 'layer5'"
+checkout.check(f"It says: {reason}", reason in failure.message, True)
+
+# %%
+# Proof
+# -----
+
+# %%
+# Only the box head moves
+# ~~~~~~~~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/freeze_moved.rst
+import torch
+
+before, after = checkout.checkpoint("faster_rcnn"), run.model.state_dict()
+moved = {name for name in after if not torch.equal(after[name].cpu(), before[name])}
+head = {name for name in after if name.startswith("roi_head.")}
+checkout.check("Other weights and statistics that moved", sorted(moved - head), [])
+checkout.check("Weights of the box head that did not", sorted(head - moved), [])
+
+# %%
+said = [line for line in parts_moved.splitlines() if " moved" in line]
+checkout.check(
+    "The script says of the box head", said[-1], "roi_head: 8 of 8 weights moved"
+)
+rest = [line for line in said[:-1] if ": 0 of " not in line]
+checkout.check("Its lines on other parts that moved", rest, [])
+
+# %%
+# Frozen stages need no gradient, a rate of 0 does
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/freeze_cost.rst
+trained = {name for name, value in run.model.named_parameters() if value.requires_grad}
+parts = sorted({name.partition(".")[0] for name in trained})
+checkout.check("Parts with gradients", parts, ["neck", "roi_head", "rpn_head"])
+checkout.check("Parameters of theirs without one", checkout.unused_parameters(cfg), [])
+buffers = run.optimizer.state
+neck = [buffers[value]["momentum_buffer"] for value in run.model.neck.parameters()]
+checkout.check("All of the neck has momentum", all(map(torch.any, neck)), True)
+
+# %%
+# Weight decay does not move it either
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/freeze_decay.rst
+decay = cfg.optim_wrapper.optimizer.weight_decay
+checkout.check("The weight decay of the config", decay, 0.0001)
+adam = dict(type="AdamW", lr=0.0001, weight_decay=0.05, _delete_=True)
+adam = dict(optim_wrapper=dict(optimizer=adam))
+other = checkout.train(config, evaluate=False, warmed_up=True, **small, **adam)
+checkout.check("With AdamW the neck moved by", other.moved("neck"), [0])
+checkout.check("With AdamW the box head moves", other.trains("roi_head"), [True])
+
+# %%
+# It trains at a tenth of the rate, from COCO's checkpoint
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+package, _ = api().detectors()
+published = {each["Config"]: each["Weights"] for each in weights.index(package)}
+checkout.check("Its checkpoint", cfg.load_from, published[f"configs/{standard}"])
+checkout.check("Learning rate, for 16 images", api().rate(cfg), 0.002)
+checkout.check("Learning rates of the run", set(run.rates), {0.00025})
+
+# %%
+# It trains on several GPUs
+# ~~~~~~~~~~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/custom_classes_gpus.rst
+printed = checkout.launch(config, iterations=2, **small)
+checkout.check("Two processes trained", "Epoch(train) [1]" in printed, True)
+
+# %%
+# What was not tried
+# ~~~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/freeze_not_tried.rst

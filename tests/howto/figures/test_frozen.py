@@ -1,0 +1,48 @@
+"""What freezes a backbone is found by trying, and what moved is drawn."""
+
+from types import SimpleNamespace
+
+import matplotlib.pyplot as plt
+import pytest
+from torch import nn
+
+from howto import Workspace
+from howto.figures import frozen
+
+
+@pytest.fixture(scope="module")
+def checkout():
+    return Workspace("freeze")
+
+
+def test_each_backbone_has_a_standard_config(checkout):
+    found = dict(frozen.backbones(checkout))
+    assert found.keys() == frozen.BACKBONES.keys()
+    assert all((checkout.root / "configs" / path).is_file() for path in found.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [("ResNet", 4), ("EfficientNet", 6), ("MobileNetV2", None), ("PVT", None)],
+    ids=["four", "six", "a part of it stays", "no such key"],
+)
+def test_the_number_that_freezes_the_whole_is_found(checkout, name, number):
+    assert frozen.whole(checkout, dict(frozen.backbones(checkout))[name]) == number
+
+
+def test_norms_that_are_in_evaluation_mode_do_not_count():
+    module = nn.Sequential(nn.BatchNorm2d(1), nn.Sequential(nn.BatchNorm2d(1), nn.GroupNorm(1, 1)))
+    assert frozen.norms_training(module) == 2
+    module[1].eval()
+    assert frozen.norms_training(module) == 1
+
+
+def test_a_bar_is_as_long_as_the_stage_moved_and_nothing_is_a_nought():
+    moved = dict.fromkeys(frozen.STAGES, 0.0) | {"neck": 0.5}
+    figure, axes = plt.subplots()
+    frozen.draw(axes, {"a run": SimpleNamespace(moved=lambda stage: [moved[stage]])})
+    widths = [bar.get_width() for bar in axes.patches]
+    noughts = [text.get_text().strip() for text in axes.texts]
+    plt.close(figure)
+    assert widths == list(moved.values())
+    assert noughts == ["0"] * 7
