@@ -113,6 +113,9 @@ def test_the_first_page_that_a_search_finds_is_the_right_one(page):
         "mosaic": "mosaic",
         "num_classes": "custom_classes",
         "load_from": "finetune",
+        "gradient accumulation": "accumulate_gradients",
+        "larger batch": "accumulate_gradients",
+        "lr_mult": "freeze",
     }
     found = {}
     for words in asked:
