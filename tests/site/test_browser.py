@@ -116,6 +116,8 @@ def test_the_first_page_that_a_search_finds_is_the_right_one(page):
         "gradient accumulation": "accumulate_gradients",
         "larger batch": "accumulate_gradients",
         "lr_mult": "freeze",
+        "save_best": "best_checkpoint",
+        "early stopping": "best_checkpoint",
     }
     found = {}
     for words in asked:
