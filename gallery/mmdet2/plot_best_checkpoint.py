@@ -89,6 +89,8 @@ lines = [
     line for line in run.logged("") if "Now best" in line or "training ends" in line
 ]
 print(*lines, sep="\n")
+last = "bbox_mAP was 0.3000 and did not rise in 3 evaluations: training ends"
+checkout.check("It says", lines[-1], last)
 checkout.check("Epochs that ran", len(run.epochs), 6)
 checkout.check(
     "Checkpoints at the end", files(), ["best_bbox_mAP_epoch_3.pth", "epoch_6.pth"]
@@ -191,6 +193,8 @@ checkout.check("It has the state of the optimizer", "optimizer" in saved, True)
 cfg = checkout.config(config)
 checkout.check("Epochs between evaluations", cfg.evaluation.interval, 1)
 checkout.check("Metric", cfg.evaluation.metric, "bbox")
+stock = checkout.config("retinanet/retinanet_r50_fpn_1x_coco.py").custom_hooks
+checkout.check("Hooks of the standard config stay", cfg.custom_hooks[:1], stock)
 
 # %%
 # What was not tried

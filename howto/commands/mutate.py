@@ -36,6 +36,8 @@ from howto.project.stacks import Stack
 EQUIVALENT = {  # what no check can notice, as a pattern of the edit, and why
     r"dropped, .* → .*dict\(type='UnfreezeBackboneEpochBasedHook'\)\]?$": "1 is what the hook itself takes",
     r"frozen_stages = -1 → .*frozen_stages = - 2": "below 0 no stage is frozen, at -2 as at -1",
+    r"_max_epochs = runner\.epoch \+ 1 → .*runner\.epoch - 1$": "fewer epochs than have run end the training, too",
+    r"priority=80\).*→ .*priority=(79|81)\)": "it stays between the evaluation's 70 and the log's 90",
     r"rand\(1, 3, (31, 32|32, 31)\)$": "strides round up: 31 pixels give the same sizes as 32",
     r"^swapped, .*out_indices=": "the backbone puts its levels out in its own order",
 }

@@ -9,7 +9,7 @@ class EarlyStoppingHook(Hook):
     that of the log, which is 90.
     """
 
-    def __init__(self, metric='bbox_mAP', patience=3):
+    def __init__(self, metric, patience):
         self.metric = metric
         self.patience = patience
         self.best = float('-inf')

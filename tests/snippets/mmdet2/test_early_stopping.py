@@ -40,12 +40,12 @@ def epochs(hook, scores):
     ids=["rises", "as good", "better in time", "counts anew", "nothing found", "not evaluated"],
 )
 def test_it_ends_after_three_evaluations_without_a_better_one(hook, scores, expected):
-    assert epochs(hook(), scores) == expected
+    assert epochs(hook("bbox_mAP", 3), scores) == expected
 
 
 def test_it_waits_as_long_as_it_is_told(hook):
-    assert [epochs(hook(patience=patience), [0.5] * 9) for patience in (1, 2, 5)] == [2, 3, 6]
+    assert [epochs(hook("bbox_mAP", patience), [0.5] * 9) for patience in (1, 2, 5)] == [2, 3, 6]
 
 
 def test_it_watches_the_metric_that_it_is_told(hook):
-    assert epochs(hook(metric="segm_mAP", patience=1), [0.5] * 4) == 4
+    assert epochs(hook("segm_mAP", 1), [0.5] * 4) == 4
