@@ -142,7 +142,7 @@ keep = dict(default_hooks__checkpoint__max_keep_ckpts=-1)
 two = scores([0.1, 0.5], **keep)
 again = scores([0.4, 0.3, 0.2, 0.1], epochs=6, resume_from=two.checkpoint, **keep)
 checkout.check(
-    "Last epoch, the third without a better one is 5", max(again.epochs) + 1, 6
+    "The last epoch, which had been 5 without resuming", max(again.epochs) + 1, 6
 )
 best = [name for name in files() if name.startswith("best")]
 checkout.check("Best checkpoint", best, ["best_coco_bbox_mAP_epoch_2.pth"])
