@@ -12,19 +12,17 @@ class EarlyStoppingHook(Hook):
     def __init__(self, metric, patience):
         self.metric = metric
         self.patience = patience
-        self.best = float('-inf')
-        self.waited = 0
+        self.scores = []
 
     def after_train_epoch(self, runner):
         score = runner.log_buffer.output.get(self.metric)
         if score is None:  # this epoch was not evaluated
             return
-        if score > self.best:
-            self.best, self.waited = score, 0
-            return
-        self.waited += 1
-        if self.waited >= self.patience:
+        self.scores.append(score)
+        best = max(self.scores)
+        waited = len(self.scores) - 1 - self.scores.index(best)
+        if waited >= self.patience:
             runner.logger.info(
-                f'{self.metric} was {self.best:.4f} and did not rise in '
-                f'{self.waited} evaluations: training ends')
+                f'{self.metric} was {best:.4f} and did not rise in {waited} '
+                'evaluations: training ends')
             runner._max_epochs = runner.epoch + 1
