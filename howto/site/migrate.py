@@ -38,6 +38,11 @@ RENAMED = [
     ("inference_detector(model, batch)", "DetInferencer(config, checkpoint)", "detection in batches"),
     ("model.show_result(", "pred_score_thr=SCORE, out_dir=out", "drawing what was detected"),
     ("mmcv.dump(", "from mmengine.fileio import dump", "what writes a JSON file"),
+    ("cumulative_iters=accumulate", "accumulative_counts=accumulate", "iterations whose gradients are added up"),
+    ("lr_config = dict(warmup_iters=", "param_scheduler[0].update(end=", "the length of the warm-up, in iterations"),
+    ("save_best='bbox_mAP'", "save_best='coco/bbox_mAP'", "the metric of the best checkpoint, now a key of its hook"),
+    ("checkpoint_config = dict(max_keep_ckpts=1)", "checkpoint=dict(", "saving checkpoints, in default_hooks"),
+    ("optimizer = dict(lr=0.002", "optim_wrapper = dict(optimizer=dict(lr=0.002", "the learning rate"),
     ("faster_rcnn_r50_fpn", "faster-rcnn_r50_fpn", "names of config files"),
 ]
 
@@ -45,16 +50,27 @@ RENAMED = [
 def differences(topic: str, one: Stack, other: Stack) -> list[tuple[str, str]]:
     """For each pair of a how-to's files the path of the second, and the whole of both as a diff, empty if they agree.
 
+    A file that the other stack does not have, or does not need, is a diff that leads from nothing or to nothing.
+
     Raises:
         HowtoError: The families of the stacks have no such how-to.
     """
-    pairs = [compared(stack.family, files.check_topic(stack.family, topic)) for stack in (one, other)]
     found = []
-    for before, after in zip(*pairs, strict=True):
-        lines = [path.read_text("utf-8").splitlines() for path in (before, after)]
-        diff = list(difflib.unified_diff(*lines, before.name, after.name, "", "", n=1000, lineterm=""))
-        found.append((f"configs/{topic}/{after.name}", "\n".join(diff[:2] + diff[3:])))
+    for pair in pairs(*(compared(stack.family, files.check_topic(stack.family, topic)) for stack in (one, other))):
+        lines = [path.read_text("utf-8").splitlines() if path else [] for path in pair]
+        names = [path.name if path else "/dev/null" for path in pair]
+        diff = list(difflib.unified_diff(*lines, *names, "", "", n=1000, lineterm=""))
+        path = pair[1] or pair[0]
+        found.append((f"configs/{topic}/{path.name}", "\n".join(diff[:2] + diff[3:])))
     return found
+
+
+def pairs(ones: list[Path], others: list[Path]) -> list[tuple[Path | None, Path | None]]:
+    """Which file of one list becomes which of the other: in their order, or, if these are not as many, by name."""
+    if len(ones) == len(others):
+        return list(zip(ones, others, strict=True))
+    named_so = [{path.name: path for path in paths} for paths in (ones, others)]
+    return [tuple(each.get(name) for each in named_so) for name in sorted(named_so[0] | named_so[1])]
 
 
 def compared(family: str, topic: str) -> list[Path]:

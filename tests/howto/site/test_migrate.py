@@ -13,14 +13,20 @@ from howto.site import migrate
 def test_a_difference_holds_both_files_whole(topic):
     both = [migrate.compared(family, topic) for family in ("mmdet2", "mmdet3")]
     found = migrate.differences(topic, named("mmdet2"), named("mmdet3"))
-    for before, after, (path, diff) in zip(*both, found, strict=True):
-        assert path == f"configs/{topic}/{after.name}"
+    for pair, (path, diff) in zip(migrate.pairs(*both), found, strict=True):
+        assert path == f"configs/{topic}/{(pair[1] or pair[0]).name}"
         lines = diff.splitlines()[2:]
         texts = [[line[1:] for line in lines if line[0] in f" {mark}"] for mark in "-+"]
-        if diff:
-            assert texts == [file.read_text().splitlines() for file in (before, after)]
-        else:
-            assert before.read_text() == after.read_text()
+        expected = [file.read_text().splitlines() if file else [] for file in pair]
+        assert texts == expected if diff else expected[0] == expected[1]
+
+
+def test_a_file_that_the_other_version_does_not_need_leads_to_nothing():
+    found = dict(migrate.differences("best_checkpoint", named("mmdet2"), named("mmdet3")))
+    assert len(found) == 2
+    lines = found["configs/best_checkpoint/early_stopping.py"].splitlines()
+    assert lines[:2] == ["--- early_stopping.py", "+++ /dev/null"]
+    assert {line[0] for line in lines[2:]} == {"-"}
 
 
 def test_stacks_of_one_family_have_the_same_files():
