@@ -110,7 +110,9 @@ axes.annotate(
     "ends here", (6, 0.28), (6, 0.12), ha="center", arrowprops=dict(arrowstyle="->")
 )
 axes.annotate("would have been better", (7, 0.5), (6.9, 0.5), ha="right", va="center")
-axes.set(xlabel="epoch", ylabel="bbox_mAP", ylim=(0, 0.56))
+axes.set_ylabel("bbox_mAP")
+axes.set_ylim(0, 0.56)
+axes.set_xlabel("epoch")
 
 # %%
 # Pitfalls

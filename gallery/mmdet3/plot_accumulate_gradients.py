@@ -143,10 +143,11 @@ import matplotlib.pyplot as plt
 
 ways = ["two iterations of 1", "two GPUs with 1 each", "a batch of 2"]
 figure, axes = plt.subplots(1, 2, figsize=(6, 2.4))
-for axis, (name, each) in zip(axes, steps.items(), strict=True):
+for axis, each in zip(axes, steps.values(), strict=True):
     arrows = updates.draw(axis, each)
+figure.legend(arrows, ways, loc="lower center", ncols=3, frameon=False)
+for axis, name in zip(axes, steps, strict=True):
     axis.set_title(name)
-figure.legend(arrows, ways, loc="lower center", ncols=3)
 
 # %%
 # .. include:: ../../gallery/words/accumulate_gradients_table.rst
@@ -236,9 +237,7 @@ checkout.check(f"It says: {reason}", reason in failure.message, True)
 # It learns at an eighth of the rate: ``--auto-scale-lr`` counts the images of an iteration
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # .. include:: ../../gallery/words/accumulate_gradients_auto.rst
-line = (
-    "auto_scale_lr = dict(base_batch_size=16 // accumulate)  # images of an iteration\n"
-)
+line = "auto_scale_lr = dict(base_batch_size=16 // accumulate)  # of an iteration\n"
 unaware = checkout.edit(config, {line: ""})
 del quick["train_dataloader__batch_size"]
 slow = checkout.train(unaware, evaluate=False, warmed_up=True, **quick)

@@ -107,7 +107,9 @@ axes.annotate(
     "ends here", (8, 0.3), (8, 0.12), ha="center", arrowprops=dict(arrowstyle="->")
 )
 axes.annotate("would have been better", (9, 0.5), (8.9, 0.5), ha="right", va="center")
-axes.set(xlabel="epoch", ylabel="coco/bbox_mAP", ylim=(0, 0.56))
+axes.set_ylabel("coco/bbox_mAP")
+axes.set_ylim(0, 0.56)
+axes.set_xlabel("epoch")
 
 # %%
 # Pitfalls

@@ -91,6 +91,12 @@ def test_a_how_to_shows_a_picture(articles):
     assert without == []
 
 
+def test_no_page_shows_what_a_line_of_its_code_happened_to_return(articles):
+    stray = re.compile(r" at 0x[0-9a-f]+>|\bText\(\d")
+    shown = {name: stray.findall(page.get_text()) for name, page in articles.items()}
+    assert {name: found for name, found in shown.items() if found} == {}
+
+
 def test_each_box_that_trains_a_config_says_where_its_data_lies(articles):
     boxes = {name: article.select_one(".howto-run") for name, article in articles.items()}
     said = {name: re.findall(r"data/\w+/", box.get_text()) for name, box in boxes.items() if box}
