@@ -100,16 +100,13 @@ figure, axes = plt.subplots(figsize=(6, 2.6))
 ran = len(run.epochs)
 axes.plot(range(1, ran + 1), told[:ran], "o-", color="#0072b2")
 axes.plot([ran, ran + 1], told[ran - 1 :], "o:", color="0.6")
-axes.annotate(
-    "best, kept", (5, 0.3), (5, 0.42), ha="center", arrowprops=dict(arrowstyle="->")
-)
-axes.annotate(
-    "ends here", (8, 0.3), (8, 0.12), ha="center", arrowprops=dict(arrowstyle="->")
-)
-axes.annotate("would have been better", (9, 0.5), (8.9, 0.5), ha="right", va="center")
+axes.text(8.9, 0.5, "would have been better", ha="right", va="center")
 axes.set_ylabel("coco/bbox_mAP")
 axes.set_ylim(0, 0.56)
 axes.set_xlabel("epoch")
+arrow = dict(arrowstyle="->", color="0.5")
+for words, at, place in ("best, kept", (5, 0.3), 0.42), ("ends here", (8, 0.3), 0.12):
+    axes.annotate(words, at, (at[0], place), ha="center", arrowprops=arrow)
 
 # %%
 # Pitfalls
