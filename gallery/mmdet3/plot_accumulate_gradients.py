@@ -224,8 +224,8 @@ ignored = checkout.train(outdated, evaluate=False, warmed_up=True, **quick)
 checkout.check("Iterations that end with a step", ignored.steps, [1, 2])
 
 # %%
-# ``TypeError: … unexpected keyword argument 'accumulative_counts'``: it is in ``optimizer``
-# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# ``got an unexpected keyword argument 'accumulative_counts'``: it is in ``optimizer``
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # PyTorch's optimizer knows of no iterations to add up. The key belongs beside it.
 right = "dict(accumulative_counts=accumulate)"
 inner = checkout.edit(config, {right: f"dict(optimizer={right})"})

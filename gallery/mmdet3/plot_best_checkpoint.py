@@ -104,6 +104,7 @@ axes.text(8.9, 0.5, "would have been better", ha="right", va="center")
 axes.set_ylabel("coco/bbox_mAP")
 axes.set_ylim(0, 0.56)
 axes.set_xlabel("epoch")
+axes.set_title("Which epoch is kept, and where training ends")
 arrow = dict(arrowstyle="->", color="0.5")
 for words, at, place in ("best, kept", (5, 0.3), 0.42), ("ends here", (8, 0.3), 0.12):
     axes.annotate(words, at, (at[0], place), ha="center", arrowprops=arrow)

@@ -2,8 +2,8 @@
 How do I freeze the backbone, or any part?
 ==========================================
 
-``frozen_stages=4`` freezes a whole ResNet. A learning rate of 0 freezes any part that you name,
-as here the neck and the RPN: only the box head trains.
+``frozen_stages=4`` freezes a whole ResNet, and a learning rate of 0 any part that you name. Here
+the neck and the RPN rest as well, and only the box head trains.
 """
 
 # %%
@@ -90,6 +90,7 @@ standard = "faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py"
 same = dict(load_from=cfg.load_from, optim_wrapper__optimizer__lr=0.002)
 usual = checkout.train(standard, evaluate=False, warmed_up=True, **same)
 figure, axes = plt.subplots(figsize=(6, 3.4))
+axes.set_title("How far each part moves in an epoch")
 frozen.draw(axes, {"standard config": usual, "this config": run})
 
 # %%
