@@ -84,10 +84,11 @@ def files(name=config, remove=False):
 files(remove=True)
 told = [0.2, 0.1, 0.3, 0.3008, 0.3012, 0.25, 0.28, 0.3, 0.5]
 run = scores(told)
-lines = [
-    line for line in run.logged("") if "The best" in line or "training ends" in line
-]
+said = ("The best checkpoint", "did not improve")
+lines = [line for line in run.logged("") if any(map(line.count, said))]
 print(*lines, sep="\n")
+last = "the monitored metric did not improve in the last 3 records"
+checkout.check(f"It says: {last}", last in lines[-1], True)
 checkout.check("Epochs that ran", len(run.epochs), 8)
 checkout.check(
     "Checkpoints at the end", files(), ["best_coco_bbox_mAP_epoch_5.pth", "epoch_8.pth"]
