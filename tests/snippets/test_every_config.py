@@ -111,11 +111,12 @@ def test_it_trains_in_two_processes(subject):
 def test_its_rate_is_that_of_the_stock_config_for_eight_gpus_or_a_tenth_to_finetune(subject):
     own, stock = subject.cfg, subject.stock
     assert api().rate(own) == pytest.approx(api().rate(stock) / (10 if own.load_from else 1))
-    assert own.auto_scale_lr.base_batch_size * api().accumulated(own) == 8 * api().images(stock)
+    assert own.auto_scale_lr.base_batch_size * api().accumulated(own) == 8 * api().images(own)
 
 
 def test_on_one_gpu_the_rate_is_scaled_to_the_images_of_a_step(subject, run):
-    rate = api().rate(subject.cfg) * run.images_per_step / (8 * api().images(subject.stock))
+    images = subject.cfg.auto_scale_lr.base_batch_size * api().accumulated(subject.cfg)
+    rate = api().rate(subject.cfg) * run.images_per_step / images
     assert run.rates == [pytest.approx(rate)] * len(run.losses)
 
 
