@@ -4,6 +4,7 @@ import fcntl
 import functools
 import multiprocessing.forkserver
 import os
+import signal
 import sys
 import warnings
 from pathlib import Path
@@ -62,7 +63,7 @@ def fork(number: int) -> None:
 
 
 def settle() -> bool:
-    """Have a worker, or the process that it is forked from, end when the build is killed, and take a GPU of its own.
+    """Have a worker, or the process that it is forked from, end with the build alone, and take a GPU of its own.
 
     Returns:
         Whether this is such a process.
@@ -79,6 +80,8 @@ def _settle(process: int) -> bool:
     end_with_parent()  # else it would write into the next build's pages
     if not psutil.pid_exists(int(Settings.from_environ().build_process)):
         os._exit(1)  # it was killed before this process could ask to be told
+    # Ctrl-C reaches the build as well, which says so. What this process starts does not inherit a function, and ends.
+    signal.signal(signal.SIGINT, lambda number, frame: None)
     multiprocessing.set_start_method(None, force=True)  # a page's own processes start as anywhere else
     if device.kind() == "cuda" and _gpus():
         os.environ["CUDA_VISIBLE_DEVICES"] = _free(_gpus())

@@ -81,6 +81,20 @@ def test_a_worker_whose_build_was_killed_before_it_could_ask_to_be_told_ends():
         assert (done.returncode, done.stdout) == expected, done.stderr
 
 
+def test_an_interrupt_leaves_a_worker_to_the_build_but_ends_what_the_worker_started():
+    code = (
+        "import os, signal, subprocess, sys\n"
+        "from howto.execution import workers\n"
+        "workers.settle()\n"
+        "os.kill(os.getpid(), signal.SIGINT)\n"
+        "started = subprocess.run([sys.executable, '-c', 'import os; os.kill(os.getpid(), 2)'])\n"
+        "print('went on', started.returncode)"
+    )
+    variables = {**os.environ, "HOWTO_BUILD_PROCESS": str(os.getpid())}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=variables, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, f"went on {-signal.SIGINT}\n"), done.stderr
+
+
 @pytest.mark.parametrize("moment", ["importing", "executing"])
 def test_a_build_that_is_interrupted_says_so_in_a_line_and_takes_its_workers_with_it(three, moment):
     build = three.start("build", HOWTO_WORKERS="2")
