@@ -58,8 +58,7 @@ checkout.check("Iterations that the hook adds up", hook.cumulative_iters, 8)
 import collections
 import json
 
-import torch
-from howto.checkout import coco, weights
+from howto.checkout import coco, fit
 from howto.figures import classes, updates
 from howto.figures.show import Table
 
@@ -72,11 +71,6 @@ for name, images in ("two", [few, many]), ("twice", [few, few]):
 print(f"objects on the two images: {least} and {most}")
 
 # %%
-small = dict(
-    model__backbone__depth=18,
-    model__backbone__init_cfg=None,
-    model__neck__in_channels=[64, 128, 256, 512],
-)
 plain = dict(
     data__train__ann_file="data/two.json",
     data__train__pipeline__2__keep_ratio=False,
@@ -88,19 +82,13 @@ plain = dict(
 
 
 # %%
-def begins(name, path):
-    """Write a config whose training begins from weights in a file; return its name, and them."""
-    cfg = checkout.config(path, **small, **plain)
-    cfg.load_from = f"{name}.pth"
-    state = checkout.build(cfg).state_dict()
-    torch.save({"state_dict": state}, checkout.root / cfg.load_from)
-    file = checkout.root / f"configs/accumulate_gradients/{name}.py"
-    cfg.dump(str(file))
-    return file.name, state
-
-
-retinanet, retinanet_start = begins("retinanet", config)
-atss, atss_start = begins("atss", "atss/atss_r50_fpn_1x_coco.py")
+retinanet, retinanet_start = updates.starting(
+    checkout, "retinanet", config, **fit.RESNET18, **plain
+)
+atss_path = "atss/atss_r50_fpn_1x_coco.py"
+atss, atss_start = updates.starting(
+    checkout, "atss", atss_path, **fit.RESNET18, **plain
+)
 
 
 # %%
@@ -121,13 +109,6 @@ def step(name, start, images, iterations, **more):
 # %%
 checkout.train_in_two_processes([retinanet, atss])
 
-
-def over_gpus(name, start):
-    """What the step of two processes, with one of the images each, added to the weights."""
-    (saved,) = checkout.root.glob(f"work_dirs/{name}_two_processes*/epoch_1.pth")
-    return updates.update(start, weights.load(saved))
-
-
 # %%
 steps = {}
 for name, file, start in [
@@ -136,7 +117,7 @@ for name, file, start in [
 ]:
     steps[name] = [
         step(file, start, 1, 2),
-        over_gpus(file.removesuffix(".py"), start),
+        updates.of_processes(checkout, file, start),
         step(file, start, 2, 1),
     ]
 
@@ -181,7 +162,7 @@ checkout.check("Each run made one step, at its end", made, [True] * 6)
 
 # %%
 # .. include:: ../../gallery/words/accumulate_gradients_exchange.rst
-detectors = {**classes.standard(), "ATSS": "atss/atss_r50_fpn_1x_coco.py"}
+detectors = {**classes.standard(), "ATSS": atss_path}
 exchange = {name: updates.exchanges(checkout, path) for name, path in detectors.items()}
 words = {False: "no: as several GPUs", True: "yes: as neither"}
 Table(
@@ -200,7 +181,7 @@ checkout.check("ATSS's GPUs do", exchange["ATSS"], True)
 each = len(checkout.dataset(cfg)) // 2
 epochs = -(-12 // each)  # 12 iterations take as many
 flag = dict(auto_scale_lr__enable=True)
-run = checkout.train(config, epochs, evaluate=False, **flag, **small)
+run = checkout.train(config, epochs, evaluate=False, **flag, **fit.RESNET18)
 lines = [line for line in run.log.splitlines() if "cumulative" in line.lower()]
 told = dict.fromkeys(line.partition("WARNING - ")[2] for line in lines)
 print(*filter(None, told), *run.logged("Epoch [1]"), sep="\n")
@@ -238,7 +219,7 @@ checkout.check("It says", failure.message.partition("() ")[2], reason)
 # .. include:: ../../gallery/words/accumulate_gradients_auto.rst
 line = "auto_scale_lr = dict(base_batch_size=16 // accumulate)  # of an iteration\n"
 unaware = checkout.edit(config, {line: ""})
-quick = dict(small, data__train__ann_file="data/two.json")
+quick = dict(fit.RESNET18, data__train__ann_file="data/two.json")
 slow = checkout.train(unaware, evaluate=False, warmed_up=True, **quick)
 checkout.check("Learning rate", set(slow.rates), {0.01 / 8})
 
@@ -293,7 +274,7 @@ for name in (config, four):
 # It trains on several GPUs
 # ~~~~~~~~~~~~~~~~~~~~~~~~~
 # .. include:: ../../gallery/words/accumulate_gradients_gpus.rst
-printed = checkout.launch(config, iterations=2, **flag, **small)
+printed = checkout.launch(config, iterations=2, **flag, **fit.RESNET18)
 reason = "LR has been automatically scaled from 0.01 to 0.02"
 checkout.check(f"It says: {reason}", reason in printed, True)
 

@@ -26,7 +26,7 @@ training when no evaluation has been better for a while.
 import json
 
 from howto import Workspace
-from howto.checkout import coco
+from howto.checkout import coco, fit
 
 checkout = Workspace("best_checkpoint")
 config = "retinanet_r50_fpn_best_coco.py"
@@ -37,9 +37,7 @@ path.write_text(json.dumps(coco.subset(content, [first, last])))
 
 # %%
 small = dict(
-    model__backbone__depth=18,
-    model__backbone__init_cfg=None,
-    model__neck__in_channels=[64, 128, 256, 512],
+    **fit.RESNET18,
     data__train__ann_file="data/two.json",
     data__val__ann_file="data/two.json",
     data__val__img_prefix="data/coco/train2017/",
@@ -61,6 +59,7 @@ checkout.check("The config's is one of them", "bbox_mAP" in names, True)
 # .. include:: ../../gallery/words/best_checkpoint_log.rst
 from unittest.mock import patch
 
+from howto.figures.scores import checkpoints, draw
 from mmdet.datasets import CocoDataset
 
 
@@ -72,17 +71,7 @@ def scores(told, name=config, **changes):
 
 
 # %%
-def files(name=config, remove=False):
-    """The checkpoints that runs of a config left, which are removed if one says so."""
-    folder = checkout.root / "work_dirs" / name.removesuffix(".py")
-    paths = sorted(folder.glob("*_*.pth"))
-    for path in paths if remove else []:
-        path.unlink()
-    return [path.name for path in paths]
-
-
-# %%
-files(remove=True)
+checkpoints(checkout, config, remove=True)
 told = [0.2, 0.1, 0.3, 0.3, 0.25, 0.28, 0.5]
 run = scores(told)
 lines = [
@@ -93,24 +82,18 @@ last = "bbox_mAP was 0.3000 and did not rise in 3 evaluations: training ends"
 checkout.check("It says", lines[-1], last)
 checkout.check("Epochs that ran", len(run.epochs), 6)
 checkout.check(
-    "Checkpoints at the end", files(), ["best_bbox_mAP_epoch_3.pth", "epoch_6.pth"]
+    "Checkpoints at the end",
+    checkpoints(checkout, config),
+    ["best_bbox_mAP_epoch_3.pth", "epoch_6.pth"],
 )
 
 # %%
 import matplotlib.pyplot as plt
 
 figure, axes = plt.subplots(figsize=(6, 2.6))
-ran = len(run.epochs)
-axes.plot(range(1, ran + 1), told[:ran], "o-", color="#0072b2")
-axes.plot([ran, ran + 1], told[ran - 1 :], "o:", color="0.6")
-axes.text(6.9, 0.5, "would have been better", ha="right", va="center")
+draw(axes, told, ran=len(run.epochs), best=3)
 axes.set_ylabel("bbox_mAP")
-axes.set_ylim(0, 0.56)
-axes.set_xlabel("epoch")
 axes.set_title("Which epoch is kept, and where training ends")
-arrow = dict(arrowstyle="->", color="0.5")
-for words, at, place in ("best, kept", (3, 0.3), 0.42), ("ends here", (6, 0.28), 0.12):
-    axes.annotate(words, at, (at[0], place), ha="center", arrowprops=arrow)
 
 # %%
 # Pitfalls
@@ -122,10 +105,10 @@ for words, at, place in ("best, kept", (3, 0.3), 0.42), ("ends here", (6, 0.28),
 # .. include:: ../../gallery/words/best_checkpoint_key.rst
 short = checkout.edit(config, {"save_best='bbox_mAP'": "save_best='mAP'"})
 for start, left in ({}, ["epoch_1.pth"]), ({"evaluation__start": 0}, []):
-    files(short, remove=True)
+    checkpoints(checkout, short, remove=True)
     failure = checkout.fails(scores, [0.1], short, **start)
     checkout.check("It says", failure.message, "KeyError: 'mAP'")
-    checkout.check("Checkpoints by then", files(short), left)
+    checkout.check("Checkpoints by then", checkpoints(checkout, short), left)
 
 # %%
 # It trains to the last epoch: the hook has no ``priority``
@@ -140,9 +123,9 @@ checkout.check("Epochs that ran, without a better one for 3", len(late.epochs), 
 # There is no best checkpoint: its score is 0
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # MMCV takes a score of 0 for none. The first epoch with a box that fits is kept.
-files(remove=True)
+checkpoints(checkout, config, remove=True)
 nothing = scores([0.0])
-checkout.check("Checkpoints", files(), ["epoch_1.pth"])
+checkout.check("Checkpoints", checkpoints(checkout, config), ["epoch_1.pth"])
 
 # %%
 # A worse one is kept after resuming: the last evaluation was forgotten
@@ -151,7 +134,7 @@ checkout.check("Checkpoints", files(), ["epoch_1.pth"])
 keep = dict(checkpoint_config__max_keep_ckpts=-1)
 two = scores([0.1, 0.3], **keep)
 resumed = scores([0.2, 0.25], epochs=4, resume_from=two.checkpoint, **keep)
-best = [name for name in files() if name.startswith("best")]
+best = [name for name in checkpoints(checkout, config) if name.startswith("best")]
 both = ["best_bbox_mAP_epoch_2.pth", "best_bbox_mAP_epoch_4.pth"]
 checkout.check("Best checkpoints after 0.1, 0.3, and resumed 0.2, 0.25", best, both)
 

@@ -22,7 +22,7 @@ the neck and the RPN rest as well, and only the box head trains.
 # ~~~~~~~~~~~
 # .. include:: ../../gallery/words/freeze_parts.rst
 from howto import Workspace
-from howto.checkout import weights
+from howto.checkout import fit, weights
 from howto.checkout.family import api
 from howto.figures import frozen
 from howto.figures.show import Table
@@ -95,11 +95,7 @@ frozen.draw(axes, {"standard config": usual, "this config": run})
 # The neck trains all the same: a key that matches nothing is no error
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # .. include:: ../../gallery/words/freeze_typo.rst
-small = dict(
-    load_from=None,
-    model__backbone__depth=18,
-    model__neck__in_channels=[64, 128, 256, 512],
-)
+small = dict(load_from=None, **fit.RESNET18)
 typo = checkout.edit(config, {"'neck'": "'fpn'"})
 thawed = checkout.train(typo, evaluate=False, warmed_up=True, **small)
 checkout.check("The neck moves", thawed.moved("neck")[0] > 0, True)

@@ -52,10 +52,10 @@ checkout.check("What the flag does", line in stock_script, True)
 import collections
 import json
 
-import torch
-from howto.checkout import coco, weights
+from howto.checkout import coco, fit
 from howto.figures import classes, updates
 from howto.figures.show import Table
+from howto.project.quiet import quiet
 
 content = checkout.annotations("train")
 boxes = collections.Counter(each["image_id"] for each in content["annotations"])
@@ -66,11 +66,6 @@ for name, images in ("two", [few, many]), ("twice", [few, few]):
 print(f"objects on the two images: {least} and {most}")
 
 # %%
-small = dict(
-    model__backbone__depth=18,
-    model__backbone__init_cfg=None,
-    model__neck__in_channels=[64, 128, 256, 512],
-)
 plain = dict(
     train_dataloader__dataset__ann_file="../two.json",
     train_dataloader__dataset__pipeline__2__keep_ratio=False,
@@ -82,23 +77,16 @@ plain = dict(
 
 
 # %%
-def begins(name, path):
-    """Write a config whose training begins from weights in a file; return its name, and them."""
-    cfg = checkout.config(path, **small, **plain)
-    cfg.load_from = f"{name}.pth"
-    state = checkout.build(cfg).state_dict()
-    torch.save({"state_dict": state}, checkout.root / cfg.load_from)
-    file = checkout.root / f"configs/accumulate_gradients/{name}.py"
-    cfg.dump(str(file))
-    return file.name, state
-
-
-retinanet, retinanet_start = begins("retinanet", config)
-atss, atss_start = begins("atss", "atss/atss_r50_fpn_1x_coco.py")
+retinanet, retinanet_start = updates.starting(
+    checkout, "retinanet", config, **fit.RESNET18, **plain
+)
+atss_path = "atss/atss_r50_fpn_1x_coco.py"
+atss, atss_start = updates.starting(
+    checkout, "atss", atss_path, **fit.RESNET18, **plain
+)
 
 
 # %%
-from howto.project.quiet import quiet
 
 made = []
 
@@ -118,13 +106,6 @@ def step(name, start, images, iterations, **more):
 # %%
 checkout.train_in_two_processes([retinanet, atss])
 
-
-def over_gpus(name, start):
-    """What the step of two processes, with one of the images each, added to the weights."""
-    (saved,) = checkout.root.glob(f"work_dirs/{name}_two_processes*/epoch_1.pth")
-    return updates.update(start, weights.load(saved))
-
-
 # %%
 steps = {}
 for name, file, start in [
@@ -133,7 +114,7 @@ for name, file, start in [
 ]:
     steps[name] = [
         step(file, start, 1, 2),
-        over_gpus(file.removesuffix(".py"), start),
+        updates.of_processes(checkout, file, start),
         step(file, start, 2, 1),
     ]
 
@@ -178,7 +159,7 @@ checkout.check("Each run made one step, at its end", made, [True] * 6)
 
 # %%
 # .. include:: ../../gallery/words/accumulate_gradients_exchange.rst
-detectors = {**classes.standard(), "ATSS": "atss/atss_r50_fpn_1x_coco.py"}
+detectors = {**classes.standard(), "ATSS": atss_path}
 exchange = {name: updates.exchanges(checkout, path) for name, path in detectors.items()}
 words = {False: "no: as several GPUs", True: "yes: as neither"}
 Table(
@@ -197,7 +178,7 @@ checkout.check("ATSS's GPUs do", exchange["ATSS"], True)
 each = len(checkout.dataset(cfg)) // 2
 epochs = -(-12 // each)  # 12 iterations take as many
 flag = dict(auto_scale_lr__enable=True)
-run = checkout.train(config, epochs, evaluate=False, **flag, **small)
+run = checkout.train(config, epochs, evaluate=False, **flag, **fit.RESNET18)
 reason = "may slightly decrease performance because the model has BatchNorm layers"
 told = [line for line in run.log.splitlines() if reason in line]
 print(*told, *run.logged("Epoch(train)")[:each], sep="\n")
@@ -218,7 +199,7 @@ old = "optimizer_config = dict(\n    type='GradientCumulativeOptimizerHook', cum
 outdated = checkout.edit(
     config, {"optim_wrapper = dict(accumulative_counts=accumulate)": old}
 )
-quick = dict(small, train_dataloader__dataset__ann_file="../two.json")
+quick = dict(fit.RESNET18, train_dataloader__dataset__ann_file="../two.json")
 quick["train_dataloader__batch_size"] = 1
 ignored = checkout.train(outdated, evaluate=False, warmed_up=True, **quick)
 checkout.check("Iterations that end with a step", ignored.steps, [1, 2])
@@ -294,7 +275,7 @@ for name in (config, four):
 # It trains on several GPUs
 # ~~~~~~~~~~~~~~~~~~~~~~~~~
 # .. include:: ../../gallery/words/accumulate_gradients_gpus.rst
-printed = checkout.launch(config, iterations=2, **flag, **small)
+printed = checkout.launch(config, iterations=2, **flag, **fit.RESNET18)
 reason = "Scaling the original LR by 2.0"
 checkout.check(f"It says: {reason}", reason in printed, True)
 

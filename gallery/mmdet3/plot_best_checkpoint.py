@@ -24,7 +24,7 @@ training when no evaluation has been better for a while.
 import json
 
 from howto import Workspace
-from howto.checkout import coco
+from howto.checkout import coco, fit
 
 checkout = Workspace("best_checkpoint")
 config = "retinanet_r50_fpn_best_coco.py"
@@ -35,9 +35,7 @@ path.write_text(json.dumps(coco.subset(content, [first, last])))
 
 # %%
 small = dict(
-    model__backbone__depth=18,
-    model__backbone__init_cfg=None,
-    model__neck__in_channels=[64, 128, 256, 512],
+    **fit.RESNET18,
     train_dataloader__dataset__ann_file="../two.json",
     val_dataloader__dataset__ann_file="../two.json",
     val_dataloader__dataset__data_prefix__img="train2017/",
@@ -60,6 +58,7 @@ checkout.check("The config's is one of them", "coco/bbox_mAP" in names, True)
 # .. include:: ../../gallery/words/best_checkpoint_log.rst
 from unittest.mock import patch
 
+from howto.figures.scores import checkpoints, draw
 from mmdet.evaluation import CocoMetric
 
 
@@ -71,17 +70,7 @@ def scores(told, name=config, **changes):
 
 
 # %%
-def files(name=config, remove=False):
-    """The checkpoints that runs of a config left, which are removed if one says so."""
-    folder = checkout.root / "work_dirs" / name.removesuffix(".py")
-    paths = sorted(folder.glob("*_*.pth"))
-    for path in paths if remove else []:
-        path.unlink()
-    return [path.name for path in paths]
-
-
-# %%
-files(remove=True)
+checkpoints(checkout, config, remove=True)
 told = [0.2, 0.1, 0.3, 0.3008, 0.3012, 0.25, 0.28, 0.3, 0.5]
 run = scores(told)
 said = ("The best checkpoint", "did not improve")
@@ -91,24 +80,18 @@ last = "the monitored metric did not improve in the last 3 records"
 checkout.check(f"It says: {last}", last in lines[-1], True)
 checkout.check("Epochs that ran", len(run.epochs), 8)
 checkout.check(
-    "Checkpoints at the end", files(), ["best_coco_bbox_mAP_epoch_5.pth", "epoch_8.pth"]
+    "Checkpoints at the end",
+    checkpoints(checkout, config),
+    ["best_coco_bbox_mAP_epoch_5.pth", "epoch_8.pth"],
 )
 
 # %%
 import matplotlib.pyplot as plt
 
 figure, axes = plt.subplots(figsize=(6, 2.6))
-ran = len(run.epochs)
-axes.plot(range(1, ran + 1), told[:ran], "o-", color="#0072b2")
-axes.plot([ran, ran + 1], told[ran - 1 :], "o:", color="0.6")
-axes.text(8.9, 0.5, "would have been better", ha="right", va="center")
+draw(axes, told, ran=len(run.epochs), best=5)
 axes.set_ylabel("coco/bbox_mAP")
-axes.set_ylim(0, 0.56)
-axes.set_xlabel("epoch")
 axes.set_title("Which epoch is kept, and where training ends")
-arrow = dict(arrowstyle="->", color="0.5")
-for words, at, place in ("best, kept", (5, 0.3), 0.42), ("ends here", (8, 0.3), 0.12):
-    axes.annotate(words, at, (at[0], place), ha="center", arrowprops=arrow)
 
 # %%
 # Pitfalls
@@ -120,10 +103,10 @@ for words, at, place in ("best, kept", (5, 0.3), 0.42), ("ends here", (8, 0.3), 
 # The name is looked up when the first evaluation is through, after an epoch that may have taken
 # hours.
 short = checkout.edit(config, {"save_best='coco/bbox_mAP'": "save_best='bbox_mAP'"})
-files(short, remove=True)
+checkpoints(checkout, short, remove=True)
 failure = checkout.fails(scores, [0.1], short)
 checkout.check("It says", failure.message, "KeyError: 'bbox_mAP'")
-checkout.check("Checkpoints by then", files(short), ["epoch_1.pth"])
+checkout.check("Checkpoints by then", checkpoints(checkout, short), ["epoch_1.pth"])
 
 # %%
 # It ends while the metric rises: ``min_delta`` is 0.1
@@ -138,14 +121,14 @@ checkout.check("Epochs that ran, each better than the last", len(rises.epochs), 
 # It runs on after resuming: the hook has forgotten what it saw
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # .. include:: ../../gallery/words/best_checkpoint_resume3.rst
-files(remove=True)
+checkpoints(checkout, config, remove=True)
 keep = dict(default_hooks__checkpoint__max_keep_ckpts=-1)
 two = scores([0.1, 0.5], **keep)
 again = scores([0.4, 0.3, 0.2, 0.1], epochs=6, resume_from=two.checkpoint, **keep)
 checkout.check(
     "The last epoch, which had been 5 without resuming", max(again.epochs) + 1, 6
 )
-best = [name for name in files() if name.startswith("best")]
+best = [name for name in checkpoints(checkout, config) if name.startswith("best")]
 checkout.check("Best checkpoint", best, ["best_coco_bbox_mAP_epoch_2.pth"])
 
 # %%

@@ -10,6 +10,9 @@ FEWER_BOXES = {
     "model.test_cfg.rpn.max_per_img": 50,
 }
 
+# A detector with a ResNet and an FPN trains in half the time with these, for Workspace.train: no weights to load.
+RESNET18 = dict(model__backbone__depth=18, model__backbone__init_cfg=None, model__neck__in_channels=[64, 128, 256, 512])
+
 
 def overrides(cfg, device: str, epochs: int) -> dict[str, object]:
     """What to change in `cfg`, by dotted key, so that it trains for `epochs` epochs on `device`.

@@ -3,8 +3,38 @@
 import inspect
 from collections.abc import Sequence
 
+from howto.checkout import weights
 from howto.checkout.family import api
 from howto.figures.show import COLOURS
+
+
+def starting(checkout, name: str, path: str, **changes) -> tuple[str, dict]:
+    """Write a config whose training starts from weights in a file, the same each time.
+
+    Args:
+        checkout: A :class:`howto.Workspace`.
+        name: What the file of the config, and of the weights, is called.
+        path: The config that it is made of.
+        **changes: What to change in it, with ``__`` for the dot.
+
+    Returns:
+        The file name of the config, and the state dict that its training starts from.
+    """
+    import torch
+
+    cfg = checkout.config(path, **changes)
+    cfg.load_from = f"{name}.pth"
+    state = checkout.build(cfg).state_dict()
+    torch.save({"state_dict": state}, checkout.root / cfg.load_from)
+    file = checkout.root / f"configs/{checkout.topic}/{name}.py"
+    cfg.dump(str(file))
+    return file.name, state
+
+
+def of_processes(checkout, config: str, start: dict) -> dict:
+    """What an epoch of two processes, see :meth:`Workspace.train_in_two_processes`, added to each weight of `start`."""
+    (saved,) = checkout.root.glob(f"work_dirs/{config.removesuffix('.py')}_two_processes*/epoch_1.pth")
+    return update(start, weights.load(saved))
 
 
 def update(before: dict, after: dict) -> dict:

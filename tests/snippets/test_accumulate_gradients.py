@@ -3,18 +3,17 @@
 import pytest
 import torch
 
-from howto.checkout import weights
+from howto.checkout import fit, weights
 from howto.checkout.family import api
 from howto.figures import updates
 
 CONFIG = "retinanet_r50_fpn_accumulate8_coco.py"
-SMALL = dict(model__backbone__depth=18, model__backbone__init_cfg=None, model__neck__in_channels=[64, 128, 256, 512])
 
 
 @pytest.fixture(scope="module")
 def run(checkout):
     """One epoch, of 4 iterations."""
-    return checkout.train(CONFIG, evaluate=False, **SMALL)
+    return checkout.train(CONFIG, evaluate=False, **fit.RESNET18)
 
 
 def test_the_stock_script_makes_one_step_of_fewer_iterations_than_eight(work_dir):
@@ -27,7 +26,7 @@ def test_a_run_that_is_shorter_than_its_iterations_makes_its_step_at_the_end(run
 
 
 def test_resumed_in_between_it_steps_where_it_would_have_and_says_what_is_lost(checkout, run):
-    resumed = checkout.train(CONFIG, epochs=3, evaluate=False, resume_from=run.checkpoint, **SMALL)
+    resumed = checkout.train(CONFIG, epochs=3, evaluate=False, resume_from=run.checkpoint, **fit.RESNET18)
     assert (len(resumed.losses), resumed.steps) == (8, [4, 8])  # after the 8th and the 12th of all
     assert "the gradient of some iter" in resumed.log.replace("iterations", "iters")
 
@@ -39,11 +38,11 @@ def test_what_is_clipped_is_the_sum(checkout):
         "mmdet3": ("accumulative_counts=accumulate", "clip_grad=dict(max_norm=0.01)", "optim_wrapper__optimizer__"),
     }[checkout.source.parent.name]
     clipped = checkout.edit(CONFIG, {right: f"{right}, {clip}"}, adapts=True)
-    cfg = checkout.config(clipped, **SMALL)
+    cfg = checkout.config(clipped, **fit.RESNET18)
     torch.save({"state_dict": checkout.build(cfg).state_dict()}, checkout.root / "start.pth")
     warm = {key.replace(".", "__"): value for key, value in api().warmed_up(cfg).items()}
     warm |= {"auto_scale_lr__enable": False, f"{optimizer}lr": 1.0, f"{optimizer}weight_decay": 0.0}
-    run = checkout.train(clipped, evaluate=False, load_from="start.pth", **SMALL, **warm)
+    run = checkout.train(clipped, evaluate=False, load_from="start.pth", **fit.RESNET18, **warm)
     before, after = weights.load(checkout.root / "start.pth"), run.model.state_dict()
     step = torch.cat([each.flatten() for each in updates.update(before, after).values()])
     assert float(step.norm()) == pytest.approx(0.01, rel=1e-3)

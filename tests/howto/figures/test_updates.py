@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from howto import Workspace
+from howto.checkout import fit, weights
 from howto.figures import updates
 
 BEFORE = {"weight": torch.tensor([1.0, 2.0]), "bn.running_mean": torch.tensor([5.0]), "count": torch.tensor(3)}
@@ -39,3 +40,18 @@ def test_arrows_are_as_long_and_as_far_apart_as_the_updates():
     plt.close(figure)
     assert reach[0] == pytest.approx([1, 0], abs=1e-9) and reach[1] == pytest.approx([1, 0], abs=1e-9)
     assert reach[2] == pytest.approx([0, 0.5], abs=1e-9)
+
+
+def test_a_training_starts_from_the_weights_that_it_is_said_to_and_processes_are_compared_with_them():
+    checkout = Workspace("accumulate_gradients")
+    path = "retinanet/retinanet_r50_fpn_1x_coco.py"
+    name, start = updates.starting(checkout, "known", path, **fit.RESNET18)
+    saved = weights.load(checkout.root / checkout.config(name).load_from)
+    assert all(torch.equal(saved[key], start[key]) for key in start)
+    done = checkout.root / "work_dirs/known_two_processes0/epoch_1.pth"
+    done.parent.mkdir(parents=True)
+    torch.save({"state_dict": start | {"bbox_head.retina_cls.bias": start["bbox_head.retina_cls.bias"] + 1}}, done)
+    added = updates.of_processes(checkout, name, start)
+    assert {key: float(value.mean()) for key, value in added.items() if value.any()} == {
+        "bbox_head.retina_cls.bias": pytest.approx(1)
+    }
