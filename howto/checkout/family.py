@@ -72,6 +72,12 @@ class Family(Protocol):
     def shape(self, item: dict) -> tuple[int, int]:
         """Height and width, in pixels and before padding, of the image that a training pipeline returns."""
 
+    def images_of(self, batch: dict) -> list[tuple]:
+        """Of each item of a loader's batch, as training gets it, the path of its file, and the image.
+
+        The image is (height, width, 3), BGR, uint8, without padding.
+        """
+
     def train(self, cfg, device: str, evaluate: bool, resume_from: Path | None, observer):
         """Train as ``tools/train.py`` does, and tell `observer` of each step; the trained detector."""
 

@@ -31,6 +31,8 @@ def overrides(cfg, device: str, epochs: int) -> dict[str, object]:
         changes.update({key: value for key, value in FEWER_BOXES.items() if _has(cfg, key)})
         for key, dataset in api().datasets(cfg).items():
             changes.update(_shrink(dataset, key))
+        for number, hook in enumerate(cfg.get("custom_hooks", [])):  # one may have a pipeline for later
+            changes.update(_shrink(hook, f"custom_hooks.{number}"))
     return changes
 
 

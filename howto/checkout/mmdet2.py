@@ -101,6 +101,21 @@ def shape(item: dict) -> tuple[int, int]:
     return item["img_metas"].data["img_shape"][:2]
 
 
+def images_of(batch: dict) -> list[tuple]:
+    """The path and the image (height, width, 3), BGR, uint8, of each item of a loader's batch, without padding."""
+    import mmcv
+    import numpy as np
+
+    found = []
+    for image, meta in zip(batch["img"].data[0], batch["img_metas"].data[0], strict=True):
+        height, width = meta["img_shape"][:2]
+        pixels = image.numpy().transpose(1, 2, 0)[:height, :width]
+        norm = meta["img_norm_cfg"]
+        pixels = mmcv.imdenormalize(pixels, norm["mean"], norm["std"], to_bgr=norm["to_rgb"])
+        found.append((meta["filename"], pixels.round().clip(0, 255).astype(np.uint8)))
+    return found
+
+
 def train(cfg, device: str, evaluate: bool, resume_from: Path | None, observer):
     """Train as ``tools/train.py`` does; the trained detector."""
     from mmdet.apis import init_random_seed, set_random_seed, train_detector
@@ -273,7 +288,7 @@ def _observing(observer) -> dict:
             observer.begins(runner.epoch, self.unwrap(runner), runner.optimizer)
 
         def before_train_iter(self, runner):
-            observer.iterates(max(group["lr"] for group in runner.optimizer.param_groups))
+            observer.iterates(max(group["lr"] for group in runner.optimizer.param_groups), runner.data_batch)
 
         def after_train_iter(self, runner):
             last = runner.inner_iter + 1 == len(runner.data_loader)

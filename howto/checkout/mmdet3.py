@@ -106,6 +106,12 @@ def shape(item: dict) -> tuple[int, int]:
     return item["data_samples"].img_shape
 
 
+def images_of(batch: dict) -> list[tuple]:
+    """The path and the image (height, width, 3), BGR, uint8, of each item of a loader's batch, without padding."""
+    pairs = zip(batch["data_samples"], batch["inputs"], strict=True)
+    return [(sample.img_path, image.numpy().transpose(1, 2, 0)) for sample, image in pairs]
+
+
 def train(cfg, device: str, evaluate: bool, resume_from: Path | None, observer):
     """Train as ``tools/train.py`` does; the trained detector."""
     from mmengine.runner import Runner
@@ -283,7 +289,8 @@ def _observing(observer) -> dict:
             observer.begins(runner.epoch, self.unwrap(runner), runner.optim_wrapper.optimizer)
 
         def before_train_iter(self, runner, batch_idx, data_batch=None):
-            observer.iterates(max(group["lr"] for group in runner.optim_wrapper.optimizer.param_groups))
+            rates = [group["lr"] for group in runner.optim_wrapper.optimizer.param_groups]
+            observer.iterates(max(rates), data_batch)
 
         def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
             last = batch_idx + 1 == len(runner.train_dataloader)

@@ -17,6 +17,8 @@ class Epoch:
         trainable: For each stage, whether any of its parameters had ``requires_grad`` in the last iteration.
         moved: For each stage, the L2 norm of its weights' change over that of the weights, a ratio.
         norms_training: For each stage, whether any of its batch norms was in training mode.
+        images: What the detector saw, if the run keeps it: of each image the path of its file, which Mosaic and MixUp
+            started from, and the image itself (height, width, 3), BGR, uint8, without padding.
     """
 
     losses: list[float] = dataclasses.field(default_factory=list)
@@ -24,6 +26,7 @@ class Epoch:
     trainable: dict[str, bool] = dataclasses.field(default_factory=dict)
     moved: dict[str, float] = dataclasses.field(default_factory=dict)
     norms_training: dict[str, bool] = dataclasses.field(default_factory=dict)
+    images: list[tuple] = dataclasses.field(default_factory=list)
 
 
 @dataclasses.dataclass
@@ -98,9 +101,14 @@ class Run:
 
 
 class Observer:
-    """Collects one :class:`Epoch` after another, told of each by a hook in the training run."""
+    """Collects one :class:`Epoch` after another, told of each by a hook in the training run.
 
-    def __init__(self) -> None:
+    Args:
+        keeps_images: Whether to keep every image that the detector sees.
+    """
+
+    def __init__(self, keeps_images: bool = False) -> None:
+        self.keeps_images = keeps_images
         self.epochs: dict[int, Epoch] = {}
         self.optimizer = None
         self.stepped: list[bool] = []  # of each iteration, whether the optimizer made a step in it
@@ -114,9 +122,11 @@ class Observer:
         self.epoch = self.epochs[number] = Epoch()
         self._before = _stages(model.state_dict())
 
-    def iterates(self, rate: float) -> None:
-        """An iteration of that epoch begins, with this learning rate."""
+    def iterates(self, rate: float, batch: dict) -> None:
+        """An iteration of that epoch begins, with this learning rate and what the loader gave."""
         self.epoch.rates.append(rate)
+        if self.keeps_images:
+            self.epoch.images += api().images_of(batch)
         self.stepped.append(False)
 
     def iterated(self, model, loss: float, last: bool) -> None:

@@ -178,7 +178,7 @@ class Workspace:
 
     def train(
         self, name: str, epochs: int = 1, evaluate: bool = True, resume_from: Path | None = None,
-        warmed_up: bool = False, **changes,
+        warmed_up: bool = False, keep_images: bool = False, **changes,
     ) -> Run:  # fmt: skip
         """Train the config `name` by mmdet's own training API and say what happened.
 
@@ -189,6 +189,7 @@ class Workspace:
             resume_from: Checkpoint to resume, as ``--resume-from``.
             warmed_up: Whether to leave out the schedule's linear warm-up, in which the whole of a run this short would
                 lie, and to scale the learning rate to the images of a step, as ``--auto-scale-lr``.
+            keep_images: Whether to keep what the detector saw, as ``Epoch.images`` of the run.
             **changes: More overrides, with ``__`` for the dot: ``model__backbone__depth=18``.
 
         Raises:
@@ -207,7 +208,7 @@ class Workspace:
         print(command, *shown, sep="\n    ")
         self._told.update(options)
 
-        log, observer = io.StringIO(), Observer()
+        log, observer = io.StringIO(), Observer(keep_images)
         cfg.work_dir = str(self.root / "work_dirs" / Path(name).stem)
         with self._inside(cfg), contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
             model = api().train(cfg, self.device, evaluate, resume_from, observer)

@@ -42,11 +42,11 @@ def first_seed(dataset, index: int, tries: int = 500) -> int:
     return with_empty[0]
 
 
-def mixed(dataset, index: int, seed: int) -> list[dict]:
-    """What the first two steps, Mosaic and RandomAffine, make of an image, one result for each."""
+def mixed(dataset, index: int, seed: int, steps: int = 2) -> list[dict]:
+    """What the first steps make of an image, Mosaic, RandomAffine and perhaps MixUp, one result for each of them."""
     results = []
-    for steps in (1, 2):
-        dataset.update_skip_type_keys(dataset.pipeline_types[steps:])
+    for last in range(1, steps + 1):
+        dataset.update_skip_type_keys(dataset.pipeline_types[last:])
         with seeded(seed):
             results.append(api().plain(dataset[index]))
     dataset.update_skip_type_keys([])
@@ -114,6 +114,22 @@ def partners(notes: list[tuple[int, tuple[int, ...]]], worker: int | None = None
     return [numbers[1:] for number, numbers in notes if worker in (None, number)]
 
 
+def plain(checkout, image, path: str) -> bool:
+    """Whether an image is the photograph in a file and nothing else: scaled, and mirrored or not.
+
+    Args:
+        checkout: The :class:`howto.Workspace` that the path is relative to.
+        image: What a detector saw: (height, width, 3), BGR, uint8, without padding.
+        path: The file.
+    """
+    import cv2
+    import numpy as np
+
+    height, width = image.shape[:2]
+    file = cv2.resize(cv2.imread(str(checkout.root / path)), (width, height)).astype(int)
+    return min(np.abs(each - image).mean() for each in (file, file[:, ::-1])) < 2  # of 255; rounding makes 0.5 of it
+
+
 @contextlib.contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Inside, the same random numbers are drawn for the same `seed`; afterwards the draw goes on as before."""
@@ -168,6 +184,10 @@ class _Reading:
     def __getitem__(self, number):
         self.numbers.append(int(number))
         return self.dataset[number]
+
+    def get_ann_info(self, number):
+        """The boxes alone, which MixUp of MMDetection 2 looks at before it reads an image."""
+        return self.dataset.get_ann_info(number)
 
 
 class _Noting:

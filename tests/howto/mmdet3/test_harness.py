@@ -65,14 +65,15 @@ def scales(node):
         "faster_rcnn/faster-rcnn_r50_fpn_ms-3x_coco.py",  # two scales to draw between, inside RepeatDataset
         "detr/detr_r50_8xb2-150e_coco.py",  # lists of scales inside RandomChoice
         "yolox/yolox_s_8xb8-300e_coco.py",  # inside MultiImageMixDataset
+        "rtmdet/rtmdet_s_8xb32-300e_coco.py",  # in the pipeline that a hook switches to
     ],
 )
 def test_every_image_scale_shrinks_on_the_cpu(name):
     cfg = stock(name)
-    loaders = ("train_dataloader", "val_dataloader", "test_dataloader")
-    before = [scale for loader in loaders for scale in scales(cfg[loader])]
+    parts = ("train_dataloader", "val_dataloader", "test_dataloader", "custom_hooks")
+    before = [scale for part in parts for scale in scales(cfg.get(part))]
     cfg.merge_from_dict(overrides(cfg, "cpu", 1))
-    after = [scale for loader in loaders for scale in scales(cfg[loader])]
+    after = [scale for part in parts for scale in scales(cfg.get(part))]
     assert len(after) == len(before) > 0
     assert [new for old, new in zip(before, after) if max(new) > max(old) / 1333 * LONG_SIDE + 1] == []
 

@@ -1,0 +1,44 @@
+"""The config that switches Mosaic and MixUp off, from its zip; what tells plain images; and a schedule that is short."""
+
+import pytest
+
+from howto.checkout import fit
+from howto.figures import mosaic
+
+STANDARD = {
+    "mmdet2": "faster_rcnn/faster_rcnn_r50_fpn_1x_coco.py", "mmdet3": "faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py"
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def family(checkout) -> str:
+    return checkout.source.parent.name
+
+
+def test_the_stock_script_trains_it(work_dir):
+    (log,) = work_dir.rglob("*.log")
+    assert {"MosaicOffHook", "PipelineSwitchHook"} & set(log.read_text("utf-8").replace("'", " ").split())
+    assert (work_dir / "epoch_1.pth").exists()
+
+
+def test_the_standard_config_shows_plain_images_and_their_paths(checkout, family):
+    run = checkout.train(STANDARD[family], evaluate=False, keep_images=True, **fit.RESNET18)
+    seen = run.epochs[0].images
+    assert len(seen) == len(run.losses) * run.images_per_step
+    assert all(mosaic.plain(checkout, image, path) for path, image in seen)
+    (_, first), (other, _) = next(pair for pair in zip(seen, seen[1:], strict=False) if pair[0][0] != pair[1][0])
+    assert not mosaic.plain(checkout, first, other)
+    assert not mosaic.plain(checkout, first // 2, seen[0][0])
+
+
+def test_nothing_is_kept_of_a_run_that_was_not_asked_to(checkout, family):
+    run = checkout.train(STANDARD[family], evaluate=False, **fit.RESNET18)
+    assert run.epochs[0].images == []
+
+
+def test_a_schedule_that_is_no_longer_than_its_last_epochs_is_plain_from_the_start(checkout, family):
+    config = next(checkout.source.glob("*_coco.py")).name
+    short = {"mmdet2": dict(custom_hooks__1__num_last_epochs=3), "mmdet3": dict(custom_hooks__0__switch_epoch=-1)}
+    run = checkout.train(config, 2, evaluate=False, keep_images=True, **short[family], **fit.RESNET18)
+    kinds = [{mosaic.plain(checkout, image, path) for path, image in epoch.images} for epoch in run.epochs.values()]
+    assert kinds == [{True}, {True}]
