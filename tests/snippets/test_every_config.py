@@ -34,6 +34,10 @@ class Subject:
         self.path = self.checkout.root / "configs" / topic / name
 
     @property
+    def launched_on_its_page(self) -> bool:
+        return launches(files.script(FAMILY, self.checkout.topic).read_text("utf-8"), self.name)
+
+    @property
     def stock(self):
         """The stock config whose detector this one changes: the one that it names, else the first with its model."""
         text = self.path.read_text("utf-8")
@@ -41,6 +45,13 @@ class Subject:
             return self.checkout.config(f"{whole[1].replace('.', '/')}.py")
         model = re.search(r"_base_[./]models[./]([\w-]+)", text)[1]
         return self.checkout.config(str(next(self.checkout.root.glob(f"configs/*/{model}_1x_coco.py"))))
+
+
+def launches(page: str, name: str) -> bool:
+    """Whether a page, whose script this is, trains the config `name` in two processes, which must succeed."""
+    own = re.search(rf'^config = "{re.escape(name)}"$', page, re.MULTILINE)
+    calls = re.findall(r"checkout\.(?:launch|train_in_two_processes)\(\[?config\b.*$", page, re.MULTILINE)
+    return bool(own) and any("succeeds=False" not in call for call in calls)
 
 
 def sides(node: object, key: object = None) -> Iterator[int]:
@@ -103,9 +114,21 @@ def test_all_that_trains_gets_a_gradient_or_it_says_that_something_gets_none(sub
     assert bool(unused) == subject.cfg.get("find_unused_parameters", False), unused
 
 
-def test_it_trains_in_two_processes(subject):
-    subject.checkout.launch(subject.name, iterations=3)
-    assert list(subject.checkout.root.glob("work_dirs/*_two_processes0/epoch_*.pth"))
+def test_it_trains_in_two_processes_here_or_on_its_page(subject):
+    if not subject.launched_on_its_page:
+        subject.checkout.launch(subject.name, iterations=3)
+        assert list(subject.checkout.root.glob("work_dirs/*_two_processes0/epoch_*.pth"))
+
+
+def test_pages_that_launch_their_config_are_told_from_those_that_do_not():
+    launched = {topic for topic, name in CONFIGS if launches(files.script(FAMILY, topic).read_text("utf-8"), name)}
+    assert {"finetune", "freeze", "unfreeze_backbone"} < launched
+    assert "mosaic" not in launched
+    page = 'config = "one.py"\nsaid = checkout.launch(config{})\n'
+    assert launches(page.format(", iterations=2"), "one.py")
+    assert not launches(page.format(", succeeds=False"), "one.py")
+    assert not launches(page.format(""), "other.py")
+    assert not launches(page.replace("launch(config", "launch(variant").format(""), "one.py")
 
 
 def test_its_rate_is_that_of_the_stock_config_for_eight_gpus_or_a_tenth_to_finetune(subject):

@@ -1,4 +1,6 @@
-"""The config that switches Mosaic and MixUp off, from its zip; what tells plain images; and a schedule that is short."""
+"""The config that switches Mosaic and MixUp off, from its zip; what tells plain images; a schedule that is short."""
+
+import itertools
 
 import pytest
 
@@ -26,7 +28,7 @@ def test_the_standard_config_shows_plain_images_and_their_paths(checkout, family
     seen = run.epochs[0].images
     assert len(seen) == len(run.losses) * run.images_per_step
     assert all(mosaic.plain(checkout, image, path) for path, image in seen)
-    (_, first), (other, _) = next(pair for pair in zip(seen, seen[1:], strict=False) if pair[0][0] != pair[1][0])
+    (_, first), (other, _) = next(pair for pair in itertools.pairwise(seen) if pair[0][0] != pair[1][0])
     assert not mosaic.plain(checkout, first, other)
     assert not mosaic.plain(checkout, first // 2, seen[0][0])
 
