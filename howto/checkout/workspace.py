@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 import traceback
+import unittest.mock
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -297,7 +298,9 @@ class Workspace:
                 with contextlib.suppress(Exception):  # the program says it, and may be meant to
                     self._provide(self.config(name))
         else:
-            cfg = self.config(named[0])
+            modules = [str(self.root / part) for part in variables.get("PYTHONPATH", ".").split(os.pathsep)]
+            with unittest.mock.patch.object(sys, "path", [*modules, *sys.path]):
+                cfg = self.config(named[0])
             self._provide(cfg)
             at = words.index("{fit}")
             words[at : at + 1] = ["--cfg-options", *fit.as_options(fit.overrides(cfg, self.device, 1))]
@@ -383,7 +386,7 @@ class Workspace:
         return torch.cuda.device_count()
 
     def _run(self, words: list[str], variables: dict[str, str], succeeds: bool = True, anew: bool = False) -> str:
-        own = weights.environment(self.root / ".torch") | {"PYTHONWARNINGS": "ignore"} | PLAIN
+        own = weights.environment(self.root / ".torch") | {"PYTHONWARNINGS": "ignore", "PYTHONPATH": ""} | PLAIN
         if self.device == "cpu":
             own |= {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
         environment = {**os.environ, **own, **variables}
