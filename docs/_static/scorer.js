@@ -1,10 +1,11 @@
 // Sphinx's own scores, but that how-tos come before the pages about them, and of two the one whose title has more of
-// the words that were asked for.
+// the words that were asked for; if it has as many, the one whose title has fewer others.
 const words = (text) => text.toLowerCase().split(/\W+/);
 const asked = words(new URLSearchParams(location.search).get("q") ?? "");
+const matching = (title) => asked.filter((word) => word && title.includes(word)).length;
 var Scorer = {
   score: ([page, title, , , score]) =>
-    score + (page.startsWith("how-to/plot_") ? 20 : 0) + asked.filter((word) => word && words(title).includes(word)).length,
+    score + (page.startsWith("how-to/plot_") ? 20 : 0) + matching(words(title)) * (1 + 1 / words(title).length),
   objNameMatch: 11,
   objPartialMatch: 6,
   objPrio: { 0: 15, 1: 5, 2: -5 },

@@ -33,6 +33,8 @@ from howto.figures.show import Table
 checkout = Workspace("custom_module")
 config = "retinanet_r50_fpn_log_cosh_1x_coco.py"
 cfg = checkout.config(config)
+
+# %%
 kinds = {
     "backbone, neck, head, loss": ("mmdet.models", "LOSSES", "L1Loss"),
     "step of a pipeline": ("mmdet.datasets", "PIPELINES", "Resize"),
@@ -40,8 +42,6 @@ kinds = {
     "hook": ("mmcv.runner", "HOOKS", "EMAHook"),
     "optimizer": ("mmcv.runner", "OPTIMIZERS", "SGD"),
 }
-
-# %%
 rows = []
 for kind, (package, registry, standard) in kinds.items():
     found = getattr(importlib.import_module(package), registry).get(standard)
@@ -192,6 +192,7 @@ def wrong(old, new):
     return gradients.of(checkout, config, "bbox_head.retina_reg.weight", **small)
 
 
+# %%
 mean = wrong("reduction=reduction, avg_factor=avg_factor)", "reduction=reduction)")
 share = float(mean.norm() / right.norm())
 print(f"gradient, of the right one: {share:.4f}")

@@ -32,6 +32,8 @@ from howto.figures.show import Table
 checkout = Workspace("custom_module")
 config = "retinanet_r50_fpn_log_cosh_1x_coco.py"
 cfg = checkout.config(config)
+
+# %%
 kinds = {
     "backbone, neck, head, loss": ("MODELS", "L1Loss"),
     "step of a pipeline": ("TRANSFORMS", "Resize"),
@@ -202,6 +204,7 @@ def wrong(old, new):
     return gradients.of(checkout, config, "bbox_head.retina_reg.weight", **small)
 
 
+# %%
 mean = wrong("reduction=reduction, avg_factor=avg_factor)", "reduction=reduction)")
 share = float(mean.norm() / right.norm())
 print(f"gradient, of the right one: {share:.4f}")

@@ -54,6 +54,8 @@ quick = dict(
     custom_hooks__0__num_last_epochs=2,
     default_hooks__checkpoint__interval=1,
 )
+
+# %%
 yolox = checkout.train(tiny, epochs=6, evaluate=False, keep_images=True, **quick)
 
 

@@ -72,6 +72,12 @@ class Family(Protocol):
     def shape(self, item: dict) -> tuple[int, int]:
         """Height and width, in pixels and before padding, of the image that a training pipeline returns."""
 
+    def annotated(self, data) -> dict[str, list[tuple]]:
+        """Of each image of a dataset in COCO's format, by file name, its objects, sorted.
+
+        An object is its label and its box: x1, y1, x2, y2 in pixels, to one decimal.
+        """
+
     def images_of(self, batch: dict) -> list[tuple]:
         """Of each item of a loader's batch, as training gets it, the path of its file, and the image.
 

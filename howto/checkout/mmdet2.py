@@ -101,6 +101,16 @@ def shape(item: dict) -> tuple[int, int]:
     return item["img_metas"].data["img_shape"][:2]
 
 
+def annotated(data) -> dict[str, list[tuple]]:
+    """Of each image of a dataset, by file name, the label and the box (x1, y1, x2, y2) of each object, sorted."""
+    found = {}
+    for number, image in enumerate(data.data_infos):
+        known = data.get_ann_info(number)
+        pairs = zip(known["labels"].tolist(), known["bboxes"].round(1).tolist(), strict=True)
+        found[image["filename"]] = sorted((label, *box) for label, box in pairs)
+    return found
+
+
 def images_of(batch: dict) -> list[tuple]:
     """The path and the image (height, width, 3), BGR, uint8, of each item of a loader's batch, without padding."""
     import mmcv
@@ -296,7 +306,7 @@ def _observing(observer) -> dict:
 
         def after_train_epoch(self, runner):
             results = runner.log_buffer.output
-            observer.metrics = {key: value for key, value in results.items() if key.startswith("bbox_")}
+            observer.metrics = {key: value for key, value in results.items() if "bbox_" in key}
 
         @staticmethod
         def unwrap(runner):

@@ -106,6 +106,16 @@ def shape(item: dict) -> tuple[int, int]:
     return item["data_samples"].img_shape
 
 
+def annotated(data) -> dict[str, list[tuple]]:
+    """Of each image of a dataset, by file name, the label and the box (x1, y1, x2, y2) of each object, sorted."""
+    found = {}
+    for number in range(len(data)):
+        image = data.get_data_info(number)
+        objects = [(each["bbox_label"], *(round(side, 1) for side in each["bbox"])) for each in image["instances"]]
+        found[Path(image["img_path"]).name] = sorted(objects)
+    return found
+
+
 def images_of(batch: dict) -> list[tuple]:
     """The path and the image (height, width, 3), BGR, uint8, of each item of a loader's batch, without padding."""
     pairs = zip(batch["data_samples"], batch["inputs"], strict=True)

@@ -118,6 +118,10 @@ def test_the_first_page_that_a_search_finds_is_the_right_one(page):
         "lr_mult": "freeze",
         "save_best": "best_checkpoint",
         "early stopping": "best_checkpoint",
+        "mixup": "mosaic_off",
+        "custom_imports": "custom_module",
+        "several datasets": "several_datasets",
+        "ConcatDataset": "several_datasets",
     }
     found = {}
     for words in asked:
