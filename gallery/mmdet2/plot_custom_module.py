@@ -217,7 +217,7 @@ checkout.check(f"It says: {reason}", reason in failure.message, True)
 
 # %%
 whole = {"dict(type='Log": "dict(_delete_=True, type='Log"}
-replaced = checkout.edit(merged, whole, adapts=True)
+replaced = checkout.edit(config, {retinanet: libra, **whole}, adapts=True)
 built = checkout.build(checkout.config(replaced)).bbox_head.loss_bbox
 checkout.check("Its loss", type(built).__name__, "LogCoshLoss")
 

@@ -42,6 +42,21 @@ Table(
 )
 
 # %%
+# .. include:: ../../gallery/words/several_datasets_drawn.rst
+import matplotlib.pyplot as plt
+from howto.figures.show import draw_annotated
+
+figure, axes = plt.subplots(1, 4, figsize=(9, 2))
+for data, names, folder, title, pair in [
+    (own, own.CLASSES, "my_dataset/train", "own", axes[:2]),
+    (coco, coco.CLASSES, "coco/train2017", "COCO", axes[2:]),
+]:
+    photographs = list(api().annotated(data).items())[::2]
+    for (name, objects), axis in zip(photographs, pair, strict=True):
+        path = checkout.root / "data" / folder / name
+        draw_annotated(axis, path, objects, names, title)
+
+# %%
 # In Mosaic, too
 # ~~~~~~~~~~~~~~
 # .. include:: ../../gallery/words/several_datasets_mosaic.rst

@@ -41,6 +41,7 @@ In one file, to unpack into ``configs/``: :download:`{topic}.zip <{topic}.zip>`.
 
 {rate}
 """
+COCO = "data/coco/"  # where the standard configs have it, which a config need not repeat
 SEVERAL = {
     "mmdet2": "{root}torchrun --nproc_per_node=8 tools/train.py {path} --launcher pytorch --auto-scale-lr"
     " --no-validate",
@@ -68,10 +69,10 @@ class Train(SphinxDirective):
             raise self.error(f"there is no snippet {path}; name a file below {path.parents[1]}")
         Path(self.env.srcdir, files.GALLERY, f"{topic}.zip").write_bytes(downloads.topic_zip(family, topic))
         one = len(files.snippet_files(family, topic)) == 1
-        own = re.search(r"^data_root = '(?!data/coco/)(.+)'$", path.read_text("utf-8"), re.MULTILINE)
+        data = dict.fromkeys(re.findall(r"'(data/\w+/)", path.read_text("utf-8"))) or [COCO]
         facts = dict(
             topic=topic,
-            data=f"your data in ``{own[1]}``" if own else "COCO 2017 in ``data/coco/``",
+            data=" and ".join(f"{'COCO 2017' if each == COCO else 'your data'} in ``{each}``" for each in data),
             path=f"configs/{self.arguments[0]}",
             root=downloads.root(path),
             files="it" if one else "them",

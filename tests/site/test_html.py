@@ -100,9 +100,8 @@ def test_no_page_shows_what_a_line_of_its_code_happened_to_return(articles):
 def test_each_box_that_trains_a_config_says_where_its_data_lies(articles):
     boxes = {name: article.select_one(".howto-run") for name, article in articles.items()}
     said = {name: re.findall(r"data/\w+/", box.get_text()) for name, box in boxes.items() if box}
-    assert [said.pop(f"how-to/plot_{each}.html") for each in ("custom_classes", "finetune")] == [
-        ["data/my_dataset/"]
-    ] * 2
+    own = [said.pop(f"how-to/plot_{each}.html") for each in ("custom_classes", "finetune", "several_datasets")]
+    assert own == [["data/my_dataset/"], ["data/my_dataset/"], ["data/my_dataset/", "data/coco/"]]
     assert said
     assert all(found == ["data/coco/"] for found in said.values())
 
