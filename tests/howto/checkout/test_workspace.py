@@ -240,6 +240,15 @@ def test_shell_takes_variables_before_the_command(shared):
     assert shared.shell("WORD='two words' python -c 'import os; print(os.environ[\"WORD\"])'") == "two words\n"
 
 
+def test_a_command_has_its_own_module_path_and_not_that_of_the_build(shared, monkeypatch):
+    folder = shared.root / "elsewhere"
+    folder.mkdir()
+    (folder / "only_there.py").touch()
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    assert "No module named 'only_there'" in shared.shell("python -c 'import only_there'", succeeds=False)
+    shared.shell("PYTHONPATH=elsewhere python -c 'import only_there'")
+
+
 def test_shell_stops_when_the_command_fails_and_shows_its_end(shared):
     with pytest.raises(HowtoError, match=r"(?s)^mmcls_backbone: .* ended with exit code 1:\n.*ZeroDivisionError"):
         shared.shell("python -c '1 / 0'")
