@@ -122,6 +122,8 @@ def test_the_first_page_that_a_search_finds_is_the_right_one(page):
         "custom_imports": "custom_module",
         "several datasets": "several_datasets",
         "ConcatDataset": "several_datasets",
+        "class_weight": "class_imbalance",
+        "rare classes": "class_imbalance",
     }
     found = {}
     for words in asked:

@@ -100,8 +100,9 @@ def test_no_page_shows_what_a_line_of_its_code_happened_to_return(articles):
 def test_each_box_that_trains_a_config_says_where_its_data_lies(articles):
     boxes = {name: article.select_one(".howto-run") for name, article in articles.items()}
     said = {name: re.findall(r"data/\w+/", box.get_text()) for name, box in boxes.items() if box}
-    own = [said.pop(f"how-to/plot_{each}.html") for each in ("custom_classes", "finetune", "several_datasets")]
-    assert own == [["data/my_dataset/"], ["data/my_dataset/"], ["data/my_dataset/", "data/coco/"]]
+    own = [said.pop(f"how-to/plot_{each}.html") for each in ("custom_classes", "finetune", "class_imbalance")]
+    assert own == [["data/my_dataset/"]] * 3
+    assert said.pop("how-to/plot_several_datasets.html") == ["data/my_dataset/", "data/coco/"]
     assert said
     assert all(found == ["data/coco/"] for found in said.values())
 

@@ -1,0 +1,279 @@
+"""
+How do I weigh rare classes?
+============================
+
+Show their images more often with ``ClassBalancedDataset``, or weigh their loss with
+``class_weight``. This config does both, and each works without the other.
+"""
+
+# %%
+# .. index:: ! class_weight, ! ClassBalancedDataset, oversample_thr, class imbalance, alpha
+#
+# .. snippet:: class_imbalance/faster_rcnn_r50_fpn_1x_rare_classes.py
+#
+# .. train:: class_imbalance/faster_rcnn_r50_fpn_1x_rare_classes.py
+
+# %%
+# Adapt it
+# --------
+
+# %%
+# How often an image comes
+# ~~~~~~~~~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/class_imbalance_often.rst
+import json
+import math
+
+from howto import Workspace
+from howto.checkout import fit
+from howto.checkout.coco import subset
+from howto.figures.show import Table
+
+checkout = Workspace("class_imbalance")
+config = "faster_rcnn_r50_fpn_1x_rare_classes.py"
+cfg = checkout.config(config)
+path = checkout.root / "data/my_dataset/annotations/train.json"
+content = json.loads(path.read_text())
+kitten, mug = [each["id"] for each in content["categories"]]
+
+# %%
+images = {
+    category: [
+        each["image_id"]
+        for each in content["annotations"]
+        if each["category_id"] == category
+    ]
+    for category in (kitten, mug)
+}
+rare = [*images[kitten] * 7, images[mug][0]][-8:]
+path.with_name("rare.json").write_text(json.dumps(subset(content, rare)))
+few = {"data__train__dataset__ann_file": "data/my_dataset/annotations/rare.json"}
+balanced = checkout.dataset(checkout.config(config, **few))
+
+# %%
+rows = []
+for name, share in ("kitten", 7 / 8), ("mug", 1 / 8):
+    factor = max(1, math.sqrt(cfg.data.train.oversample_thr / share))
+    rows.append((name, f"{share:.1%}", f"{factor:.3f}", math.ceil(factor)))
+Table(("Class", "Images that have it", "Factor", "Times that one comes"), rows)
+
+# %%
+counted = [balanced.repeat_indices.count(number) for number in range(8)]
+checkout.check("Times that each of the eight comes", counted, [1] * 7 + [2])
+checkout.check("Factor of the mug", rows[1][2], "1.549")
+
+# %%
+# .. include:: ../../gallery/words/class_imbalance_ceil.rst
+rounded = {}
+for threshold in 0.13, 0.3, 0.5, 0.51, 1.0:
+    limit = dict(data__train__oversample_thr=threshold, **few)
+    other = checkout.dataset(checkout.config(config, **limit))
+    rounded[threshold] = other.repeat_indices.count(7)
+Table(
+    ("oversample_thr", "Factor of the mug", "Times that its image comes"),
+    [(key, f"{math.sqrt(key * 8):.2f}", times) for key, times in rounded.items()],
+)
+
+# %%
+checkout.check("Times", list(rounded.values()), [2, 2, 2, 3, 3])
+
+# %%
+# What the weight of a class does
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/class_imbalance_weight.rst
+import torch
+from mmdet.models import build_loss
+
+head = cfg.model.roi_head.bbox_head
+
+
+def gradients(loss, label, outputs=3):
+    """The gradient of the outputs for one proposal of a class, after a loss."""
+    scores = torch.zeros(1, outputs, requires_grad=True)
+    build_loss(loss)(scores, torch.tensor([label])).backward()
+    return scores.grad[0]
+
+
+# %%
+names = ("kitten", "mug", "background")
+plain = dict(head.loss_cls, class_weight=None)
+pulls = {
+    name: [gradients(each, label).abs().sum() for each in (plain, head.loss_cls)]
+    for label, name in enumerate(names)
+}
+ratios = {
+    name: round(float(after / before), 4) for name, (before, after) in pulls.items()
+}
+checkout.check(
+    "Gradient, over that without weights",
+    ratios,
+    dict(zip(names, [1, 3, 1], strict=True)),
+)
+
+# %%
+import matplotlib.pyplot as plt
+
+figure, (left, right) = plt.subplots(1, 2, figsize=(8, 2.4))
+left.bar(["kitten", "mug"], [7, 1], color="#56b4e9", label="without")
+left.bar(["kitten", "mug"], [0, 1], bottom=[7, 1], color="#e69f00", label="with")
+left.set_title("Images of an epoch, ClassBalancedDataset")
+for shift, number, name in (-0.2, 0, "without"), (0.2, 1, "with"):
+    places = [place + shift for place in range(3)]
+    heights = [float(each[number]) for each in pulls.values()]
+    colour = ("#56b4e9", "#e69f00")[number]
+    right.bar(places, heights, 0.4, color=colour, label=name)
+right.set_xticks(range(3), names)
+right.set_title("Gradient of one proposal, class_weight")
+for axis in (left, right):
+    axis.legend(frameon=False, labelcolor="0.5")
+
+# %%
+# Detectors with a sigmoid
+# ~~~~~~~~~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/class_imbalance_focal.rst
+stock = checkout.config("retinanet/retinanet_r50_fpn_1x_coco.py")
+focal = dict(stock.model.bbox_head.loss_cls)
+other = dict(focal, alpha=0.5)
+change = [
+    gradients(other, label, outputs=2) / gradients(focal, label, outputs=2)
+    for label in (0, 1, 2)
+]
+Table(
+    ("A proposal of", "changes kitten's output by", "and mug's by"),
+    [
+        (name, *(f"{value:.2f}" for value in each))
+        for name, each in zip(names, change, strict=True)
+    ],
+)
+
+# %%
+checkout.check(
+    "For a kitten", [round(float(each), 3) for each in change[0]], [2.0, 0.667]
+)
+checkout.check(
+    "For a mug, the same", [round(float(each), 3) for each in change[1]], [0.667, 2.0]
+)
+
+# %%
+# Your log should say
+# -------------------
+# .. include:: ../../gallery/words/class_imbalance_log.rst
+run = checkout.train(config, evaluate=False, warmed_up=True, **few, **fit.RESNET18)
+print(*run.logged("Epoch [")[-1:])
+checkout.check("Iterations, of two images", len(run.losses), 5)
+
+# %%
+# Pitfalls
+# --------
+
+# %%
+# ``RuntimeError: weight tensor should be defined``: there is none for the background
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/class_imbalance_length.rst
+short = checkout.edit(config, {"[1.0, 3.0, 1.0]": "[1.0, 3.0]"})
+failure = checkout.fails(checkout.train, short, evaluate=False, **fit.RESNET18)
+reason = "RuntimeError: weight tensor should be defined either for all 3 classes"
+checkout.check(f"It says: {reason}", reason in failure.message, True)
+
+# %%
+# The background weighs more than the mugs: its weight comes first
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/class_imbalance_first.rst
+first = checkout.edit(config, {"[1.0, 3.0, 1.0]": "[1.0, 1.0, 3.0]"})
+loss = checkout.config(first).model.roi_head.bbox_head.loss_cls
+ratio = [
+    float(gradients(loss, label).norm() / gradients(plain, label).norm())
+    for label in range(3)
+]
+found = dict(zip(names, (round(each, 4) for each in ratio), strict=True))
+checkout.check("Gradients", found, {"kitten": 1, "mug": 1, "background": 3})
+
+# %%
+# ``unexpected keyword argument 'class_weight'``: a focal loss has no such key
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/class_imbalance_key.rst
+stock.model.bbox_head.loss_cls.class_weight = [1.0] * 80
+failure = checkout.fails(checkout.build, stock)
+reason = "unexpected keyword argument 'class_weight'"
+checkout.check(f"It says: {reason}", reason in failure.message, True)
+
+# %%
+# ``object has no attribute 'get_cat_ids'``: it stands around Mosaic's wrapper
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/class_imbalance_mosaic.rst
+yolox = checkout.config("yolox/yolox_tiny_8x8_300e_coco.py")
+mixing = yolox.data.train
+inner = dict(cfg.data.train.dataset, pipeline=mixing.dataset.pipeline)
+inner["ann_file"] = "data/my_dataset/annotations/rare.json"
+yolox.data.train = dict(cfg.data.train, dataset=dict(mixing, dataset=inner))
+failure = checkout.fails(checkout.dataset, yolox)
+reason = "object has no attribute 'get_cat_ids'"
+checkout.check(f"It says: {reason}", reason in failure.message, True)
+
+# %%
+from howto.figures.mosaic import seeded
+
+yolox.data.train = dict(mixing, dataset=dict(cfg.data.train, dataset=inner))
+inside = checkout.dataset(yolox)
+checkout.check("Images of an epoch, inside the wrapper", len(inside), 9)
+with seeded(0):
+    drawn = [
+        number
+        for _ in range(300)
+        for number in inside.pipeline[0].get_indexes(inside.dataset)
+    ]
+share = sum(number >= 7 for number in drawn) / len(drawn)
+print(f"share of the mug's image: {share:.1%}; two of nine are {2 / 9:.1%}")
+checkout.check("Difference", abs(share - 2 / 9), at_most=0.05)
+
+# %%
+# Proof
+# -----
+
+# %%
+# The detector weighs its own proposals so
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/class_imbalance_detector.rst
+from howto.figures.gradients import of
+
+weights = run.model.roi_head.bbox_head.loss_cls.class_weight
+checkout.check("Weights of the head that trained", weights, [1, 3, 1])
+small = {**few, **fit.RESNET18}
+even = dict(small, model__roi_head__bbox_head__loss_cls__class_weight=[1.0] * 3)
+row = "roi_head.bbox_head.fc_cls.weight"
+for name, index, expected in ("kitten", 0, False), ("mug", 7, True):
+    apart = of(checkout, config, row, index, **small) - of(
+        checkout, config, row, index, **even
+    )
+    changes = bool(apart.norm() > 0)
+    checkout.check(
+        f"It changes the gradient of an image of a {name}", changes, expected
+    )
+
+# %%
+# All else is as in the standard config
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/class_imbalance_else.rst
+standard = checkout.config("faster_rcnn/faster_rcnn_r50_fpn_1x_coco.py")
+usual = standard.model.roi_head.bbox_head
+changed = sorted(key for key in head if head[key] != usual[key])
+checkout.check("Keys of the head that differ", changed, ["loss_cls", "num_classes"])
+checkout.check("Its outputs", head.num_classes, len(content["categories"]))
+checkout.check("Names of the classes", balanced.CLASSES, ("kitten", "mug"))
+inner = cfg.data.train.dataset
+checkout.check("The pipeline", inner.pipeline == standard.data.train.pipeline, True)
+tested = [cfg.data[split].ann_file for split in ("val", "test")]
+checkout.check("Tested on", set(tested), {"data/my_dataset/annotations/val.json"})
+
+# %%
+# It trains on several GPUs
+# ~~~~~~~~~~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/custom_classes_gpus.rst
+printed = checkout.launch(config, iterations=2, **fit.RESNET18)
+checkout.check("Two processes trained", "Epoch [1]" in printed, True)
+checkout.check("Parameters without a gradient", checkout.unused_parameters(cfg), [])
+
+# %%
+# What was not tried
+# ~~~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/class_imbalance_not_tried.rst
