@@ -266,9 +266,11 @@ for name, (keys, expected) in calls.items():
 
 # %%
 with checkout.inside(cfg):
+    once = build_loss(dict(type="LogCoshLoss"))
     double = build_loss(dict(type="LogCoshLoss", loss_weight=2.0))
-ratio = float(double(pred, target) / module(pred, target))
+ratio = float(double(pred, target) / once(pred, target))
 checkout.check("loss_weight=2.0 makes it larger by", round(ratio, 6), 2.0)
+checkout.check("Without one it is", once.loss_weight, 1.0)
 
 # %%
 # It is the one change, and the box branch learns by it
