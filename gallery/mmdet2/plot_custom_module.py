@@ -99,6 +99,7 @@ checkout.check("The loss that trained", kind, "LogCoshLoss")
 # .. include:: ../../gallery/words/custom_module_drawn.rst
 import matplotlib.pyplot as plt
 import torch
+from howto.figures.losses import draw
 from mmdet.models import build_loss
 
 with checkout.inside(cfg):
@@ -109,18 +110,10 @@ with checkout.inside(cfg):
     }
 
 # %%
-difference = torch.linspace(-3, 3, 121)
 figure, axes = plt.subplots(1, 2, figsize=(8, 2.6))
-for (name, module), style in zip(losses.items(), ("--", ":", "-"), strict=True):
-    pred = difference.clone().requires_grad_()
-    each = module(pred, torch.zeros_like(pred), reduction_override="none")
-    axes[0].plot(difference, each.detach(), style, label=name)
-    axes[1].plot(difference, torch.autograd.grad(each.sum(), pred)[0], style)
+draw(axes, losses)
 axes[0].set_title("Loss")
 axes[1].set_title("Its gradient")
-axes[0].legend(frameon=False, labelcolor="0.5")
-for axis in axes:
-    axis.set_xlabel("prediction minus target")
 
 # %%
 # Pitfalls

@@ -55,17 +55,7 @@ yolox = checkout.train(tiny, epochs=6, evaluate=False, keep_images=True, **quick
 
 
 # %%
-def plain(run):
-    """The epochs of a run, counted from 1, that saw photographs as they are."""
-    found = {
-        number + 1: {mosaic.plain(checkout, image, path) for path, image in each.images}
-        for number, each in run.epochs.items()
-    }
-    assert all(len(kinds) == 1 for kinds in found.values()), found
-    return [number for number, kinds in found.items() if kinds == {True}]
-
-
-# %%
+plain = mosaic.plain_epochs(checkout, yolox)
 l1 = [
     number
     for number in range(1, 7)
@@ -75,7 +65,7 @@ on = {False: "no", True: "yes"}
 Table(
     ("Epoch", "Plain images", "L1 loss"),
     [
-        (f"{number} of 6", on[number in plain(yolox)], on[number in l1])
+        (f"{number} of 6", on[number in plain], on[number in l1])
         for number in range(1, 7)
     ],
 )
@@ -125,7 +115,7 @@ checkout.check("It says", failure.message, reason)
 # One epoch more is without Mosaic: YOLOX's hook is early
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # .. include:: ../../gallery/words/mosaic_off_early.rst
-checkout.check("Plain epochs of 6, for num_last_epochs=2", plain(yolox), [4, 5, 6])
+checkout.check("Plain epochs of 6, for num_last_epochs=2", plain, [4, 5, 6])
 checkout.check("Epochs with the L1 loss", l1, [4, 5, 6])
 
 # %%
@@ -136,7 +126,7 @@ fifth = yolox.checkpoint.with_name("epoch_5.pth")
 more = dict(resume_from=fifth, evaluate=False, keep_images=True)
 resumed = checkout.train(tiny, epochs=6, **more, **quick)
 checkout.check("Epochs that ran", [each + 1 for each in resumed.epochs], [6])
-checkout.check("Plain ones of them", plain(resumed), [])
+checkout.check("Plain ones of them", mosaic.plain_epochs(checkout, resumed), [])
 checkout.check("The L1 loss is in the log", "loss_l1" in resumed.log, False)
 
 # %%
@@ -163,7 +153,7 @@ within = checkout.edit(
 )
 last = dict(custom_hooks__1__num_last_epochs=1, evaluate=False, keep_images=True)
 repeated = checkout.train(within, 2, **last, **annotations, **fit.RESNET18)
-checkout.check("Plain epochs of 2", plain(repeated), [2])
+checkout.check("Plain epochs of 2", mosaic.plain_epochs(checkout, repeated), [2])
 
 # %%
 # Images of all sizes: there is no ``Resize``
@@ -186,7 +176,7 @@ checkout.check("Height and width", item["img_shape"][:2], file.shape[:2])
 # .. include:: ../../gallery/words/mosaic_off_plain.rst
 checkout.check("Worker processes", cfg.data.workers_per_gpu, 2)
 checkout.check("They live on", cfg.data.persistent_workers, True)
-checkout.check("Plain epochs of 12", plain(run), [11, 12])
+checkout.check("Plain epochs of 12", mosaic.plain_epochs(checkout, run), [11, 12])
 
 # %%
 # .. include:: ../../gallery/words/mosaic_off_same.rst
@@ -254,7 +244,7 @@ eleventh = run.checkpoint.with_name("epoch_11.pth")
 more = dict(resume_from=eleventh, evaluate=False, keep_images=True)
 last = checkout.train(config, 12, **more, **small)
 checkout.check("Epochs that ran", [each + 1 for each in last.epochs], [12])
-checkout.check("Plain ones of them", plain(last), [12])
+checkout.check("Plain ones of them", mosaic.plain_epochs(checkout, last), [12])
 
 # %%
 # It trains on several GPUs

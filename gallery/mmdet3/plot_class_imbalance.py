@@ -81,33 +81,23 @@ checkout.check("Times", list(rounded.values()), [2, 2, 2, 3, 3])
 # What the weight of a class does
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # .. include:: ../../gallery/words/class_imbalance_weight.rst
-import torch
+from howto.figures.losses import draw_pulls, pull
 from mmdet.registry import MODELS
 
 head = cfg.model.roi_head.bbox_head
-
-
-def gradients(loss, label, outputs=3):
-    """The gradient of the outputs for one proposal of a class, after a loss."""
-    scores = torch.zeros(1, outputs, requires_grad=True)
-    MODELS.build(loss)(scores, torch.tensor([label])).backward()
-    return scores.grad[0]
-
+names = ("kitten", "mug", "background")
+with checkout.inside():
+    weighed = MODELS.build(head.loss_cls)
+    even = MODELS.build(dict(head.loss_cls, class_weight=None))
+before = [pull(even, label, 3) for label in range(3)]
+after = [pull(weighed, label, 3) for label in range(3)]
 
 # %%
-names = ("kitten", "mug", "background")
-plain = dict(head.loss_cls, class_weight=None)
-pulls = {
-    name: [gradients(each, label).abs().sum() for each in (plain, head.loss_cls)]
-    for label, name in enumerate(names)
-}
-ratios = {
-    name: round(float(after / before), 4) for name, (before, after) in pulls.items()
-}
+ratios = [
+    round(float(b.norm() / a.norm()), 4) for a, b in zip(before, after, strict=True)
+]
 checkout.check(
-    "Gradient, over that without weights",
-    ratios,
-    dict(zip(names, [1, 3, 1], strict=True)),
+    "Kitten, mug, background: gradient, over that without", ratios, [1, 3, 1]
 )
 
 # %%
@@ -117,27 +107,20 @@ figure, (left, right) = plt.subplots(1, 2, figsize=(8, 2.4))
 left.bar(["kitten", "mug"], [7, 1], color="#56b4e9", label="without")
 left.bar(["kitten", "mug"], [0, 1], bottom=[7, 1], color="#e69f00", label="with")
 left.set_title("Images of an epoch, ClassBalancedDataset")
-for shift, number, name in (-0.2, 0, "without"), (0.2, 1, "with"):
-    places = [place + shift for place in range(3)]
-    heights = [float(each[number]) for each in pulls.values()]
-    colour = ("#56b4e9", "#e69f00")[number]
-    right.bar(places, heights, 0.4, color=colour, label=name)
-right.set_xticks(range(3), names)
+left.legend(frameon=False, labelcolor="0.5")
+draw_pulls(right, names, before, after)
 right.set_title("Gradient of one proposal, class_weight")
-for axis in (left, right):
-    axis.legend(frameon=False, labelcolor="0.5")
 
 # %%
 # Detectors with a sigmoid
 # ~~~~~~~~~~~~~~~~~~~~~~~~
 # .. include:: ../../gallery/words/class_imbalance_focal.rst
 stock = checkout.config("retinanet/retinanet_r50_fpn_1x_coco.py")
-focal = dict(stock.model.bbox_head.loss_cls)
-other = dict(focal, alpha=0.5)
-change = [
-    gradients(other, label, outputs=2) / gradients(focal, label, outputs=2)
-    for label in (0, 1, 2)
-]
+focal = stock.model.bbox_head.loss_cls
+with checkout.inside():
+    quarter, half = (MODELS.build(dict(focal, alpha=alpha)) for alpha in (0.25, 0.5))
+change = [pull(half, label, 2) / pull(quarter, label, 2) for label in range(3)]
+checkout.check("The standard config's", focal.alpha, 0.25)
 Table(
     ("A proposal of", "changes kitten's output by", "and mug's by"),
     [
@@ -180,13 +163,14 @@ checkout.check(f"It says: {reason}", reason in failure.message, True)
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # .. include:: ../../gallery/words/class_imbalance_first.rst
 first = checkout.edit(config, {"[1.0, 3.0, 1.0]": "[1.0, 1.0, 3.0]"})
-loss = checkout.config(first).model.roi_head.bbox_head.loss_cls
-ratio = [
-    float(gradients(loss, label).norm() / gradients(plain, label).norm())
-    for label in range(3)
+with checkout.inside():
+    loss = MODELS.build(checkout.config(first).model.roi_head.bbox_head.loss_cls)
+pulls = [pull(loss, label, 3).norm() for label in range(3)]
+found = [
+    round(float(each / other.norm()), 4)
+    for each, other in zip(pulls, before, strict=True)
 ]
-found = dict(zip(names, (round(each, 4) for each in ratio), strict=True))
-checkout.check("Gradients", found, {"kitten": 1, "mug": 1, "background": 3})
+checkout.check("Kitten, mug, background", found, [1, 1, 3])
 
 # %%
 # ``unexpected keyword argument 'class_weight'``: a focal loss has no such key
@@ -241,11 +225,11 @@ from howto.figures.gradients import of
 weights = run.model.roi_head.bbox_head.loss_cls.class_weight
 checkout.check("Weights of the head that trained", weights, [1, 3, 1])
 small = {**few, **fit.RESNET18}
-even = dict(small, model__roi_head__bbox_head__loss_cls__class_weight=[1.0] * 3)
+same = dict(small, model__roi_head__bbox_head__loss_cls__class_weight=[1.0] * 3)
 row = "roi_head.bbox_head.fc_cls.weight"
 for name, index, expected in ("kitten", 0, False), ("mug", 7, True):
     apart = of(checkout, config, row, index, **small) - of(
-        checkout, config, row, index, **even
+        checkout, config, row, index, **same
     )
     changes = bool(apart.norm() > 0)
     checkout.check(

@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterator
 
 from howto.checkout.family import api
+from howto.project.errors import HowtoError
 
 WHITE, PAD = 255, 114  # MMDetection pads with 114; half way between the two counts as paint
 
@@ -128,6 +129,25 @@ def plain(checkout, image, path: str) -> bool:
     height, width = image.shape[:2]
     file = cv2.resize(cv2.imread(str(checkout.root / path)), (width, height)).astype(int)
     return min(np.abs(each - image).mean() for each in (file, file[:, ::-1])) < 2  # of 255; rounding makes 0.5 of it
+
+
+def plain_epochs(checkout, run) -> list[int]:
+    """The epochs of a run, counted from 1, all of whose images were photographs as they are.
+
+    Args:
+        checkout: The :class:`howto.Workspace` of the run.
+        run: A run that has kept its images.
+
+    Raises:
+        HowtoError: If an epoch saw both, photographs and others.
+    """
+    kinds = {
+        number + 1: {plain(checkout, image, path) for path, image in epoch.images}
+        for number, epoch in run.epochs.items()
+    }
+    if mixed_up := [number for number, found in kinds.items() if len(found) != 1]:
+        raise HowtoError(f"{checkout.topic}: epochs {mixed_up} saw photographs and others; each is to see one kind")
+    return [number for number, found in kinds.items() if found == {True}]
 
 
 @contextlib.contextmanager

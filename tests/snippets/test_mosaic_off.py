@@ -6,6 +6,7 @@ import pytest
 
 from howto.checkout import fit
 from howto.figures import mosaic
+from howto.project.errors import HowtoError
 
 STANDARD = {
     "mmdet2": "faster_rcnn/faster_rcnn_r50_fpn_1x_coco.py", "mmdet3": "faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py"
@@ -42,5 +43,7 @@ def test_a_schedule_that_is_no_longer_than_its_last_epochs_is_plain_from_the_sta
     config = next(checkout.source.glob("*_coco.py")).name
     short = {"mmdet2": dict(custom_hooks__1__num_last_epochs=3), "mmdet3": dict(custom_hooks__0__switch_epoch=-1)}
     run = checkout.train(config, 2, evaluate=False, keep_images=True, **short[family], **fit.RESNET18)
-    kinds = [{mosaic.plain(checkout, image, path) for path, image in epoch.images} for epoch in run.epochs.values()]
-    assert kinds == [{True}, {True}]
+    assert mosaic.plain_epochs(checkout, run) == [1, 2]
+    run.epochs[1].images[0] = (run.epochs[1].images[0][0], run.epochs[1].images[0][1] // 2)
+    with pytest.raises(HowtoError, match=r"epochs \[2\] saw photographs and others"):
+        mosaic.plain_epochs(checkout, run)
