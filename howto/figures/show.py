@@ -112,10 +112,10 @@ def draw_annotated(axes, path, objects: Sequence[tuple], classes: Sequence[str],
         classes: Names of the classes.
         title: What the picture is.
     """
-    import cv2
+    import mmcv
 
     boxes, labels = [each[1:] for each in objects], [each[0] for each in objects]
-    draw_boxes(axes, dict(img=cv2.imread(str(path)), gt_bboxes=boxes, gt_labels=labels), classes, title)
+    draw_boxes(axes, dict(img=mmcv.imread(path), gt_bboxes=boxes, gt_labels=labels), classes, title)
 
 
 def draw_levels(photograph, levels: Sequence, strides: Sequence[int]):
