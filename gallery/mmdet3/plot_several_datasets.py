@@ -159,7 +159,7 @@ checkout.check("With a palette", load(run, palette="random"), ("kitten", "mug"))
 
 # %%
 # ``AttributeError: 'list' object has no attribute 'items'``: no ``ignore_keys``
-# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # .. include:: ../../gallery/words/several_datasets_names.rst
 line = "        ignore_keys=['classes', 'palette'],\n"
 note = "        # The first one's names are those of the checkpoint.\n"
