@@ -141,7 +141,7 @@ checkout.check(
 # Your log should say
 # -------------------
 # .. include:: ../../gallery/words/class_imbalance_log.rst
-run = checkout.train(config, evaluate=False, warmed_up=True, **few, **fit.RESNET18)
+run = checkout.train(config, warmed_up=True, **few, **fit.RESNET18)
 print(*run.logged("Epoch [")[-1:])
 checkout.check("Iterations, of two images", len(run.losses), 5)
 
@@ -244,10 +244,19 @@ changed = sorted(key for key in head if head[key] != usual[key])
 checkout.check("Keys of the head that differ", changed, ["loss_cls", "num_classes"])
 checkout.check("Its outputs", head.num_classes, len(content["categories"]))
 checkout.check("Names of the classes", balanced.CLASSES, ("kitten", "mug"))
-inner = cfg.data.train.dataset
-checkout.check("The pipeline", inner.pipeline == standard.data.train.pipeline, True)
-tested = [cfg.data[split].ann_file for split in ("val", "test")]
-checkout.check("Tested on", set(tested), {"data/my_dataset/annotations/val.json"})
+train = cfg.data.train
+checkout.check(
+    "The pipeline", train.dataset.pipeline == standard.data.train.pipeline, True
+)
+checkout.check(
+    "Keys of the dataset", sorted(train), ["dataset", "oversample_thr", "type"]
+)
+
+# %%
+checkout.check("It was evaluated, times", run.evaluations, 1)
+file = "data/my_dataset/annotations/val.json"
+checkout.check("With", cfg.data.val.ann_file, file)
+checkout.check("It is tested as it is validated", cfg.data.test == cfg.data.val, True)
 
 # %%
 # It trains on several GPUs
