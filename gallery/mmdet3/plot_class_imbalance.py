@@ -246,8 +246,9 @@ changed = sorted(key for key in head if head[key] != usual[key])
 checkout.check("Keys of the head that differ", changed, ["loss_cls", "num_classes"])
 checkout.check("Its outputs", head.num_classes, len(content["categories"]))
 checkout.check("Names of the classes", balanced.metainfo["classes"], ("kitten", "mug"))
-theirs = standard.train_dataloader.dataset.pipeline
-checkout.check("The pipeline", balancing.dataset.pipeline == theirs, True)
+theirs = standard.train_dataloader.dataset
+for key in "pipeline", "filter_cfg":
+    checkout.check(f"The {key}", balancing.dataset[key] == theirs[key], True)
 checkout.check("It was evaluated, times", run.evaluations, 1)
 file = "data/my_dataset/annotations/val.json"
 checkout.check("With", cfg.val_evaluator.ann_file, file)
