@@ -43,13 +43,38 @@ Table(
 
 # %%
 # .. include:: ../../gallery/words/several_datasets_drawn.rst
+import json
+
+file = checkout.root / "data/my_dataset/annotations/train.json"
+content = json.loads(file.read_text())
+ids = {each["name"]: each["id"] for each in checkout.annotations("val")["categories"]}
+renamed = dict(
+    zip((each["id"] for each in content["categories"]), ("cat", "cup"), strict=True)
+)
+alike = content | {
+    "categories": [{"id": ids[name], "name": name} for name in renamed.values()],
+    "annotations": [
+        each | {"category_id": ids[renamed[each["category_id"]]]}
+        for each in content["annotations"]
+    ],
+}
+file.with_name("alike.json").write_text(json.dumps(alike))
+
+# %%
 import matplotlib.pyplot as plt
 from howto.figures.show import draw_annotated
 
+same = dict(
+    data__train__datasets__1__ann_file="data/my_dataset/annotations/alike.json",
+    data__train__datasets__1__img_prefix="data/my_dataset/train/",
+)
+twin = checkout.dataset(checkout.config(config, **same)).datasets[1]
+
+# %%
 figure, axes = plt.subplots(1, 4, figsize=(9, 2))
 for data, names, folder, title, pair in [
     (own, own.CLASSES, "my_dataset/train", "own", axes[:2]),
-    (coco, coco.CLASSES, "coco/train2017", "COCO", axes[2:]),
+    (twin, coco.CLASSES, "my_dataset/train", "COCO", axes[2:]),
 ]:
     photographs = list(api().annotated(data).items())[:: len(data) - 1]
     for (name, objects), axis in zip(photographs, pair, strict=True):
@@ -79,8 +104,6 @@ checkout.check("Mosaics that mix both", {True, False} in here, True)
 # Your log should say
 # -------------------
 # .. include:: ../../gallery/words/several_datasets_log.rst
-import json
-
 from howto.checkout.coco import subset
 
 content = checkout.annotations("val")
@@ -106,7 +129,6 @@ checkout.check("Names of the metrics", names, ["0_bbox_mAP", "1_bbox_mAP"])
 # One dataset's classes are swapped: its file has another order
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # .. include:: ../../gallery/words/several_datasets_order.rst
-file = checkout.root / "data/my_dataset/annotations/train.json"
 content = json.loads(file.read_text())
 content["categories"].reverse()
 file.with_name("other.json").write_text(json.dumps(content))
@@ -125,16 +147,20 @@ def labels(cfg):
 
 
 # %%
-checkout.check("As the config is", labels(cfg), [[{0}, {0}], [{1}, {1}]])
-swapped = labels(checkout.config(config, **{key: f"{path}other.json"}))
+checkout.check(
+    "As the config is",
+    labels(checkout.config(config, **same)),
+    [[{0}, {0}], [{1}, {1}]],
+)
+swapped = labels(checkout.config(config, **same, **{key: f"{path}other.json"}))
 checkout.check("Swapped", swapped, [[{1}, {0}], [{0}, {1}]])
 
 # %%
 script = "configs/several_datasets/order_categories.py"
 files = f"{path}other.json {path}ordered.json"
 checkout.shell(f"python {script} {files} kitten mug")
-mended = labels(checkout.config(config, **{key: f"{path}ordered.json"}))
-checkout.check("Mended", mended, labels(cfg))
+mended = labels(checkout.config(config, **same, **{key: f"{path}ordered.json"}))
+checkout.check("Mended", mended, [[{0}, {0}], [{1}, {1}]])
 
 # %%
 # No image of the second: one list of names for two files
@@ -176,7 +202,7 @@ checkout.check("Without it fewer, those with an object", fewer < images, True)
 # The labels of both mean the same
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # .. include:: ../../gallery/words/several_datasets_labels.rst
-equal = api().annotated(own) == api().annotated(coco)
+equal = api().annotated(own) == api().annotated(twin)
 checkout.check("Boxes and labels of the photographs in both", equal, True)
 checkout.check("Names of the first", own.CLASSES, ("kitten", "mug"))
 checkout.check("And of the second", coco.CLASSES, ("cat", "cup"))

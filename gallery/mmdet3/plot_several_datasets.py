@@ -43,13 +43,39 @@ Table(
 
 # %%
 # .. include:: ../../gallery/words/several_datasets_drawn.rst
+import json
+
+file = checkout.root / "data/my_dataset/annotations/train.json"
+content = json.loads(file.read_text())
+ids = {each["name"]: each["id"] for each in checkout.annotations("val")["categories"]}
+renamed = dict(
+    zip((each["id"] for each in content["categories"]), ("cat", "cup"), strict=True)
+)
+alike = content | {
+    "categories": [{"id": ids[name], "name": name} for name in renamed.values()],
+    "annotations": [
+        each | {"category_id": ids[renamed[each["category_id"]]]}
+        for each in content["annotations"]
+    ],
+}
+file.with_name("alike.json").write_text(json.dumps(alike))
+
+# %%
 import matplotlib.pyplot as plt
 from howto.figures.show import draw_annotated
 
+same = dict(
+    train_dataloader__dataset__datasets__1__data_root="data/my_dataset/",
+    train_dataloader__dataset__datasets__1__ann_file="annotations/alike.json",
+    train_dataloader__dataset__datasets__1__data_prefix__img="train/",
+)
+twin = checkout.dataset(checkout.config(config, **same)).datasets[1]
+
+# %%
 figure, axes = plt.subplots(1, 4, figsize=(9, 2))
 for data, names, folder, title, pair in [
     (own, own.metainfo["classes"], "my_dataset/train", "own", axes[:2]),
-    (coco, coco.metainfo["classes"], "coco/train2017", "COCO", axes[2:]),
+    (twin, coco.metainfo["classes"], "my_dataset/train", "COCO", axes[2:]),
 ]:
     photographs = list(api().annotated(data).items())[:: len(data) - 1]
     for (name, objects), axis in zip(photographs, pair, strict=True):
@@ -79,8 +105,6 @@ checkout.check("Mosaics that mix both", {True, False} in here, True)
 # Your log should say
 # -------------------
 # .. include:: ../../gallery/words/several_datasets_log.rst
-import json
-
 from howto.checkout.coco import subset
 
 content = checkout.annotations("val")
@@ -109,7 +133,6 @@ checkout.check("Names of the metrics", names, expected)
 # One dataset's classes are swapped: its file has another order
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # .. include:: ../../gallery/words/several_datasets_order.rst
-file = checkout.root / "data/my_dataset/annotations/train.json"
 content = json.loads(file.read_text())
 content["categories"].reverse()
 file.with_name("other.json").write_text(json.dumps(content))
@@ -128,16 +151,20 @@ def labels(cfg):
 
 
 # %%
-checkout.check("As the config is", labels(cfg), [[{0}, {0}], [{1}, {1}]])
-swapped = labels(checkout.config(config, **{key: "annotations/other.json"}))
+checkout.check(
+    "As the config is",
+    labels(checkout.config(config, **same)),
+    [[{0}, {0}], [{1}, {1}]],
+)
+swapped = labels(checkout.config(config, **same, **{key: "annotations/other.json"}))
 checkout.check("Swapped", swapped, [[{1}, {0}], [{0}, {1}]])
 
 # %%
 script = "configs/several_datasets/order_categories.py"
 files = f"{path}other.json {path}ordered.json"
 checkout.shell(f"python {script} {files} kitten mug")
-mended = labels(checkout.config(config, **{key: "annotations/ordered.json"}))
-checkout.check("Mended", mended, labels(cfg))
+mended = labels(checkout.config(config, **same, **{key: "annotations/ordered.json"}))
+checkout.check("Mended", mended, [[{0}, {0}], [{1}, {1}]])
 
 # %%
 # ``AttributeError: 'list' object has no attribute 'get'``: the names differ
@@ -189,7 +216,7 @@ checkout.check("It says", failure.message, reason)
 # The labels of both mean the same
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # .. include:: ../../gallery/words/several_datasets_labels.rst
-equal = api().annotated(own) == api().annotated(coco)
+equal = api().annotated(own) == api().annotated(twin)
 checkout.check("Boxes and labels of the photographs in both", equal, True)
 checkout.check("Names of the first", own.metainfo["classes"], ("kitten", "mug"))
 checkout.check("And of the second", coco.metainfo["classes"], ("cat", "cup"))
