@@ -186,8 +186,10 @@ checkout.check(f"It says: {reason}", reason in failure.message, True)
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # .. include:: ../../gallery/words/several_datasets_test_mode.rst
 images = [len(each) for each in checkout.dataset(cfg, "test").datasets]
-everything = len(checkout.annotations("val")["images"])
-checkout.check("Images that are tested", images, [everything, everything])
+contents = [json.loads(file.with_name("val.json").read_text())]
+contents.append(checkout.annotations("val"))
+everything = [len(each["images"]) for each in contents]
+checkout.check("Images that are tested", images, everything)
 trains = copy.deepcopy(cfg)
 for each in trains.data.test.datasets:
     del each["test_mode"]
