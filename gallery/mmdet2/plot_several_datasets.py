@@ -229,10 +229,15 @@ with quiet():
 checkout.check("The second, joined and alone", run.metrics["1_bbox_mAP"], apart)
 first, second = (run.metrics[f"{number}_bbox_mAP"] for number in range(2))
 checkout.check("The first has another", first != second, True)
+# %%
 files = [each.ann_file for each in cfg.data.val.datasets]
 own_file, coco_file = f"{path}val.json", "data/coco/annotations/instances_val2017.json"
 checkout.check("Their files", files, [own_file, coco_file])
 checkout.check("Tested as validated", cfg.data.test == cfg.data.val, True)
+keys = sorted({*cfg.data.train, *cfg.data.val})
+checkout.check(
+    "Nothing of the standard config is left in them", keys, ["datasets", "type"]
+)
 
 # %%
 # It trains on several GPUs

@@ -2,6 +2,7 @@
 
 from howto.checkout import fit
 from howto.checkout.family import api
+from howto.figures.mosaic import seeded
 
 
 def of(checkout, config: str, parameter: str, index: int = 0, **changes):
@@ -18,8 +19,6 @@ def of(checkout, config: str, parameter: str, index: int = 0, **changes):
         A tensor of the parameter's shape, on the CPU.
     """
     import torch
-
-    from howto.figures.mosaic import seeded
 
     cfg = checkout.config(config, **changes)
     cfg.merge_from_dict(fit.overrides(cfg, "cpu", 1))

@@ -24,6 +24,8 @@ CARD = re.compile(
     r'(.*?plot_(\w+)\.html.*?<div class="sphx-glr-thumbnail-title">.*?</div>\s*)</div>',
     re.DOTALL,
 )
+# Pygments' rules in a row for kinds of words, of one theme.
+COLOURS = re.compile(r"(?P<where>(?:body[^ {}]+ )?\.highlight )\.[\w-]+\{[^}]*\}(?:(?P=where)\.[\w-]+\{[^}]*\})+")
 # sphinx-gallery's, for what no page here has: notebooks to launch, data frames, tags.
 NOT_NEEDED = {
     "sg_gallery-binder.css",
@@ -117,7 +119,16 @@ def drop_originals(app: Sphinx, error: Exception | None) -> None:
         shutil.rmtree(Path(app.outdir, "_images", "social_previews"), ignore_errors=True)
     for style in Path(app.outdir, "_static").glob("*.css"):
         text = re.sub(r"\s*/\*.*?\*/", "", style.read_text("utf-8"), flags=re.DOTALL)
-        style.write_text(re.sub(r"\s*([{};])\s*", r"\1", text), "utf-8")
+        text = re.sub(r"\s*([{};])\s*", r"\1", text)
+        style.write_text(COLOURS.sub(_grouped, text) if style.name == "pygments.css" else text, "utf-8")
+
+
+def _grouped(rules: re.Match) -> str:
+    """One rule for all kinds of words that Pygments gives the same colour, in place of one for each."""
+    kinds = {}
+    for kind, colour in re.findall(r"(\.[\w-]+)(\{[^}]*\})", rules[0].replace(rules["where"], "")):
+        kinds.setdefault(colour, []).append(kind)
+    return "".join(f"{rules['where']}:is({','.join(names)}){colour}" for colour, names in kinds.items())
 
 
 def lighten(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: nodes.document | None) -> None:
@@ -134,11 +145,18 @@ def lighten(app: Sphinx, pagename: str, templatename: str, context: dict, doctre
     body = re.sub(r'<span class="(?:[npwo]|pre)">([^<]*)</span>', r"\1", context.get("body", ""))
     # A string is marked in three parts, its quotes and what is between them.
     body = re.sub(r'(<span class="(\w+)">[^<]*)(?:</span><span class="\2">([^<]*))+', _merged, body)
-    context["body"] = body.replace('<code class="docutils literal notranslate">', '<code class="literal notranslate">')
+    body = body.replace('<code class="docutils literal notranslate">', '<code class="literal notranslate">')
+    body = body.replace("<pre><span></span>", "<pre>")  # a mark for a browser of 2005
+    context["body"] = re.sub(r"(?<=>)[^<>]*&[^<>]*(?=<)", _unquoted, body)
 
 
 def _merged(spans: re.Match) -> str:
     return re.sub(r'</span><span class="\w+">', "", spans[0])
+
+
+def _unquoted(text: re.Match) -> str:
+    """A text with its quotes as they are, which only an attribute has to spell out."""
+    return html.escape(html.unescape(text[0]), quote=False)
 
 
 def describe(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: nodes.document | None) -> None:

@@ -1,4 +1,9 @@
+import re
+
 from PIL import Image
+from pygments.formatters import HtmlFormatter
+
+from howto.site import dress
 
 PLAIN = "---\norphan: true\n---\n\n# Only a heading\n"
 PICTURE = "---\norphan: true\n---\n\n# A picture\n\nIt stands below.\n\n![a grey square of 20 pixels](grey.png)\n"
@@ -15,3 +20,16 @@ def test_a_page_may_have_a_picture_of_its_own_or_nothing_but_a_heading(tiny):
     with Image.open(tiny.site / "_images/grey.webp") as picture:
         assert picture.size == (20, 20)
     assert "<h1>Only a heading" in (tiny.site / "plain.html").read_text()
+
+
+def test_rules_of_one_colour_are_one_rule_and_none_is_lost():
+    style = HtmlFormatter(style="github-dark").get_style_defs('body[data-theme="dark"] .highlight')
+    lines = re.sub(r"\s*/\*.*?\*/", "", style).replace(" { ", "{").replace(" }", "}").splitlines()
+    grouped = dress.COLOURS.sub(dress._grouped, "".join(lines))
+    kinds = [line for line in lines if re.match(r"body\S+ \.highlight \.[\w-]+\{", line) and ".hll" not in line]
+    assert len(kinds) > 50
+    assert grouped.count("{") < len(lines) / 2
+    for line in kinds:
+        where, kind, colour = re.match(r"(.* )(\.[\w-]+)(\{.*\})", line).groups()
+        names = re.findall(re.escape(where) + r":is\(([^)]*)\)" + re.escape(colour), grouped)
+        assert [kind in found.split(",") for found in names].count(True) == 1, line
