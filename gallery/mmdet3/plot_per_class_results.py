@@ -1,0 +1,289 @@
+"""
+How do I see AP per class, and what is confused?
+================================================
+
+Set ``classwise=True``, and the log has the AP of each class. What was taken for what, ``confused.py``
+counts from the boxes: every object once, unlike the tool that MMDetection brings.
+"""
+
+# %%
+# .. index:: ! classwise, ! confusion matrix, AP per class, confusion_matrix.py, eval_metric.py, nan
+#
+# .. snippet:: per_class_results/faster-rcnn_r50_fpn_1x_classwise_coco.py
+#
+# .. train:: per_class_results/faster-rcnn_r50_fpn_1x_classwise_coco.py
+#
+# .. snippet:: per_class_results/confused.py
+
+# %%
+# Adapt it
+# --------
+# .. include:: ../../gallery/words/per_class_results_adapt3.rst
+from howto import Workspace
+from howto.checkout import fit
+from howto.figures.show import Table
+
+checkout = Workspace("per_class_results")
+config = "faster-rcnn_r50_fpn_1x_classwise_coco.py"
+cfg = checkout.config(config)
+any_score = dict(model__test_cfg__rcnn__score_thr=0.0, **fit.RESNET18)
+run = checkout.train(config, warmed_up=True, **any_score)
+by_name = {key: value for key, value in run.metrics.items() if "_precision" in key}
+checkout.check("Metrics of a class, among them cup_precision", len(by_name), 80)
+checkout.check("Can it be save_best", "cup_precision" in by_name, True)
+
+# %%
+# What is confused
+# ----------------
+# .. include:: ../../gallery/words/per_class_results_made.rst
+import pickle
+
+import torch
+from howto.figures import confusion
+
+content = checkout.annotations("val")
+made = confusion.made(content)
+ids = [each["id"] for each in content["categories"]]
+
+
+# %%
+def predicted(image, boxes):
+    """The boxes of an image as ``tools/test.py --out`` pickles them."""
+    x, y, width, height = (
+        torch.tensor([each["bbox"] for each in boxes]).reshape(-1, 4).T
+    )
+    instances = dict(
+        bboxes=torch.stack([x, y, x + width, y + height], dim=1),
+        scores=torch.tensor([each["score"] for each in boxes]),
+        labels=torch.tensor([ids.index(each["category_id"]) for each in boxes]).long(),
+    )
+    shape = image["height"], image["width"]
+    return dict(img_id=image["id"], ori_shape=shape, pred_instances=instances)
+
+
+# %%
+results = [
+    predicted(image, [each for each in made.boxes if each["image_id"] == image["id"]])
+    for image in content["images"]
+]
+(checkout.root / "results.pkl").write_bytes(pickle.dumps(results))
+path = f"configs/per_class_results/{config}"
+tools = "python tools/analysis_tools"
+printed = checkout.shell(f"{tools}/eval_metric.py {path} results.pkl")
+table = [
+    line.split("|")[1:-1] for line in printed.splitlines() if line.startswith("| ")
+]
+table = [[cell.strip() for cell in row] for row in table]
+print(
+    *("  ".join(f"{cell:12}" for cell in row) for row in table if row[1] != "nan"),
+    sep="\n",
+)
+
+# %%
+# .. include:: ../../gallery/words/per_class_results_confused.rst
+truth = "data/coco/annotations/instances_val2017.json"
+boxes = f"work_dirs/{config.removesuffix('.py')}/val.bbox.json"
+script = "python configs/per_class_results/confused.py"
+counts = confusion.read(checkout.shell(f"{script} {truth} {boxes} 0.3"))
+checkout.check(
+    "What was confused, missed and found, as made", counts == made.counts, True
+)
+
+# %%
+rows = []
+for score in 0.3, 0.5, 0.7:
+    found = confusion.read(checkout.shell(f"{script} {truth} {boxes} {score}"))
+    right = sum(count for (one, other), count in found.items() if one == other)
+    missed = sum(count for (_, other), count in found.items() if other == "missed")
+    surplus = sum(count for (one, _), count in found.items() if one == "no object")
+    rows.append(
+        (score, right, found.total() - right - missed - surplus, missed, surplus)
+    )
+Table(("Boxes from", "Own class", "Another", "Missed", "On no object"), rows)
+
+# %%
+import runpy
+
+from howto.project.quiet import quiet
+
+tool = runpy.run_path(str(checkout.root / "tools/analysis_tools/confusion_matrix.py"))
+
+
+# %%
+def stock(cfg, results, score_thr=0.3):
+    """The counts of MMDetection's own tool, which draws them as percentages."""
+    data = checkout.dataset(cfg, "test")
+    with quiet():
+        return tool["calculate_confusion_matrix"](data, results, score_thr)
+
+
+matrix = stock(cfg, results)
+theirs = confusion.named(matrix, [each["name"] for each in content["categories"]])
+
+# %%
+import matplotlib.pyplot as plt
+
+figure, axes = plt.subplots(1, 2, figsize=(9, 4.2), sharey=True)
+for axis, found, title in (
+    (axes[0], counts, "confused.py"),
+    (axes[1], theirs, "MMDetection's tool"),
+):
+    confusion.draw(axis, found, like=counts)
+    axis.set_title(f"{title}: {sum(found.values())} counted")
+
+# %%
+# Your log should say
+# -------------------
+# .. include:: ../../gallery/words/per_class_results_log3.rst
+lines = [line for line in run.log.splitlines() if line.startswith("|")]
+print(*lines[:4], f"and {len(lines) - 4} more", sep="\n")
+
+# %%
+# Pitfalls
+# --------
+
+# %%
+# Half of the people are confused, and all are found: an object counts twice
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/per_class_results_twice.rst
+objects = [each for each in content["annotations"] if not each["iscrowd"]]
+print(f"{len(objects)} objects, in the rows of the tool {matrix[:-1].sum():.0f}")
+checkout.check("It has more", matrix[:-1].sum() > len(objects), True)
+two = [
+    predicted(
+        image, [each for each in made.boxes[:2] if each["image_id"] == image["id"]]
+    )
+    for image in content["images"]
+]
+own = ids.index(objects[0]["category_id"])
+row = stock(cfg, two)[own, :-1]
+checkout.check("A right box and a surplus one: found", row[own] / row.sum(), 0.5)
+
+# %%
+# ``nan`` and ``-1%``: the class has no object
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/per_class_results_nan.rst
+import math
+
+scores = {row[0]: float(row[1]) for row in table[1:]}
+absent = {name for name, score in scores.items() if math.isnan(score)}
+shown = {each["category_id"] for each in content["annotations"]}
+names = {each["id"]: each["name"] for each in content["categories"]}
+expected = {name for key, name in names.items() if key not in shown}
+checkout.check("Classes without an object", absent == expected, True)
+wrong = [each for each in made.boxes if names[each["category_id"]] in absent]
+rest = [each for each in made.boxes if each not in wrong]
+print(f"{len(wrong)} of {len(made.boxes)} boxes are of such a class")
+with_them, without = (
+    round(confusion.average_precision(content, each), 4) for each in (made.boxes, rest)
+)
+checkout.check("mAP without their boxes less mAP with them", without - with_them, 0)
+
+# %%
+import numpy as np
+
+two_classes = np.array([[1, 2, 0], [0, 0, 0], [0, 0, 0]])
+labels = ("cat", "cup", "background")
+with quiet():
+    tool["plot_confusion_matrix"](two_classes, labels, show=False)
+cells = [text.get_text() for text in plt.gcf().axes[0].texts]
+pixels = tuple(int(side) for side in plt.gcf().get_size_inches() * plt.gcf().dpi)
+plt.close()
+checkout.check("One of three, and two", cells[:2], ["33%", "66%"])
+checkout.check("A class without an object", cells[3:6], ["-1%"] * 3)
+checkout.check("Pixels of the whole picture, of two classes", pixels, (270, 216))
+
+# %%
+# ``IndexError: index 1 is out of bounds for axis 0 with size 1``: ``--nms-iou-thr``
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/per_class_results_nms.rst
+alike = [made.boxes[0], made.boxes[0]]
+twice = [
+    predicted(image, [each for each in alike if each["image_id"] == image["id"]])
+    for image in content["images"]
+]
+(checkout.root / "twice.pkl").write_bytes(pickle.dumps(twice))
+command = f"{tools}/confusion_matrix.py {path} twice.pkl confusion --nms-iou-thr 0.5"
+printed = checkout.shell(command, succeeds=False)
+print(printed.splitlines()[-1])
+reason = "IndexError: index 1 is out of bounds for axis 0 with size 1"
+checkout.check("It says", printed.splitlines()[-1], reason)
+
+# %%
+# Crowds are missed objects
+# ~~~~~~~~~~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/per_class_results_crowd.rst
+import json
+
+crowds = [each | {"iscrowd": 1} for each in content["annotations"]]
+file = "data/my_dataset/annotations/crowds.json"
+(checkout.root / file).write_text(json.dumps(content | {"annotations": crowds}))
+crowded = checkout.config(
+    config,
+    test_dataloader__dataset__ann_file=f"{checkout.root}/{file}",
+)
+nothing = [predicted(image, []) for image in content["images"]]
+missed = int(stock(crowded, nothing)[:-1, -1].sum())
+checkout.check("Objects that the tool misses", missed == len(crowds), True)
+counted = confusion.read(checkout.shell(f"{script} {file} {boxes} 0.3"))
+missed = sum(count for (_, other), count in counted.items() if other == "missed")
+checkout.check("And confused.py", missed, 0)
+
+# %%
+# No table of classes: ``eval_metric.py`` reads ``val_evaluator``
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/per_class_results_evaluator.rst
+option = "val_evaluator.classwise=False"
+printed = checkout.shell(
+    f"{tools}/eval_metric.py {path} results.pkl --cfg-options {option}"
+)
+checkout.check("The test set's evaluator has it", cfg.test_evaluator.classwise, True)
+checkout.check("A table", "| category" in printed, False)
+
+# %%
+# Proof
+# -----
+
+# %%
+# Each AP is that of pycocotools
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/per_class_results_apart.rst
+apart = {
+    names[key]: confusion.average_precision(content, made.boxes, key) for key in shown
+}
+largest = max(abs(score - scores[name]) for name, score in apart.items())
+checkout.check("Largest difference of a class", largest, at_most=0.0006)
+checkout.check("Different scores among them", len(set(scores.values())) > 2, True)
+mean = sum(apart.values()) / len(apart)
+checkout.check("mAP less their mean", abs(with_them - mean), at_most=0.0001)
+
+# %%
+# The boxes of each evaluation are kept
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/per_class_results_kept.rst
+again = checkout.train(config, warmed_up=True, **any_score)
+kept = json.loads((checkout.root / boxes).read_text())
+images = {each["image_id"] for each in kept}
+checkout.check("Images that have boxes", len(images), len(content["images"]))
+checkout.check(
+    "Boxes of each, as many as the config allows", len(kept) / len(images), 100
+)
+mean = confusion.average_precision(content, kept)
+checkout.check(
+    "Their mAP less the log's", abs(mean - again.metrics["bbox_mAP"]), at_most=0.001
+)
+same = cfg.test_evaluator == cfg.val_evaluator
+checkout.check("It is tested as it is validated", same, True)
+
+# %%
+# It trains on several GPUs
+# ~~~~~~~~~~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/custom_classes_gpus.rst
+printed = checkout.launch(config, iterations=2, **fit.RESNET18)
+checkout.check("Two processes trained", "Epoch(train) [1]" in printed, True)
+checkout.check("Parameters without a gradient", checkout.unused_parameters(cfg), [])
+
+# %%
+# What was not tried
+# ~~~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/per_class_results_not_tried.rst
