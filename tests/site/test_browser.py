@@ -124,6 +124,7 @@ def test_the_first_page_that_a_search_finds_is_the_right_one(page):
         "ConcatDataset": "several_datasets",
         "class_weight": "class_imbalance",
         "rare classes": "class_imbalance",
+        "small objects": "small_objects",
         "classwise": "per_class_results",
         "confusion matrix": "per_class_results",
     }

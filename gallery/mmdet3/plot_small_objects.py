@@ -1,0 +1,272 @@
+"""
+How do I choose anchors and image scale for small objects?
+==========================================================
+
+Add smaller anchors beside the standard ones, and enlarge the images in training and in tests. Smaller
+anchors in the place of the standard ones leave large objects with none: ``coverage.py`` shows it.
+"""
+
+# %%
+# .. index:: ! small objects, ! anchor scales, image scale, optimize_anchors.py, min_size
+#
+# .. snippet:: small_objects/faster-rcnn_r50_fpn_1x_small-objects_coco.py
+#
+# .. train:: small_objects/faster-rcnn_r50_fpn_1x_small-objects_coco.py
+#
+# .. snippet:: small_objects/coverage.py
+
+# %%
+# Adapt it
+# --------
+# .. include:: ../../gallery/words/small_objects_adapt.rst
+from howto import Workspace
+from howto.checkout import fit
+from howto.checkout.family import api
+from howto.figures import anchors
+
+checkout = Workspace("small_objects")
+config = "faster-rcnn_r50_fpn_1x_small-objects_coco.py"
+standard = "faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py"
+script = "python configs/small_objects/coverage.py"
+for path in standard, f"small_objects/{config}":
+    covered = checkout.shell(f"{script} configs/{path} 500")
+    print(covered[covered.index("        size") :])
+
+# %%
+# What covers which size
+# ----------------------
+# .. include:: ../../gallery/words/small_objects_drawn.rst
+cfg, usual = checkout.config(config), checkout.config(standard)
+old, new = usual.model.rpn_head.anchor_generator, cfg.model.rpn_head.anchor_generator
+places = old.strides, old.ratios
+small, large = (
+    each.train_dataloader.dataset.pipeline[2].scale for each in (usual, cfg)
+)
+curves = {
+    "standard": anchors.coverage(small, old.scales, *places),
+    "scales=[4]": anchors.coverage(small, [4], *places),
+    "larger images": anchors.coverage(large, old.scales, *places),
+    "this config": anchors.coverage(large, new.scales, *places),
+}
+
+# %%
+import matplotlib.pyplot as plt
+
+assigner = cfg.model.train_cfg.rpn.assigner
+figure, axes = plt.subplots(figsize=(8, 3.2))
+anchors.draw(axes, curves, assigner.pos_iou_thr, assigner.min_pos_iou)
+axes.set_title("IoU of an object with its best anchor")
+
+# %%
+least = {name: min(curve) for name, curve in curves.items()}
+checkout.check("This config leaves none below", least["this config"] > 0.6, True)
+below = [name for name, value in least.items() if value < 0.5]
+others = ["standard", "scales=[4]", "larger images"]
+checkout.check("Below 0.5 somewhere", below, others)
+
+# %%
+# Your log should say
+# -------------------
+# .. include:: ../../gallery/words/small_objects_log.rst
+run = checkout.train(config, warmed_up=True, **fit.RESNET18)
+print(*run.logged("Epoch(train)")[-1:])
+
+# %%
+# Pitfalls
+# --------
+
+# %%
+# Large objects train no anchor: smaller ones stand in the others' place
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/small_objects_instead.rst
+instead = checkout.edit(config, {"scales=[4, 8, 16]": "scales=[4]"})
+lost = checkout.shell(f"{script} configs/small_objects/{instead} 500")
+print(lost.splitlines()[-1])
+largest, kept = (anchors.read(text)[-1] for text in (lost, covered))
+checkout.check("Anchors that train on the largest", largest[3], 0)
+checkout.check("With this config some", kept[3] > 0, True)
+
+# %%
+# Objects are smaller in the tests: only training has the larger images
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/small_objects_tested.rst
+line = "val_dataloader = dict(dataset=dict(pipeline=test_pipeline))\n"
+line += "test_dataloader = val_dataloader\n"
+forgotten = checkout.config(checkout.edit(config, {line: ""}))
+
+
+def height(cfg):
+    """The height of the first test image, as the detector gets it."""
+    with checkout.inside(cfg):
+        return api().shape(checkout.dataset(cfg, "test")[0])[0]
+
+
+shrunk = round(height(forgotten) / height(cfg), 2)
+checkout.check("Side of an object in the tests, over that in training", shrunk, 0.67)
+
+# %%
+# Small objects are not filtered: ``min_size`` is that of images
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/small_objects_filter.rst
+import json
+
+content = checkout.annotations("train")
+first = content["annotations"][0]
+image = next(each for each in content["images"] if each["id"] == first["image_id"])
+objects = [
+    first | {"id": number, "image_id": place, "bbox": [10, 10, *size], "area": 9.0}
+    for number, (place, size) in enumerate([(1, (3, 3)), (1, (0.5, 18)), (2, (9, 9))])
+]
+images = [image | {"id": 1}, image | {"id": 2, "width": 31}]
+file = checkout.root / "data/my_dataset/annotations/tiny.json"
+file.write_text(json.dumps(content | {"images": images, "annotations": objects}))
+tiny = checkout.dataset(
+    checkout.config(config, train_dataloader__dataset__ann_file=str(file))
+)
+
+# %%
+checkout.check("Images, of 640 pixels and of 31", len(tiny), 1)
+(kept,) = api().annotated(tiny).values()
+checkout.check("Objects of it, of 3 pixels and of a half", len(kept), 1)
+
+# %%
+# ``AttributeError: 'ConfigDict' object has no attribute 'bbox_head'``: anchors for YOLO alone
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/small_objects_optimize.rst
+tool = "tools/analysis_tools/optimize_anchors.py"
+said = []
+for path in standard, "retinanet/retinanet_r50_fpn_1x_coco.py":
+    printed = checkout.shell(
+        f"python {tool} configs/{path} --device cpu", succeeds=False
+    )
+    said.append(printed.splitlines()[-1])
+print(*said, sep="\n")
+reason = "AttributeError: 'ConfigDict' object has no attribute 'bbox_head'"
+checkout.check("It says of Faster R-CNN", said[0], reason)
+reason = "AssertionError: Only support optimize YOLOAnchor, but get AnchorGenerator."
+checkout.check("Of RetinaNet", said[1], reason)
+
+# %%
+# YOLO's anchors are in the wrong order, and squeezed
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/small_objects_yolo.rst
+yolo = "yolo/yolov3_d53_8xb8-ms-608-273e_coco.py"
+options = "--device cpu --algorithm k-means --output-dir ."
+checkout.shell(f"python {tool} configs/{yolo} {options}")
+proposed = json.loads((checkout.root / "anchor_optimize_result.json").read_text())
+theirs = checkout.config(yolo).model.bbox_head.anchor_generator.base_sizes
+areas = [width * height for width, height in proposed]
+checkout.check("The tool's list begins with the smallest", areas == sorted(areas), True)
+largest = [max(width * height for width, height in level) for level in theirs]
+checkout.check(
+    "The config's with the largest", largest == sorted(largest, reverse=True), True
+)
+
+# %%
+import logging
+import runpy
+
+import numpy as np
+from howto.project.quiet import quiet
+
+optimizer = runpy.run_path(str(checkout.root / tool))["BaseAnchorOptimizer"]
+data = checkout.dataset(usual)
+with quiet():
+    given = optimizer(data, [1333, 800], logging.getLogger("quiet"), "cpu")
+    sizes, _ = given.get_whs_and_shapes()
+wider = np.divide(*given.bbox_whs.T) / np.divide(*sizes.T)
+checkout.check(
+    "Width over height, of 1333 x 800, over what it was", set(wider.round(2)), {1.67}
+)
+
+# %%
+# Proof
+# -----
+
+# %%
+# What ``coverage.py`` prints, computed apart
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/small_objects_apart.rst
+unflipped = checkout.edit(config, {"prob=0.5": "prob=0.0"})
+printed = anchors.read(
+    checkout.shell(f"{script} configs/small_objects/{unflipped} 500")
+)
+data = checkout.dataset(checkout.config(unflipped))
+sizes, ious, taken = [], [], []
+with checkout.inside():
+    items = [data[index] for index in range(len(data))]
+for item in items:
+    boxes = item["data_samples"].gt_instances.bboxes.tensor.numpy()
+    laid = anchors.laid_out(api().shape(item), new.strides, new.scales, new.ratios)
+    found = anchors.overlaps(boxes, laid)
+    sizes += [*np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) ** 0.5]
+    ious += [*found.max(axis=1)]
+    taken += anchors.positives(found, assigner.pos_iou_thr, assigner.min_pos_iou)
+
+# %%
+apart = anchors.medians(sizes, ious, taken)
+checkout.check(
+    "Sizes and objects", [row[:2] for row in printed], [row[:2] for row in apart]
+)
+largest = max(abs(one[2] - two[2]) for one, two in zip(printed, apart, strict=True))
+checkout.check("IoU differs by", largest, at_most=0.0051)
+largest = max(abs(one[3] - two[3]) for one, two in zip(printed, apart, strict=True))
+checkout.check("Positives by", largest, at_most=0.51)
+
+# %%
+# The detector has these anchors, and these images
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/small_objects_has.rst
+head = run.model.rpn_head
+widths = sorted(
+    {
+        round(float(x2 - x1))
+        for x1, y1, x2, y2 in head.prior_generator.base_anchors[0]
+        if x2 - x1 == y2 - y1
+    }
+)
+checkout.check("Squares of the finest level", widths, [16, 32, 64])
+checkout.check("Scores of each place", head.rpn_cls.out_channels, 9)
+info = data.get_data_info(0)
+sides = info["height"], info["width"]
+factor = min(2000 / max(sides), 1200 / min(sides))
+expected = tuple(round(side * factor) for side in sides)
+checkout.check("Size of an image", api().shape(items[0]), expected)
+
+# %%
+# All else is as in the standard config
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/small_objects_else.rst
+dropped = "scale", "backend_args"
+
+
+def steps(cfg, split):
+    """The steps of a pipeline, without what may differ."""
+    pipeline = cfg[f"{split}_dataloader"].dataset.pipeline
+    return [
+        {key: value for key, value in step.items() if key not in dropped}
+        for step in pipeline
+    ]
+
+
+# %%
+for split in "train", "val":
+    same = steps(cfg, split) == steps(usual, split)
+    checkout.check(f"The steps, {split}", same, True)
+same = cfg.test_dataloader == cfg.val_dataloader
+checkout.check("It is tested as it is validated", same, True)
+scale = cfg.val_dataloader.dataset.pipeline[1].scale
+checkout.check("The tests have the scale of the training", scale, large)
+
+# %%
+# It trains on several GPUs
+# ~~~~~~~~~~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/custom_classes_gpus.rst
+printed = checkout.launch(config, iterations=2, **fit.RESNET18)
+checkout.check("Two processes trained", "Epoch(train) [1]" in printed, True)
+checkout.check("Parameters without a gradient", checkout.unused_parameters(cfg), [])
+
+# %%
+# What was not tried
+# ~~~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/small_objects_not_tried.rst

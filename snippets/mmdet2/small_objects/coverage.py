@@ -1,0 +1,44 @@
+"""Tell how well the anchors of a config cover the objects it trains on.
+
+$ python configs/small_objects/coverage.py CONFIG 500
+
+It reads 500 images, as training does. Sizes are the roots of areas, in pixels
+of the network's input. A median object of a row overlaps its best anchor by
+"IoU", and trains as many anchors as "positives".
+"""
+import sys
+
+import torch
+from mmcv import Config
+from mmdet.core import bbox_overlaps, build_assigner, build_prior_generator
+from mmdet.datasets import build_dataset
+
+cfg = Config.fromfile(sys.argv[1])
+dataset = build_dataset(cfg.data.train)
+head = cfg.model.get('rpn_head') or cfg.model.bbox_head
+training = cfg.model.train_cfg.get('rpn') or cfg.model.train_cfg
+generator = build_prior_generator(head.anchor_generator)
+assigner = build_assigner(training.assigner)
+
+sizes, overlaps, positives = [], [], []
+for index in range(min(len(dataset), int(sys.argv[2]))):
+    item = dataset[index]
+    boxes = item['gt_bboxes'].data
+    height, width, _ = item['img_metas'].data['pad_shape']
+    maps = [[-(-side // each[0]) for side in (height, width)]
+            for each in generator.strides]
+    anchors = torch.cat(generator.grid_anchors(maps, device='cpu'))
+    taken = assigner.assign(anchors, boxes).gt_inds
+    sizes += (boxes[:, 2:] - boxes[:, :2]).prod(dim=1).sqrt().tolist()
+    overlaps += bbox_overlaps(boxes, anchors).max(dim=1).values.tolist()
+    positives += [int((taken == n + 1).sum()) for n in range(len(boxes))]
+
+rows = torch.tensor([sizes, overlaps, positives])
+print('{:>12}{:>9}{:>7}{:>11}'.format('size', 'objects', 'IoU', 'positives'))
+for low in 0, 16, 32, 64, 128, 256, 512, 1024:
+    high = 2 * low or 16
+    row = rows[:, (rows[0] >= low) & (rows[0] < high)]
+    if row.shape[1]:
+        iou, taken = row[1:].quantile(0.5, dim=1)
+        name = f'{low} to {high}'
+        print(f'{name:>12}{row.shape[1]:9}{iou:7.2f}{taken:11.0f}')
