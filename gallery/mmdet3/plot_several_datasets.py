@@ -261,6 +261,14 @@ same = (cfg.test_dataloader, cfg.test_evaluator) == (
 checkout.check("Tested as validated", same, True)
 
 # %%
+standard = checkout.config("faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py")
+usual = standard.train_dataloader.dataset
+repeated, second = cfg.train_dataloader.dataset.datasets
+for each in repeated.dataset, second:
+    same = (each.pipeline, each.filter_cfg) == (usual.pipeline, usual.filter_cfg)
+    checkout.check(f"{each.data_root} is read as in the standard config", same, True)
+
+# %%
 # It trains on several GPUs
 # ~~~~~~~~~~~~~~~~~~~~~~~~~
 # .. include:: ../../gallery/words/custom_classes_gpus.rst
