@@ -261,7 +261,22 @@ checkout.check("mAP less their mean", abs(with_them - mean), at_most=0.0001)
 # The boxes of each evaluation are kept
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # .. include:: ../../gallery/words/per_class_results_kept.rst
-again = checkout.train(config, warmed_up=True, **any_score)
+tested = checkout.root / "configs/per_class_results/any_score.py"
+tested.write_text(
+    f"""_base_ = './{config}'
+model = dict(
+    backbone=dict(depth=18, init_cfg=None),
+    neck=dict(in_channels=[64, 128, 256, 512]),
+    test_cfg=dict(rcnn=dict(score_thr=0.0)))
+"""
+)
+(checkout.root / boxes).unlink()
+trained = run.checkpoint.relative_to(checkout.root)
+command = f"python tools/test.py {tested.relative_to(checkout.root)} {trained}"
+printed = checkout.shell(f"{command} --out tested.pkl {{fit}}")
+checkout.check("It prints the table of classes", "| category" in printed, True)
+
+# %%
 kept = json.loads((checkout.root / boxes).read_text())
 images = {each["image_id"] for each in kept}
 checkout.check("Images that have boxes", len(images), len(content["images"]))
@@ -270,8 +285,18 @@ checkout.check(
 )
 mean = confusion.average_precision(content, kept)
 checkout.check(
-    "Their mAP less the log's", abs(mean - again.metrics["bbox_mAP"]), at_most=0.001
+    "Their mAP less that of the training",
+    abs(mean - run.metrics["bbox_mAP"]),
+    at_most=0.001,
 )
+# %%
+pickled = pickle.loads((checkout.root / "tested.pkl").read_bytes())
+layouts = [
+    (set(each) >= {"img_id", "ori_shape"}, sorted(each["pred_instances"]))
+    for each in (*pickled, *results)
+]
+alike = all(layout == layouts[0] for layout in layouts)
+checkout.check("tools/test.py --out writes boxes as they were made above", alike, True)
 same = cfg.test_evaluator == cfg.val_evaluator
 checkout.check("It is tested as it is validated", same, True)
 
