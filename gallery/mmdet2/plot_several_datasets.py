@@ -209,6 +209,10 @@ checkout.check("Boxes and labels of the photographs in both", equal, True)
 checkout.check("Names of the first", own.CLASSES, ("kitten", "mug"))
 checkout.check("And of the second", coco.CLASSES, ("cat", "cup"))
 checkout.check("Those of the checkpoint", run.model.CLASSES, own.CLASSES)
+named = [each.CLASSES for each in checkout.dataset(cfg, "val").datasets]
+checkout.check("Of the datasets that are tested", named, [own.CLASSES, coco.CLASSES])
+outputs = run.model.roi_head.bbox_head.num_classes
+checkout.check("Outputs of the head, for as many names", outputs, len(own.CLASSES))
 
 # %%
 # How often a dataset is seen

@@ -261,6 +261,15 @@ same = (cfg.test_dataloader, cfg.test_evaluator) == (
 checkout.check("Tested as validated", same, True)
 
 # %%
+tested = checkout.dataset(cfg, "val").datasets
+modes = [each.test_mode for each in tested]
+checkout.check("No image of them is left out: test_mode", modes, [True, True])
+named = [each.metainfo["classes"] for each in tested]
+checkout.check("Their names", named, [("kitten", "mug"), ("cat", "cup")])
+outputs = run.model.roi_head.bbox_head.num_classes
+checkout.check("Outputs of the head, for as many names", outputs, 2)
+
+# %%
 standard = checkout.config("faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py")
 usual = standard.train_dataloader.dataset
 repeated, second = cfg.train_dataloader.dataset.datasets
