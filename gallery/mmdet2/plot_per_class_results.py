@@ -88,12 +88,7 @@ checkout.check(
 rows = []
 for score in 0.3, 0.5, 0.7:
     found = confusion.read(checkout.shell(f"{script} {truth} {boxes} {score}"))
-    right = sum(count for (one, other), count in found.items() if one == other)
-    missed = sum(count for (_, other), count in found.items() if other == "missed")
-    surplus = sum(count for (one, _), count in found.items() if one == "no object")
-    rows.append(
-        (score, right, found.total() - right - missed - surplus, missed, surplus)
-    )
+    rows.append((score, *confusion.sums(found)))
 Table(("Boxes from", "Own class", "Another", "Missed", "On no object"), rows)
 
 # %%
@@ -176,12 +171,7 @@ checkout.check("mAP without their boxes less mAP with them", without - with_them
 
 # %%
 two_classes = np.array([[1, 2, 0], [0, 0, 0], [0, 0, 0]])
-labels = ("cat", "cup", "background")
-with quiet():
-    tool["plot_confusion_matrix"](two_classes, labels, show=False)
-cells = [text.get_text() for text in plt.gcf().axes[0].texts]
-pixels = tuple(int(side) for side in plt.gcf().get_size_inches() * plt.gcf().dpi)
-plt.close()
+cells, pixels = confusion.percentages(tool["plot_confusion_matrix"], two_classes)
 checkout.check("One of three, and two", cells[:2], ["33%", "66%"])
 checkout.check("A class without an object", cells[3:6], ["-1%"] * 3)
 checkout.check("Pixels of the whole picture, of two classes", pixels, (270, 216))
@@ -215,6 +205,14 @@ checkout.check("Largest difference of a class", largest, at_most=0.0006)
 checkout.check("Different scores among them", len(set(scores.values())) > 2, True)
 mean = sum(apart.values()) / len(apart)
 checkout.check("mAP less their mean", abs(with_them - mean), at_most=0.0001)
+
+# %%
+# ``confused.py`` counts each once
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/per_class_results_once.rst
+for name, given, found, expected in confusion.CASES:
+    result = confusion.counted(checkout, given, found)
+    checkout.check(name, result == expected, True)
 
 # %%
 # The boxes of each evaluation are kept

@@ -21,15 +21,16 @@ def laid_out(shape: tuple[int, int], strides: Sequence[int], scales: Sequence[fl
         An array (n, 4), x1, y1, x2, y2 in pixels. An anchor's centre is the upper left corner of its place.
     """
     height, width = (-(-side // 32) * 32 for side in shape)
+    higher = np.sqrt(np.array(ratios, dtype="float32"))
     found = []
     for stride in strides:
         x, y = np.meshgrid(np.arange(0, width, stride), np.arange(0, height, stride))
         centres = np.stack([x, y, x, y], axis=-1).reshape(-1, 1, 4)
-        for ratio in ratios:
+        for each in higher:
             for scale in scales:
-                half = stride * scale / 2 * np.array([ratio**-0.5, ratio**0.5])
-                found.append((centres + np.concatenate([-half, half])).reshape(-1, 4))
-    return np.concatenate(found).astype("float32")
+                size = np.array([stride * (1 / each) * scale, stride * each * scale], dtype="float32")
+                found.append((centres + np.concatenate([-size / 2, size / 2])).astype("float32").reshape(-1, 4))
+    return np.concatenate(found)
 
 
 def overlaps(boxes, anchors):
@@ -54,7 +55,7 @@ def positives(ious, positive: float, least: float) -> list[int]:
     taken = np.where(ious.max(axis=0) >= positive, ious.argmax(axis=0), -1)
     for number, each in enumerate(ious):
         if each.max() >= least:
-            taken[np.isclose(each, each.max(), rtol=0, atol=1e-6)] = number
+            taken[each == each.max()] = number
     return [int((taken == number).sum()) for number in range(len(ious))]
 
 

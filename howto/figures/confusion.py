@@ -3,12 +3,43 @@
 import csv
 import dataclasses
 import io
+import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from howto.project.quiet import quiet
 
 MISSED, NOTHING = "missed", "no object"  # a column and a row beside those of the classes
+CAT, CUP = 3, 1  # ids of the categories of CASES
+
+
+def at(category: int, x: float = 0, width: float = 100, **more) -> dict:
+    """An object or a box of one image, 100 pixels high, in COCO's layout."""
+    return {"image_id": 4, "category_id": category, "bbox": [x, 0, width, 100], "score": 0.9, **more}
+
+
+# What is told of it, objects, boxes, and what each object was taken for from a score of 0.3 on.
+CASES = (
+    ("A right box counts, though one of another class is surer",
+     [at(CAT)], [at(CUP), at(CAT, score=0.4)], {("cat", "cat"): 1, (NOTHING, "cup"): 1}),
+    ("A second box is one on no object",
+     [at(CAT)], [at(CAT), at(CAT, x=5)], {("cat", "cat"): 1, (NOTHING, "cat"): 1}),
+    ("The surest box chooses first",
+     [at(CAT), at(CUP, x=40)], [at(CAT, x=20, score=0.5), at(CAT, x=-20)], {("cat", "cat"): 1, ("cup", "cat"): 1}),
+    ("A box takes the object below it",
+     [at(CAT, x=33), at(CAT)], [at(CAT), at(CAT, x=33)], {("cat", "cat"): 2}),
+    ("An overlap of a half is enough",
+     [at(CAT)], [at(CAT, width=50)], {("cat", "cat"): 1}),
+    ("A part of an object is not",
+     [at(CAT)], [at(CAT, width=49)], {("cat", MISSED): 1, (NOTHING, "cat"): 1}),
+    ("The threshold itself counts, less does not",
+     [at(CAT), at(CUP, x=300)], [at(CAT, score=0.3), at(CUP, x=300, score=0.29)],
+     {("cat", "cat"): 1, ("cup", MISSED): 1}),
+    ("A box on a crowd need not be there, and may",
+     [at(CAT, width=900, iscrowd=1), at(CUP, x=950, iscrowd=1)], [at(CAT), at(CUP, x=300)], {}),
+    ("Another image's box is no help",
+     [at(CAT)], [at(CAT, image_id=5)], {("cat", MISSED): 1, (NOTHING, "cat"): 1}),
+)  # fmt: skip
 
 
 @dataclasses.dataclass
@@ -79,6 +110,24 @@ def read(text: str) -> Counter:
     )
 
 
+def counted(checkout, objects: list[dict], boxes: list[dict]) -> Counter:
+    """What a how-to's ``confused.py`` counts of a case, in a checkout, from a score of 0.3 on."""
+    categories = [{"id": CAT, "name": "cat"}, {"id": CUP, "name": "cup"}]
+    content = {"images": [{"id": 4}, {"id": 5}], "categories": categories, "annotations": objects}
+    (checkout.root / "case.json").write_text(json.dumps(content))
+    (checkout.root / "case.bbox.json").write_text(json.dumps(boxes))
+    with quiet():
+        return read(checkout.shell("python configs/per_class_results/confused.py case.json case.bbox.json 0.3"))
+
+
+def sums(counts: Counter) -> tuple[int, int, int, int]:
+    """How many objects have a box of their own class, of another, and none, and how many boxes lie on no object."""
+    own = sum(number for (name, other), number in counts.items() if name == other)
+    missed = sum(number for (_, other), number in counts.items() if other == MISSED)
+    surplus = sum(number for (name, _), number in counts.items() if name == NOTHING)
+    return own, counts.total() - own - missed - surplus, missed, surplus
+
+
 def average_precision(content: dict, boxes: list[dict], category: int | None = None) -> float:
     """The AP that pycocotools has, apart from MMDetection: of one category alone, or the mean of all.
 
@@ -107,6 +156,26 @@ def named(matrix, classes: Sequence[str]) -> Counter:
     """The counts of a matrix (number of classes + 1, number of classes + 1), background last, as MMDetection's tool."""
     rows, columns = [*classes, NOTHING], [*classes, MISSED]
     return Counter({(rows[i], columns[j]): int(matrix[i, j]) for i, j in zip(*matrix.nonzero(), strict=True)})
+
+
+def percentages(plot: Callable, matrix) -> tuple[list[str], tuple[int, int]]:
+    """What MMDetection's tool writes into its squares, and how large its picture is.
+
+    Args:
+        plot: The tool's ``plot_confusion_matrix``.
+        matrix: Counts of a cat, a cup and the background (3, 3).
+
+    Returns:
+        The texts, row by row, and width and height in pixels.
+    """
+    import matplotlib.pyplot as plt
+
+    with quiet():
+        plot(matrix, ("cat", "cup", "background"), show=False)
+    figure = plt.gcf()
+    plt.close(figure)
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    return texts, tuple(int(side) for side in figure.get_size_inches() * figure.dpi)
 
 
 def draw(axes, counts: Counter, like: Counter) -> None:

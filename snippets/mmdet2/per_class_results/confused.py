@@ -24,7 +24,7 @@ for each in sorted(results, key=lambda each: -each['score']):
         boxes[each['image_id']].append(each)
 
 
-def best(box, others, crowd=0):
+def best(box, others, crowd=False):
     """The one of others that overlaps most with a box, or None."""
     overlaps = [
         iou([box['bbox']], [each['bbox']], [crowd])[0, 0] for each in others
@@ -48,7 +48,7 @@ for image in sorted({*objects, *boxes}):
                 found.remove(box)
     counts.update((each['category_id'], 'missed') for each in left)
     counts.update(('no object', box['category_id']) for box in found
-                  if not best(box, crowds[image], 1))
+                  if not best(box, crowds[image], crowd=True))
 
 table = csv.writer(sys.stdout, lineterminator='\n')
 table.writerow(['', *names.values(), 'missed'])

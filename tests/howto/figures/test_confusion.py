@@ -59,6 +59,20 @@ def test_a_table_and_a_matrix_are_read_by_their_names():
     }  # fmt: skip
 
 
+def test_what_became_of_objects_and_boxes_is_summed_up():
+    assert confusion.sums(confusion.made(CONTENT).counts) == (7, 2, 1, 6)
+
+
+def test_what_a_tool_draws_is_read_and_its_figure_closed():
+    def plot(matrix, labels, show):
+        _, axes = plt.subplots(figsize=(2, 1), dpi=50)
+        for name in labels:
+            axes.text(0, 0, name)
+
+    assert confusion.percentages(plot, None) == (["cat", "cup", "background"], (100, 50))
+    assert not plt.get_fignums()
+
+
 def test_a_square_stands_where_its_names_cross():
     counts = confusion.made(CONTENT).counts
     figure, axes = plt.subplots()
