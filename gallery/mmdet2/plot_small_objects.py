@@ -111,22 +111,36 @@ checkout.check("Side of an object in the tests, over that in training", shrunk, 
 # .. include:: ../../gallery/words/small_objects_filter.rst
 import json
 
+folder = checkout.root / "data/my_dataset/annotations"
+image = json.loads((folder / "train.json").read_text())["images"][0]
 content = checkout.annotations("train")
 first = content["annotations"][0]
-image = next(each for each in content["images"] if each["id"] == first["image_id"])
 objects = [
     first | {"id": number, "image_id": place, "bbox": [10, 10, *size], "area": 9.0}
     for number, (place, size) in enumerate([(1, (3, 3)), (1, (0.5, 18)), (2, (9, 9))])
 ]
 images = [image | {"id": 1}, image | {"id": 2, "width": 31}]
-file = checkout.root / "data/my_dataset/annotations/tiny.json"
-file.write_text(json.dumps(content | {"images": images, "annotations": objects}))
-tiny = checkout.dataset(checkout.config(config, data__train__ann_file=str(file)))
+tiny = content | {"images": images, "annotations": objects}
+(folder / "tiny.json").write_text(json.dumps(tiny))
 
 # %%
-checkout.check("Images, of 640 pixels and of 31", len(tiny), 1)
+own = """train=dict(
+        ann_file='data/my_dataset/annotations/tiny.json',
+        img_prefix='data/my_dataset/train/',
+        pipeline=train_pipeline)"""
+changed = checkout.edit(
+    config, {"train=dict(pipeline=train_pipeline)": own}, adapts=True
+)
+tiny = checkout.dataset(checkout.config(changed))
+checkout.check("Images, one of them 31 pixels wide", len(tiny), 1)
 (kept,) = api().annotated(tiny).values()
-checkout.check("Objects of it, of 3 pixels and of a half", len(kept), 1)
+checkout.check("Objects, of 3 pixels and of a half", len(kept), 1)
+
+# %%
+printed = checkout.shell(f"{script} configs/small_objects/{changed} 500")
+print(printed.splitlines()[-1])
+((size, number, _, _),) = anchors.read(printed)
+checkout.check("Size of the one that is left, enlarged", (size, number), ("0 to 16", 1))
 
 # %%
 # ``AttributeError: 'ConfigDict' object has no attribute 'bbox_head'``: anchors for YOLO alone

@@ -63,7 +63,7 @@ def medians(sizes: Sequence[float], ious: Sequence[float], taken: Sequence[int])
     """The table of ``coverage.py``: for each octave of sizes its name, number of objects, median IoU and positives."""
     rows, values = [], np.array([sizes, ious, taken])
     for low, high in [(0, 16), *((16 * 2**n, 32 * 2**n) for n in range(7))]:
-        row = values[:, (values[0] >= low) & (values[0] < high)]
+        row = values[:, (values[0] > low) & (values[0] <= high)]
         if row.size:
             rows.append((f"{low} to {high}", row.shape[1], *np.median(row[1:], axis=1)))
     return rows

@@ -170,7 +170,8 @@ def percentages(plot: Callable, matrix) -> tuple[list[str], tuple[int, int]]:
     """
     import matplotlib.pyplot as plt
 
-    with quiet():
+    # The pages' own layout is one that the tool's last step does not go with.
+    with quiet(), plt.rc_context({"figure.constrained_layout.use": False}):
         plot(matrix, ("cat", "cup", "background"), show=False)
     figure = plt.gcf()
     plt.close(figure)

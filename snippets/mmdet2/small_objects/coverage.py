@@ -25,8 +25,8 @@ for index in range(min(len(dataset), int(sys.argv[2]))):
     item = dataset[index]
     boxes = item['gt_bboxes'].data
     height, width, _ = item['img_metas'].data['pad_shape']
-    maps = [[-(-side // each[0]) for side in (height, width)]
-            for each in generator.strides]
+    maps = [[-(-side // stride) for side in (height, width)]
+            for stride, _ in generator.strides]
     anchors = torch.cat(generator.grid_anchors(maps, device='cpu'))
     taken = assigner.assign(anchors, boxes).gt_inds
     sizes += (boxes[:, 2:] - boxes[:, :2]).prod(dim=1).sqrt().tolist()
@@ -35,10 +35,10 @@ for index in range(min(len(dataset), int(sys.argv[2]))):
 
 rows = torch.tensor([sizes, overlaps, positives])
 print('{:>12}{:>9}{:>7}{:>11}'.format('size', 'objects', 'IoU', 'positives'))
-for low in 0, 16, 32, 64, 128, 256, 512, 1024:
-    high = 2 * low or 16
-    row = rows[:, (rows[0] >= low) & (rows[0] < high)]
-    if row.shape[1]:
-        iou, taken = row[1:].quantile(0.5, dim=1)
-        name = f'{low} to {high}'
-        print(f'{name:>12}{row.shape[1]:9}{iou:7.2f}{taken:11.0f}')
+edges = torch.tensor([0, 16, 32, 64, 128, 256, 512, 1024, 2048])
+places = torch.bucketize(rows[0], edges)
+for place in places.unique():
+    row = rows[:, places == place]
+    iou, taken = row[1:].quantile(0.5, dim=1)
+    name = f'{edges[place - 1]} to {edges[place]}'
+    print(f'{name:>12}{row.shape[1]:9}{iou:7.2f}{taken:11.0f}')

@@ -65,11 +65,14 @@ def test_what_became_of_objects_and_boxes_is_summed_up():
 
 def test_what_a_tool_draws_is_read_and_its_figure_closed():
     def plot(matrix, labels, show):
-        _, axes = plt.subplots(figsize=(2, 1), dpi=50)
+        figure, axes = plt.subplots(figsize=(2, 1), dpi=50)
+        figure.colorbar(axes.imshow([[0, 1]]))
+        figure.tight_layout()  # as the tool does
         for name in labels:
             axes.text(0, 0, name)
 
-    assert confusion.percentages(plot, None) == (["cat", "cup", "background"], (100, 50))
+    with plt.rc_context({"figure.constrained_layout.use": True}):  # as on a page
+        assert confusion.percentages(plot, None) == (["cat", "cup", "background"], (100, 50))
     assert not plt.get_fignums()
 
 
