@@ -36,7 +36,7 @@ sys.path.insert(0, str(ROOT))
 import themes  # noqa: E402  beside this file
 
 from howto.execution import fingerprint  # noqa: E402
-from howto.project import files, record, stacks  # noqa: E402
+from howto.project import files, howtos, record, stacks  # noqa: E402
 from howto.project.errors import HowtoError  # noqa: E402
 
 FAMILY = stacks.current().family
@@ -56,11 +56,11 @@ import runpy
 
 import mmdet
 import torch
-from howto.project.files import snippet_files
+from howto.project import files
 from howto.project.record import Record, sha256
 from mmdet.models import build_backbone
 
-(snippet,) = snippet_files("{family}", "{topic}")
+snippet = files.snippet_folder("{family}") / "{topic}" / "one.py"
 record = Record("{topic}", "{stack}", {{"{family}/{topic}/one.py": sha256(snippet)}}, device="CPU")
 backbone = build_backbone(dict(type="ResNet", depth=runpy.run_path(str(snippet))["depth"]))
 
@@ -81,10 +81,10 @@ Few words.
 # .. snippet:: {topic}/one.py
 
 # %%
-from howto.project.files import snippet_files
+from howto.project import files
 from howto.project.record import Record, sha256
 
-(snippet,) = snippet_files("{family}", "{topic}")
+snippet = files.snippet_folder("{family}") / "{topic}" / "one.py"
 record = Record("{topic}", "{stack}", {{"{family}/{topic}/one.py": sha256(snippet)}}, device="CPU")
 record.check("the sum", 1 + 1, 2)
 '''
@@ -339,7 +339,7 @@ class Material:
 
 
 def real(place: Path) -> Material:
-    scripts = {topic: files.script(FAMILY, topic).read_text("utf-8") for topic in files.runnable(FAMILY)}
+    scripts = {howto.topic: howto.script.read_text("utf-8") for howto in howtos.runnable(stacks.current())}
     return Material(scripts, Path(shutil.copytree(ROOT / "snippets", place / "snippets")))
 
 

@@ -29,10 +29,10 @@ Two.
 # %%
 import runpy
 
-from howto.project.files import snippet_files
+from howto.project import files
 from howto.project.record import Record, sha256
 
-(snippet,) = snippet_files("mmdet2", "{topic}")
+snippet = files.snippet_folder("mmdet2") / "{topic}" / "one.py"
 record = Record("{topic}", "mmdet2", {{"mmdet2/{topic}/one.py": sha256(snippet)}}, device="CPU")
 runpy.run_path(str(snippet))
 record.check("the sum", 1 + 1, 2)

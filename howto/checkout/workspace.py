@@ -25,9 +25,9 @@ from howto.checkout import coco, distributed, fit, gpu, measure, standby, weight
 from howto.checkout.family import api
 from howto.checkout.isolation import PLAIN, isolated
 from howto.checkout.run import Observer, Run
-from howto.project import stacks
+from howto.project import howtos, stacks
 from howto.project.errors import HowtoError
-from howto.project.files import check_topic, snippet_files, snippet_folder
+from howto.project.files import snippet_folder
 from howto.project.quiet import quiet
 from howto.project.record import Record, installed_versions, sha256
 from howto.project.settings import Settings
@@ -50,13 +50,13 @@ class Workspace:
 
     def __init__(self, topic: str) -> None:
         stack = stacks.current()
-        self.topic = check_topic(stack.family, topic)
+        howto, self.topic = howtos.find(stack, topic), topic
         self.source = snippet_folder(stack.family) / topic
         self.device = gpu.choose()
         self._folder = tempfile.TemporaryDirectory(prefix=f"howto-{topic}-")
         self.root = Path(self._folder.name).resolve()
         self._lay_out()
-        snippets = {f"{stack.family}/{topic}/{path.name}": sha256(path) for path in snippet_files(stack.family, topic)}
+        snippets = {f"{stack.family}/{topic}/{path.name}": sha256(path) for path in howto.snippets}
         self.record = Record(
             topic,
             stack.name,

@@ -7,7 +7,7 @@ import itertools
 import re
 from collections.abc import Iterator
 
-from howto.project import files
+from howto.project.howtos import HowTo
 
 OPERATORS = (  # of cosmic-ray, for Python that is no config
     "core/AddNot",
@@ -31,28 +31,27 @@ class Mutation:
     """One edit of one snippet.
 
     Attributes:
-        topic: The how-to.
+        howto: The how-to.
         file: Name of the snippet.
         edit: What was changed, with the line.
         source: The file's text after the edit.
     """
 
-    topic: str
+    howto: HowTo
     file: str
     edit: str
     source: str
 
 
-def mutations(family: str, topic: str, every: bool = False) -> Iterator[Mutation]:
+def mutations(howto: HowTo, every: bool = False) -> Iterator[Mutation]:
     """Single edits of every snippet of a how-to that leave valid Python.
 
     Args:
-        family: The snippets' family.
-        topic: Name of the how-to.
+        howto: The how-to.
         every: Whether an operator changes every place of a line, one after the other, or the first alone; those that
             move an integer by one or swap neighbours change every place anyway.
     """
-    for path in files.snippet_files(family, topic):
+    for path in howto.snippets:
         source, seen = path.read_text("utf-8"), {path.read_text("utf-8")}
         for edit, changed in _config_edits(source) if is_config(source) else _code_edits(source):
             with contextlib.suppress(SyntaxError):
@@ -60,7 +59,7 @@ def mutations(family: str, topic: str, every: bool = False) -> Iterator[Mutation
                 place = changed if every or edit.startswith(EVERYWHERE) else edit.partition(":")[0]
                 if not {changed, place} & seen:
                     seen |= {changed, place}
-                    yield Mutation(topic, path.name, edit, changed)
+                    yield Mutation(howto, path.name, edit, changed)
 
 
 def is_config(source: str) -> bool:

@@ -27,8 +27,9 @@ from howto.execution import doctor, fingerprint
 from howto.execution.limits import limited
 from howto.execution.verify import execute
 from howto.figures import classifiers, timm_models
-from howto.project import budget, files
+from howto.project import budget, files, howtos
 from howto.project.errors import HowtoError
+from howto.project.howtos import HowTo
 from howto.project.quiet import quiet
 from howto.project.record import write_json
 from howto.project.stacks import Stack
@@ -61,8 +62,8 @@ def mutate(stack: Stack, names: list[str], every: bool = False) -> int:
     from rich.progress import track
 
     doctor.require(stack)
-    topics = files.chosen(stack.family, names)
-    found = [mutation for topic in topics for mutation in mutations(stack.family, topic, every)]
+    chosen = howtos.chosen(stack, names)
+    found = [mutation for howto in chosen for mutation in mutations(howto, every)]
     report = files.mutations(stack)
     kept = json.loads(report.read_text("utf-8")) if report.exists() else {}
     facts = {"date": time.strftime("%Y-%m-%d", time.gmtime()), "commit": fingerprint.commit()}
@@ -70,7 +71,8 @@ def mutate(stack: Stack, names: list[str], every: bool = False) -> int:
     with quiet():
         import torch
 
-        import howto.execution.preloaded  # noqa: F401  before forking, so that each child finds torch and mmdet imported
+        # Before forking, so that each child finds torch and mmdet imported.
+        importlib.import_module("howto.execution.preloaded")
 
     standby.keep()  # before a config is loaded, and with it what it imports
     torch.set_num_threads(1)
@@ -83,35 +85,36 @@ def mutate(stack: Stack, names: list[str], every: bool = False) -> int:
     console, started = Console(stderr=True), time.monotonic()
     results, spent = [], collections.Counter()
     with _own_folder():
-        for topic, file in {(mutation.topic, mutation.file): None for mutation in found}:
-            _content(stack.family, topic, file)
-        _measure_tables(topics)
+        for howto, file in {(mutation.howto, mutation.file): None for mutation in found}:
+            _content(howto, file)
+        _measure_tables({howto.topic for howto in chosen})
     fork = multiprocessing.get_context("fork")
     with fork.Pool(budget.cores(), _may_have_children, maxtasksperchild=1) as pool:
         limits = {}
         console.print("the how-tos as they are …")
-        topics.sort(key=files.cost, reverse=True)
-        for topic, (problem, seconds) in zip(topics, pool.imap(_as_it_is, [(stack.family, topic) for topic in topics])):
+        chosen.sort(key=lambda howto: howto.cost, reverse=True)
+        for howto, (problem, seconds) in zip(chosen, pool.imap(_as_it_is, chosen)):
             if problem:
-                raise HowtoError(f"{topic} does not pass as it is, see python -m howto verify {topic}: {problem}")
-            limits[topic] = round(30 + 2 * seconds)  # a mutation that makes the checks hang is noticed, too
-        left = collections.Counter(mutation.topic for mutation in found)
-        found.sort(key=lambda mutation: (-limits[mutation.topic], mutation.topic))  # the longest first
-        tried = pool.imap(_timed, [(stack.family, mutation, limits[mutation.topic]) for mutation in found])
+                verify = f"see python -m howto verify {howto.topic}"
+                raise HowtoError(f"{howto.topic} does not pass as it is, {verify}: {problem}")
+            limits[howto] = round(30 + 2 * seconds)  # a mutation that makes the checks hang is noticed, too
+        left = collections.Counter(mutation.howto for mutation in found)
+        found.sort(key=lambda mutation: (-limits[mutation.howto], mutation.howto.topic))  # the longest first
+        tried = pool.imap(_timed, [(mutation, limits[mutation.howto]) for mutation in found])
         for mutation, ((result, why), took) in track(zip(found, tried), "mutations", len(found), console=console):
-            spent[mutation.topic] += took
-            results.append({"topic": mutation.topic, "file": mutation.file, "edit": mutation.edit, "result": result})
+            topic = mutation.howto.topic
+            spent[topic] += took
+            results.append({"topic": topic, "file": mutation.file, "edit": mutation.edit, "result": result})
             results[-1]["why"] = why
             if result == "survived":
-                console.print(f"survived: {mutation.topic}/{mutation.file}: {mutation.edit}", markup=False)
-            left[mutation.topic] -= 1
-            if not left[mutation.topic]:  # whoever ends this has the how-tos that are through
-                own = [item for item in results if item["topic"] == mutation.topic]
+                console.print(f"survived: {topic}/{mutation.file}: {mutation.edit}", markup=False)
+            left[mutation.howto] -= 1
+            if not left[mutation.howto]:  # whoever ends this has the how-tos that are through
+                own = [item for item in results if item["topic"] == topic]
                 own = [{key: item[key] for key in ("file", "edit", "result", "why")} for item in own]
-                of = fingerprint.sources(stack, mutation.topic)
-                kept[mutation.topic] = {**facts, "of": of, "results": own}
+                kept[topic] = {**facts, "of": fingerprint.sources(mutation.howto), "results": own}
                 here = files.topics(stack.family)
-                write_json(report, {topic: entry for topic, entry in kept.items() if topic in here})
+                write_json(report, {name: entry for name, entry in kept.items() if name in here})
     for topic, took in spent.most_common():
         print(f"{topic}: {sum(item['topic'] == topic for item in results)} mutations, {took:.0f} s on one core")
     counts = collections.Counter(item["result"] for item in results)
@@ -120,8 +123,8 @@ def mutate(stack: Stack, names: list[str], every: bool = False) -> int:
     return int(counts["survived"] > 0 or counts["equivalent"] > 0.05 * len(results))
 
 
-def _measure_tables(topics: list[str]) -> None:
-    """Measure what the pages of `topics` have tables of, which no snippet changes: each process finds them measured."""
+def _measure_tables(topics: set[str]) -> None:
+    """Measure what pages have tables of, which no snippet changes: each process finds them measured."""
     with quiet():
         for topic, table in {"mmcls_backbone": classifiers, "timm_backbone": timm_models}.items():
             if topic in topics:
@@ -134,35 +137,36 @@ def _may_have_children() -> None:
     multiprocessing.current_process()._config["daemon"] = False
 
 
-def _as_it_is(job: tuple[str, str]) -> tuple[str, float]:
+def _as_it_is(howto: HowTo) -> tuple[str, float]:
     """What the checks say to a how-to that nobody has changed, and in how many seconds.
 
     If that is not nothing, they notice no mutation.
     """
     started = time.monotonic()
     with _own_folder():
-        return _problem(*job), time.monotonic() - started
+        return _problem(howto), time.monotonic() - started
 
 
-def _timed(job: tuple[str, Mutation, int]) -> tuple[tuple[str, str], float]:
+def _timed(job: tuple[Mutation, int]) -> tuple[tuple[str, str], float]:
     started = time.monotonic()
     return _try(job), time.monotonic() - started
 
 
-def _try(job: tuple[str, Mutation, int]) -> tuple[str, str]:
+def _try(job: tuple[Mutation, int]) -> tuple[str, str]:
     """In a process of its own: ``killed``, ``equivalent`` or ``survived``, and why."""
-    family, mutation, limit = job
+    mutation, limit = job
+    family, topic = mutation.howto.stack.family, mutation.howto.topic
     os.environ["HOWTO_TIME_LIMIT"] = str(limit)
     sys.unraisablehook = lambda _: None  # mmcv closes a temporary file of a broken config after its folder is gone
     with _own_folder() as folder:
         shutil.copytree(files.snippet_folder(family), Path(folder, family))
-        Path(folder, family, mutation.topic, mutation.file).write_text(mutation.source, "utf-8")
-        before = _content(family, mutation.topic, mutation.file)
+        Path(folder, family, topic, mutation.file).write_text(mutation.source, "utf-8")
+        before = _content(mutation.howto, mutation.file)
         os.environ["HOWTO_SNIPPETS"] = folder
         _content.cache_clear()
-        if before and before == _content(family, mutation.topic, mutation.file):
+        if before and before == _content(mutation.howto, mutation.file):
             return "equivalent", "the config comes to the same"
-        problem = _problem(family, mutation.topic)
+        problem = _problem(mutation.howto)
     if os.strerror(errno.ENOSPC) in problem:
         raise HowtoError(f"no space left on the disk of {tempfile.gettempdir()}, so nothing can be said; free some")
     if problem:
@@ -186,26 +190,26 @@ def _own_folder() -> Iterator[str]:
 
 
 @functools.cache  # of the snippets as they are, each process finds what was read before it was forked
-def _content(family: str, topic: str, file: str) -> str:
+def _content(howto: HowTo, file: str) -> str:
     """What a config comes to with all that it inherits, or nothing if the file is none or does not load."""
     with contextlib.suppress(Exception):
-        if is_config((files.snippet_folder(family) / topic / file).read_text("utf-8")):
-            cfg = Workspace(topic).config(file)
+        if is_config((files.snippet_folder(howto.stack.family) / howto.topic / file).read_text("utf-8")):
+            cfg = Workspace(howto.topic).config(file)
             if "custom_imports" in cfg:
                 cfg.custom_imports.setdefault("allow_failed_imports", False)  # mmcv's default
             return repr(sorted(cfg.items()))
     return ""
 
 
-def _problem(family: str, topic: str) -> str:
+def _problem(howto: HowTo) -> str:
     """The first thing that is wrong: an example in a docstring, else a check of the script."""
     try:
-        for path in files.snippet_files(family, topic):
+        for path in howto.snippets:
             if ">>>" in path.read_text("utf-8"):
-                with limited(), Workspace(topic).inside(), contextlib.redirect_stdout(io.StringIO()):
-                    found = doctest.testmod(importlib.import_module(f"configs.{topic}.{path.stem}"))
+                with limited(), Workspace(howto.topic).inside(), contextlib.redirect_stdout(io.StringIO()):
+                    found = doctest.testmod(importlib.import_module(f"configs.{howto.topic}.{path.stem}"))
                 if found.failed:
                     return f"{path.name}: {found.failed} of its examples' lines do not print what they say"
-        return execute(files.script(family, topic)).partition("\n")[0]
+        return execute(howto.script).partition("\n")[0]
     except Exception as error:
         return f"{type(error).__name__}: {error}".partition("\n")[0]

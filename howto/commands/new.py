@@ -5,6 +5,7 @@ from pathlib import Path
 
 from howto.project import files
 from howto.project.errors import HowtoError
+from howto.project.howtos import HowTo
 from howto.project.stacks import ROOT, Stack
 
 SNIPPET = """\
@@ -125,7 +126,7 @@ def new(stack: Stack, topic: str) -> None:
     name, (change, rate, logs) = f"retinanet_r18_fpn_{named}_1x_coco.py", CHANGE[stack.family]
     texts = {
         files.snippet_folder(stack.family) / topic / name: SNIPPET,
-        files.script(stack.family, topic): SCRIPT,
+        HowTo(stack, topic).script: SCRIPT,
         ROOT / "tests" / "snippets" / stack.family / f"test_{topic}.py": TEST,
     }
     if there := [str(path) for path in texts if path.exists()]:

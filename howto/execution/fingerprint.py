@@ -14,35 +14,36 @@ from pathlib import Path
 
 from howto.checkout import weights
 from howto.execution import replay
-from howto.project import device, files, stacks
+from howto.project import device, files, howtos, stacks
 from howto.project.errors import HowtoError
-from howto.project.files import BUILD, fingerprint_file, records, script, snippet_files, words
+from howto.project.files import BUILD
+from howto.project.howtos import HowTo
 from howto.project.settings import Settings
 from howto.project.stacks import ROOT, Stack
 
 
-def fingerprint(stack: Stack, topic: str) -> dict[str, str]:
-    """What the page of `topic` depends on: for each kind of thing the sha256 of its content.
+def fingerprint(howto: HowTo) -> dict[str, str]:
+    """What the page of a how-to depends on: for each kind of thing the sha256 of its content.
 
     The gallery script's code, the snippets, the rooms of ``howto`` that a page runs in, the lock, the installed
     packages, the kind of device, the folder of a real COCO, and which weights are real: the
     checkpoints of the page that lie in the user's cache, and the hosts of its stand-ins that answer.
     """
-    path = script(stack.family, topic)
+    path = howto.script
     if not path.exists():
-        raise HowtoError(f"snippets/{stack.family}/{topic} has no gallery script; write {path}")
+        raise HowtoError(f"snippets/{howto.stack.family}/{howto.topic} has no gallery script; write {path}")
     try:
         ast.parse(path.read_bytes(), str(path))
     except SyntaxError as error:
         raise HowtoError(f"{error.filename}:{error.lineno}: syntax error: {error.msg}; mend that line") from error
     return {
         "script": replay.digest(path),
-        "snippets": _hash(snippet_files(stack.family, topic)),
+        "snippets": _hash(howto.snippets),
         "howto": _rooms(),
-        "packages": _packages(stack),
+        "packages": _packages(howto.stack),
         "device": device.kind(),
         "data": str(Settings.from_environ().coco or ""),
-        "weights": weights_kind(stack, topic),
+        "weights": weights_kind(howto),
     }
 
 
@@ -70,9 +71,9 @@ def built(stack: Stack) -> str:
     return hashlib.sha256(repr(found).encode()).hexdigest()
 
 
-def sources(stack: Stack, topic: str) -> str:
+def sources(howto: HowTo) -> str:
     """sha256 of a how-to's script and snippets: what a report of its mutations holds for."""
-    return _hash([script(stack.family, topic), *snippet_files(stack.family, topic)])
+    return _hash([howto.script, *howto.snippets])
 
 
 def package_sources() -> int:
@@ -85,9 +86,9 @@ def mutations(stack: Stack) -> dict[str, dict]:
     path = files.mutations(stack)
     found = json.loads(path.read_text("utf-8")) if path.exists() else {}
     return {
-        topic: {**found[topic], "fresh": found[topic]["of"] == sources(stack, topic)}
-        for topic in files.topics(stack.family)
-        if topic in found
+        howto.topic: {**found[howto.topic], "fresh": found[howto.topic]["of"] == sources(howto)}
+        for howto in howtos.of(stack)
+        if howto.topic in found
     }
 
 
@@ -98,21 +99,20 @@ def commit() -> str:
     return ""
 
 
-def prose(stack: Stack, topic: str) -> str:
+def prose(howto: HowTo) -> str:
     """sha256 of the script and the words that it includes: a page that differs in these alone is not executed."""
-    path = script(stack.family, topic)
-    return _hash([path, *words(path)])
+    return _hash([howto.script, *howto.words])
 
 
-def changed(stack: Stack, topic: str) -> list[str]:
+def changed(howto: HowTo) -> list[str]:
     """The parts of the fingerprint that differ from when the page ran; all of them if it did not, or left no record."""
     try:
-        before = json.loads(fingerprint_file(topic).read_text("utf-8"))
+        before = json.loads(howto.fingerprint.read_text("utf-8"))
     except (OSError, ValueError):
         before = {}
-    if not (records(stack) / f"{topic}.json").exists():
+    if not howto.record.exists():
         before = {}
-    return [part for part, value in fingerprint(stack, topic).items() if before.get(part) != value]
+    return [part for part, value in fingerprint(howto).items() if before.get(part) != value]
 
 
 def _hash(files: list[Path]) -> str:
@@ -131,10 +131,9 @@ def _rooms() -> str:
     return _hash(files)
 
 
-def weights_kind(stack: Stack, topic: str) -> str:
+def weights_kind(howto: HowTo) -> str:
     """Which of the checkpoints that a page used the user has, and which hosts of its stand-ins answer by now."""
-    path = records(stack) / f"{topic}.json"
-    record = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    record = json.loads(howto.record.read_text("utf-8")) if howto.record.exists() else {}
     hosts = sorted(set(record.get("hosts", {}).values()))
     with concurrent.futures.ThreadPoolExecutor(max(1, len(hosts))) as pool:
         answering = [host for host, answers in zip(hosts, pool.map(weights.reachable, hosts)) if answers]

@@ -12,6 +12,7 @@ import re
 from pathlib import Path
 
 from howto.project import files, stacks
+from howto.project.howtos import HowTo
 from howto.project.record import write_json
 
 KNOWN = "0.22.1"
@@ -41,18 +42,17 @@ def digest(script: Path) -> str:
     return hashlib.sha256(repr(content).encode()).hexdigest()
 
 
-def kept(topic: str) -> dict | None:
+def kept(howto: HowTo) -> dict | None:
     """What the cells of a how-to put out when they last ran, if they passed and nothing that they depend on differs.
 
     Its keys: ``outputs``, the reStructuredText of each code cell, and ``seconds``, what they took.
     """
     from howto.execution.fingerprint import changed
 
-    path = outputs_file(topic)
-    if not known() or not path.exists() or changed(stacks.current(), topic):
+    if not known() or not howto.outputs.exists() or changed(howto):
         return None
-    found = json.loads(path.read_text("utf-8"))
-    return found if found["script"] == digest(files.script(stacks.current().family, topic)) else None
+    found = json.loads(howto.outputs.read_text("utf-8"))
+    return found if found["script"] == digest(howto.script) else None
 
 
 def choose(topics: dict[str, str]) -> None:
@@ -60,24 +60,23 @@ def choose(topics: dict[str, str]) -> None:
     write_json(_chosen(), topics)
 
 
-def chosen(topic: str) -> dict | None:
+def chosen(howto: HowTo) -> dict | None:
     """What :func:`kept` found of a how-to that this build does not execute; None for one that it does."""
-    return json.loads(outputs_file(topic).read_text("utf-8")) if words(topic) else None
+    return json.loads(howto.outputs.read_text("utf-8")) if words(howto) else None
 
 
-def words(topic: str) -> str:
+def words(howto: HowTo) -> str:
     """sha256 of the words that this build sets beside a how-to's outputs; empty for one that it executes."""
     path = _chosen()
-    return json.loads(path.read_text("utf-8")).get(topic, "") if path.exists() else ""
+    return json.loads(path.read_text("utf-8")).get(howto.topic, "") if path.exists() else ""
 
 
 def _chosen() -> Path:
     return files.records(stacks.current()).with_suffix(".replayed.json")
 
 
-def outputs_file(topic: str) -> Path:
-    """Where the outputs of a how-to's cells are kept, beside its page."""
-    return files.DOCS / files.GALLERY / f"plot_{topic}.outputs.json"
+def _of(script: str) -> HowTo:
+    return HowTo(stacks.current(), Path(script).stem.removeprefix("plot_"))
 
 
 @functools.cache  # once in a process
@@ -90,14 +89,14 @@ def install() -> None:
     execute, split = gen_rst.execute_script, gen_rst._split_parallel
 
     def execute_script(blocks, variables, *configurations):
-        topic = Path(variables["src_file"]).stem.removeprefix("plot_")
-        found = chosen(topic) if variables["execute_script"] else None
+        howto = _of(variables["src_file"])
+        found = chosen(howto) if variables["execute_script"] else None
         if not found:
             outputs, seconds = execute(blocks, variables, *configurations)
             if variables.get("passing"):
                 code = [output for block, output in zip(blocks, outputs) if block.type == "code"]
                 script = digest(Path(variables["src_file"]))
-                write_json(outputs_file(topic), {"script": script, "outputs": code, "seconds": seconds})
+                write_json(howto.outputs, {"script": script, "outputs": code, "seconds": seconds})
             return outputs, seconds
         left = iter(found["outputs"])
         outputs = [next(left) if block.type == "code" else "" for block in blocks]
@@ -108,6 +107,6 @@ def install() -> None:
 
     def longest_first(*arguments):
         serial, parallel = split(*arguments)  # sphinx-gallery puts the results back into the order of the pages
-        return serial, sorted(parallel, key=lambda name: -files.cost(Path(name).stem.removeprefix("plot_")))
+        return serial, sorted(parallel, key=lambda name: -_of(name).cost)
 
     gen_rst.execute_script, gen_rst._split_parallel = execute_script, longest_first

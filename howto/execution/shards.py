@@ -7,40 +7,41 @@ import tempfile
 from pathlib import Path
 
 from howto.execution import fingerprint
-from howto.project import files, stacks
+from howto.project import files, howtos, stacks
 from howto.project.errors import HowtoError
 from howto.project.files import BUILD, DOCS
+from howto.project.howtos import HowTo
 from howto.project.settings import Settings
 from howto.project.stacks import Stack
 
 
-def mine(stack: Stack) -> list[str]:
+def mine(stack: Stack) -> list[HowTo]:
     """The how-tos that this machine executes: all that it can, or those of its shard.
 
     The costly ones are dealt out first, each to the shard that has least. A cost is the time that the page took when it
     last ran here; so shards agree if all of them start from the same pages, or from none.
     """
-    topics = files.runnable(stack.family)
+    found = howtos.runnable(stack)
     if not (part := Settings.from_environ().shard):
-        return topics
+        return found
     index, of = part
     shards, loads = [[] for _ in range(of)], [0.0] * of
-    for topic in sorted(topics, key=lambda topic: (-files.cost(topic), topic)):
+    for howto in sorted(found, key=lambda howto: (-howto.cost, howto.topic)):
         least = loads.index(min(loads))
-        shards[least].append(topic)
-        loads[least] += files.cost(topic)
-    return sorted(shards[index - 1])
+        shards[least].append(howto)
+        loads[least] += howto.cost
+    return sorted(shards[index - 1], key=lambda howto: howto.topic)
 
 
-def pack(stack: Stack, topics: list[str]) -> Path:
-    """Write what executing `topics` left into ``docs/_build/bundles/``, for :func:`merge`; the path of the bundle."""
+def pack(stack: Stack, executed: list[HowTo]) -> Path:
+    """Write what executing how-tos left into ``docs/_build/bundles/``, for :func:`merge`; the path of the bundle."""
     index, of = Settings.from_environ().shard
     path = BUILD / "bundles" / f"{stack.name}-{index}-of-{of}.tar.gz"
     path.parent.mkdir(parents=True, exist_ok=True)
     half = path.with_suffix(f".{os.getpid()}.half")
     with tarfile.open(half, "w:gz") as bundle:
-        for topic in topics:
-            for made in _made(stack, topic):
+        for howto in executed:
+            for made in _made(howto):
                 bundle.add(made, made.relative_to(DOCS), recursive=False)
     half.replace(path)
     return path
@@ -57,27 +58,27 @@ def merge(bundles: list[Path]) -> int:
         files.take_gallery(stack)
         found = {}
         for bundle in bundles:
-            for topic in _unpack(stack, bundle):
-                found[topic] = bundle
-        stale = {topic: parts for topic in found if (parts := fingerprint.changed(stack, topic))}
+            for howto in _unpack(stack, bundle):
+                found[howto] = bundle
+        stale = {howto: parts for howto in found if (parts := fingerprint.changed(howto))}
     if stale:
-        listed = "\n  ".join(f"{topic}, of {found[topic]}: {', '.join(parts)}" for topic, parts in stale.items())
+        listed = "\n  ".join(f"{howto.topic}, of {found[howto]}: {', '.join(parts)}" for howto, parts in stale.items())
         raise HowtoError(f"these were executed from something else, so the next build executes them:\n  {listed}")
-    missing = sorted(set(files.runnable(stack.family)) - set(found))
+    missing = sorted(howto.topic for howto in set(howtos.runnable(stack)) - set(found))
     left = f"; no bundle has {', '.join(missing)}" if missing else ""
     print(f"{len(found)} pages from {len(bundles)} bundles{left}; `tox -e docs` builds the site")
     return 0
 
 
-def _made(stack: Stack, topic: str) -> list[Path]:
+def _made(howto: HowTo) -> list[Path]:
     """The files that executing a how-to leaves."""
-    pages, name = DOCS / files.GALLERY, re.escape(f"plot_{topic}")
+    pages, name = DOCS / files.GALLERY, re.escape(f"plot_{howto.topic}")
     pattern = re.compile(rf"{name}(\.[\w.]+)|sphx_glr_{name}_(\d+(_\d_\d\dx)?|thumb)\.\w+")
     found = [path for path in sorted(pages.rglob("*")) if path.is_file() and pattern.fullmatch(path.name)]
-    return [*found, files.records(stack) / f"{topic}.json"]
+    return [*found, howto.record]
 
 
-def _unpack(stack: Stack, bundle: Path) -> list[str]:
+def _unpack(stack: Stack, bundle: Path) -> list[HowTo]:
     """Put the files of one bundle in their places; the how-tos that it has."""
     record = f"{files.records(stack).relative_to(DOCS).as_posix()}/"
     try:
@@ -93,4 +94,4 @@ def _unpack(stack: Stack, bundle: Path) -> list[str]:
                     (Path(folder) / name).replace(DOCS / name)
     except (OSError, tarfile.TarError, EOFError) as error:
         raise HowtoError(f"{bundle} cannot be read: {error}; have its shard write it again") from error
-    return [Path(name).stem for name in names if name.startswith(record)]
+    return [HowTo(stack, Path(name).stem) for name in names if name.startswith(record)]

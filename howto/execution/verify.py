@@ -14,7 +14,7 @@ from howto.checkout import standby
 from howto.checkout.isolation import fresh, put_back
 from howto.execution import doctor
 from howto.execution.limits import limited
-from howto.project import files
+from howto.project import howtos
 from howto.project.errors import HowtoError
 from howto.project.stacks import Stack
 
@@ -32,7 +32,7 @@ def verify(stack: Stack, names: list[str]) -> int:
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
     from rich.table import Table
 
-    topics = files.chosen(stack.family, names)
+    chosen = howtos.chosen(stack, names)
     doctor.require(stack)
     os.environ["MPLBACKEND"] = "agg"
     table = Table("how-to", "checks", "seconds", "result", title=f"{stack.name}: {stack.title}", title_justify="left")
@@ -40,27 +40,27 @@ def verify(stack: Stack, names: list[str]) -> int:
     columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
     with tempfile.TemporaryDirectory() as folder, Progress(*columns, console=console, transient=True) as progress:
         os.environ["HOWTO_RECORDS"] = folder
-        for number, topic in enumerate(topics, 1):
-            label = f"{topic} ({number} of {len(topics)})"
+        for number, howto in enumerate(chosen, 1):
+            label = f"{howto.topic} ({number} of {len(chosen)})"
             task = progress.add_task(label)
             if not console.is_terminal:
                 console.print(f"{label} …")
             started = time.perf_counter()
-            problem = execute(files.script(stack.family, topic))
+            problem = execute(howto.script)
             progress.remove_task(task)
-            record = Path(folder, f"{topic}.json")
+            record = Path(folder, howto.record.name)
             checks = json.loads(record.read_text("utf-8"))["checks"] if record.exists() else []
             passed += not problem
             count = sum(check["passed"] for check in checks)
-            table.add_row(topic, str(count), f"{time.perf_counter() - started:.0f}", problem or "passed")
+            table.add_row(howto.topic, str(count), f"{time.perf_counter() - started:.0f}", problem or "passed")
     Console(width=None if console.is_terminal else 140, markup=False).print(table)
-    left = [] if names else set(files.topics(stack.family)) - set(topics)
-    said = [f"{topic}, which needs the package {files.lacking(stack.family, topic)}" for topic in sorted(left)]
+    left = [] if names else [howto for howto in howtos.of(stack) if howto not in chosen]
+    said = [f"{howto.topic}, which needs the package {howto.lacking}" for howto in left]
     print(
-        f"{len(topics)} topics, {'all' if passed == len(topics) else passed} passed"
+        f"{len(chosen)} topics, {'all' if passed == len(chosen) else passed} passed"
         + (f"; not executed: {', '.join(said)}" if said else "")
     )
-    return int(passed < len(topics))
+    return int(passed < len(chosen))
 
 
 def execute(script: Path) -> str:

@@ -1,15 +1,12 @@
-"""Say where the files of a how-to lie."""
+"""Say where the files of the project lie; those of a how-to are in :mod:`howto.project.howtos`."""
 
 import contextlib
-import importlib.util
-import json
 import os
 import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from howto.project.errors import HowtoError
 from howto.project.locking import locked
 from howto.project.settings import Settings
 from howto.project.stacks import ROOT, Stack
@@ -26,81 +23,9 @@ def snippet_folder(family: str) -> Path:
     return (Settings.from_environ().snippets or ROOT / "snippets") / family
 
 
-def snippet_files(family: str, topic: str) -> list[Path]:
-    """The snippet files of a how-to, sorted by name."""
-    return sorted((snippet_folder(family) / topic).glob("*.py"))
-
-
-def script(family: str, topic: str) -> Path:
-    """The gallery script of a how-to."""
-    return ROOT / "gallery" / family / f"plot_{topic}.py"
-
-
-def words(script: Path) -> list[Path]:
-    """The files of prose that a gallery script includes, as the script of another family does too."""
-    names = re.findall(r"^# \.\. include:: (\S+)$", script.read_text("utf-8"), re.MULTILINE)
-    return [(DOCS / GALLERY / name).resolve() for name in names]
-
-
 def topics(family: str) -> list[str]:
     """Names of the how-tos of `family`: the folders of its snippets, sorted."""
-    return sorted(path.name for path in snippet_folder(family).iterdir() if snippet_files(family, path.name))
-
-
-def question(family: str, topic: str) -> str:
-    """The question that a how-to answers: the title of its script."""
-    return re.search(r'"""\n(.+)\n=', script(family, topic).read_text("utf-8"))[1]
-
-
-def answer(family: str, topic: str) -> str:
-    """What a how-to answers, in one sentence: the first below the title of its script."""
-    text = re.search(r'"""\n.+\n=+\n\n(.+?)(\n\n|""")', script(family, topic).read_text("utf-8"), re.DOTALL)[1]
-    return re.match(r".+?(\.(?=\s)|$)", " ".join(text.replace("``", "").split()))[0]
-
-
-def groups(family: str) -> dict[str, list[str]]:
-    """The how-tos of `family` in the order of the navigation, as ``gallery/groups.json`` has them; others come last."""
-    left = topics(family)
-    found = {}
-    for name, listed in json.loads((ROOT / "gallery" / "groups.json").read_text("utf-8")).items():
-        found[name] = [topic for topic in listed if topic in left]
-        left = [topic for topic in left if topic not in listed]
-    return {name: members for name, members in {**found, "More": left}.items() if members}
-
-
-def check_topic(family: str, topic: str) -> str:
-    """Return `topic`.
-
-    Raises:
-        HowtoError: If there is no such how-to.
-    """
-    if topic not in topics(family):
-        raise HowtoError(f"there is no how-to {topic!r}; there are: {', '.join(topics(family))}")
-    return topic
-
-
-def lacking(family: str, topic: str) -> str:
-    """The package that a how-to needs, by ``.. needs:: detectron2``, and that is not installed; else nothing."""
-    path = script(family, topic)
-    names = re.findall(r"^\.\. needs:: (\w+)$", path.read_text("utf-8"), re.MULTILINE) if path.exists() else []
-    return next((name for name in names if not importlib.util.find_spec(name)), "")
-
-
-def runnable(family: str) -> list[str]:
-    """The how-tos that can be executed with what is installed."""
-    return [topic for topic in topics(family) if not lacking(family, topic)]
-
-
-def chosen(family: str, names: list[str]) -> list[str]:
-    """The how-tos `names`, or all that can be executed if none is named.
-
-    Raises:
-        HowtoError: There is no such how-to, or it needs a package that is not installed.
-    """
-    for topic in names:
-        if package := lacking(family, check_topic(family, topic)):
-            raise HowtoError(f"{topic} needs {package}, which is not installed; its page says how to install it")
-    return names or runnable(family)
+    return sorted(path.name for path in snippet_folder(family).iterdir() if any(path.glob("*.py")))
 
 
 @contextlib.contextmanager
@@ -152,19 +77,6 @@ def _forget_removed(stack: Stack) -> None:
         if name.removeprefix("plot_") not in here:
             path.unlink()
             shutil.rmtree(BUILD / "work" / stack.name, ignore_errors=True)
-
-
-def fingerprint_file(topic: str) -> Path:
-    """Where a how-to's page keeps what it depended on when it ran."""
-    return DOCS / GALLERY / f"plot_{topic}.fingerprint.json"
-
-
-def cost(topic: str) -> float:
-    """Seconds that a page took when it last ran, as sphinx-gallery keeps it; else what gallery/costs.json says."""
-    path = DOCS / GALLERY / f"plot_{topic}.cost.json"
-    if path.exists():
-        return float(json.loads(path.read_text("utf-8"))["time"])
-    return float(json.loads((ROOT / "gallery" / "costs.json").read_text("utf-8")).get(topic, 30))
 
 
 def records(stack: Stack) -> Path:

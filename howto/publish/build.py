@@ -15,9 +15,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from howto.execution import doctor, fingerprint, shards, workers
-from howto.project import files
+from howto.project import files, howtos
 from howto.project.errors import HowtoError
 from howto.project.files import BUILD, DOCS
+from howto.project.howtos import HowTo
 from howto.project.record import write_text
 from howto.project.settings import Settings
 from howto.project.stacks import ROOT, Stack
@@ -38,10 +39,10 @@ def build(stack: Stack) -> int:
         files.take_gallery(stack)
         sources = fingerprint.site(stack)  # taken before: what is edited while the site is built is not on it
         mine = shards.mine(stack)
-        stale = [topic for topic in mine if fingerprint.changed(stack, topic)]
-        for topic in set(mine) - set(stale):
-            _require_young(stack, topic)
-        workers.start(len(stale), sum(map(files.cost, stale)))  # they import torch while this process does
+        stale = [howto for howto in mine if fingerprint.changed(howto)]
+        for howto in set(mine) - set(stale):
+            _require_young(howto)
+        workers.start(len(stale), sum(howto.cost for howto in stale))  # they import torch while this process does
         if stale:
             with _interruptible():
                 doctor.require(stack)
@@ -59,7 +60,8 @@ def build(stack: Stack) -> int:
             found += [f"no space left on the disk of {BUILD}; free some"] if full else []
             raise HowtoError("\n  ".join(["the site was not built, the last good one stays; see above", *found]))
         if settings.shard:
-            print(f"{', '.join(mine) or 'no page'} in {os.path.relpath(shards.pack(stack, mine))}")
+            names = ", ".join(howto.topic for howto in mine) or "no page"
+            print(f"{names} in {os.path.relpath(shards.pack(stack, mine))}")
             return 0
         site = _publish(BUILD / "work" / stack.name, BUILD / "html" / stack.name)
         write_text(files.finished(stack), f"{sources} {fingerprint.built(stack)}")
@@ -73,15 +75,15 @@ def _is_finished(stack: Stack, sources: str) -> bool:
     return mark.exists() and mark.read_text("utf-8") == f"{sources} {fingerprint.built(stack)}"
 
 
-def _require_young(stack: Stack, topic: str) -> None:
+def _require_young(howto: HowTo) -> None:
     """Stop if the page that is not executed now was longer ago than ``HOWTO_MAX_AGE`` allows."""
     if not (allowed := Settings.from_environ().max_age):
         return
-    executed = json.loads((files.records(stack) / f"{topic}.json").read_text("utf-8"))["executed"]
+    executed = json.loads(howto.record.read_text("utf-8"))["executed"]
     if datetime.datetime.fromisoformat(f"{executed}+00:00") < datetime.datetime.now(datetime.UTC) - allowed:
         raise HowtoError(
-            f"{topic} was executed on {executed}, longer ago than HOWTO_MAX_AGE allows; "
-            f"have it executed anew: rm {os.path.relpath(files.fingerprint_file(topic))}"
+            f"{howto.topic} was executed on {executed}, longer ago than HOWTO_MAX_AGE allows; "
+            f"have it executed anew: rm {os.path.relpath(howto.fingerprint)}"
         )
 
 
@@ -156,12 +158,12 @@ def _publish(work: Path, site: Path) -> Path:
     return join.join(site.parent)
 
 
-def _summary(stack: Stack, executed: list[str], index: Path, seconds: float) -> None:
+def _summary(stack: Stack, executed: list[HowTo], index: Path, seconds: float) -> None:
     records = [json.loads(path.read_text("utf-8")) for path in sorted(files.records(stack).glob("*.json"))]
     snippets = sum(len(record["snippets"]) for record in records)
     devices = ", ".join(sorted({record["device"] for record in records}))
-    left = {topic: files.lacking(stack.family, topic) for topic in files.topics(stack.family)}
-    ran = sum(len(record["snippets"]) for record in records if record["topic"] in executed)
+    left = {howto.topic: howto.lacking for howto in howtos.of(stack)}
+    ran = sum(len(record["snippets"]) for record in records if record["topic"] in {howto.topic for howto in executed})
     print(
         f"The site is at {index.relative_to(Path.cwd()) if index.is_relative_to(Path.cwd()) else index}\n"
         f"{snippets} snippets on {len(records)} pages, {ran} executed now, on {devices}; {seconds:.0f} s"

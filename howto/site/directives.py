@@ -10,11 +10,12 @@ from sphinx.directives.code import LiteralInclude
 from sphinx.util.docutils import SphinxDirective
 
 from howto.execution.fingerprint import mutations
-from howto.project import files, stacks
+from howto.project import files, howtos, stacks
+from howto.project.howtos import HowTo
 from howto.site import twins
 from howto.site.drift import STATEMENTS
 from howto.site.migrate import FROM, TO
-from howto.site.parts import details, note, read_record, table
+from howto.site.parts import details, howto_of, note, read_record, table
 
 
 class Snippet(LiteralInclude):
@@ -53,7 +54,7 @@ class Needs(SphinxDirective):
     required_arguments = 1
 
     def run(self) -> list[nodes.Node]:
-        if read_record(self.env.docname.rpartition("plot_")[2], self.env):
+        if read_record(howto_of(self.env.docname), self.env):
             return []
         said = nodes.paragraph("", "", nodes.literal("", self.arguments[0]))
         said += nodes.Text(" was not installed where this page was built. What the code prints was not seen.")
@@ -77,10 +78,10 @@ class VerifiedPanel(SphinxDirective):
     """``.. verified-panel::``: what this page's record says."""
 
     def run(self) -> list[nodes.Node]:
-        topic = self.env.docname.rpartition("plot_")[2]
-        record = read_record(topic, self.env)
+        howto = howto_of(self.env.docname)
+        record = read_record(howto, self.env)
         if record is None:
-            return [nodes.paragraph("", f"This page was {_not_executed(topic)}.")]
+            return [nodes.paragraph("", f"This page was {_not_executed(howto)}.")]
         weights = ", ".join(f"{kind} weights ({name})" for name, kind in record["weights"].items()) or "none loaded"
         facts = [
             ("Executed on", f"{record['device']}, {record['seconds']:.0f} s, up to {record['peak_memory_mib']} MiB"),
@@ -104,14 +105,14 @@ class VerifiedPanel(SphinxDirective):
             ),
         ):
             panel += details("", shown, summary=said, classes=["howto-all"])
-        return [panel, *_see_also(topic)]
+        return [panel, *_see_also(howto)]
 
 
-def _see_also(topic: str) -> list[nodes.Node]:
+def _see_also(howto: HowTo) -> list[nodes.Node]:
     """Where a reader of a how-to may want to go next, and when it was last changed."""
-    family = stacks.current().family
-    group = next(members for members in files.groups(family).values() if topic in members)
-    links = [(files.question(family, each), f"plot_{each}.html") for each in group if each != topic]
+    family, topic = howto.stack.family, howto.topic
+    group = next(members for members in howtos.groups(howto.stack).values() if howto in members)
+    links = [(each.question, f"plot_{each.topic}.html") for each in group if each != howto]
     if all(topic in files.topics(each) for each in (FROM, TO)):
         differs = "What differs in MMDetection 3" if family == FROM else "What differs from MMDetection 2"
         links.append((differs, f"../migrating.html#{nodes.make_id(topic)}"))
@@ -141,12 +142,13 @@ class VerifiedTable(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         stack = stacks.current()
         rows, seconds, memory = [], 0.0, 0
-        for topic in files.topics(stack.family):
-            record = read_record(topic, self.env)
-            target = dict(refdomain="std", reftype="doc", reftarget=f"/{files.GALLERY}/plot_{topic}", refexplicit=True)
-            link = addnodes.pending_xref("", nodes.inline("", topic), refdoc=self.env.docname, refwarn=True, **target)
+        for howto in howtos.of(stack):
+            record, page = read_record(howto, self.env), f"/{files.GALLERY}/plot_{howto.topic}"
+            target = dict(refdomain="std", reftype="doc", reftarget=page, refexplicit=True)
+            name = nodes.inline("", howto.topic)
+            link = addnodes.pending_xref("", name, refdoc=self.env.docname, refwarn=True, **target)
             if record is None:
-                rows.append((link, _not_executed(topic), "", "", "", ""))
+                rows.append((link, _not_executed(howto), "", "", "", ""))
                 continue
             seconds, memory = seconds + record["seconds"], max(memory, record["peak_memory_mib"])
             kinds = ", ".join(sorted(set(record["weights"].values()))) or "none"
@@ -157,8 +159,8 @@ class VerifiedTable(SphinxDirective):
         return [table(head, rows), nodes.paragraph("", total)]
 
 
-def _not_executed(topic: str) -> str:
-    package = files.lacking(stacks.current().family, topic)
+def _not_executed(howto: HowTo) -> str:
+    package = howto.lacking
     return "not executed in this build" + (f": {package} is not installed" if package else "")
 
 
@@ -167,8 +169,8 @@ class MutationTable(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         stack = stacks.current()
-        for topic in files.topics(stack.family):  # which make a report out of date
-            for path in (files.script(stack.family, topic), *files.snippet_files(stack.family, topic)):
+        for howto in howtos.of(stack):  # which make a report out of date
+            for path in (howto.script, *howto.snippets):
                 self.env.note_dependency(str(path))
         note(self.env, files.mutations(stack))
         found = mutations(stack)

@@ -7,12 +7,13 @@ import zipfile
 from pathlib import Path
 
 from howto.project import files, stacks
+from howto.project.howtos import HowTo
 from howto.project.record import write_json
 
 
-def topic_zip(family: str, topic: str) -> bytes:
+def topic_zip(howto: HowTo) -> bytes:
     """A zip to unpack into ``configs/`` of a checkout: the folder of the how-to, with every snippet in it."""
-    return _zip({f"{topic}/{path.name}": path.read_bytes() for path in files.snippet_files(family, topic)})
+    return _zip({f"{howto.topic}/{path.name}": path.read_bytes() for path in howto.snippets})
 
 
 def one_gpu(family: str, name: str) -> str:

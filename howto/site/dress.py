@@ -15,7 +15,8 @@ from PIL import Image
 from sphinx.application import Sphinx
 
 from howto.project import files, stacks
-from howto.site.parts import read_record
+from howto.project.howtos import HowTo
+from howto.site.parts import howto_of, read_record
 
 JUMPS = ("Adapt it", "Pitfalls", "Proof", "Verified")  # sections that the line under a title leads to
 # sphinx-gallery's, for a how-to on the first page: up to its tooltip, with its link and title, and its name.
@@ -47,18 +48,13 @@ def setup(app: Sphinx) -> dict:
     return {"parallel_read_safe": True, "parallel_write_safe": True, "version": "1", "env_version": edited}
 
 
-def topic_of(docname: str) -> str | None:
-    """The how-to that a page shows, if it shows one."""
-    return docname.rpartition("plot_")[2] if docname.startswith(f"{files.GALLERY}/plot_") else None
-
-
 def add_cost(app: Sphinx, doctree: nodes.document) -> None:
     """Say under a how-to's title what was checked on what, and where to jump to."""
-    topic = topic_of(app.env.docname)
-    if not topic:
+    howto = howto_of(app.env.docname)
+    if not howto:
         return
     said = []
-    if record := read_record(topic, app.env):
+    if record := read_record(howto, app.env):
         where = f"{record['device']}, {record['executed'][:10]}"
         said.append(f"{len(record['checks'])} checks passed on {stacks.current().title}, {where}")
     for section in doctree.findall(nodes.section):
@@ -66,7 +62,7 @@ def add_cost(app: Sphinx, doctree: nodes.document) -> None:
         if name in JUMPS:
             said.append(f'<a href="#{section["ids"][0]}">{name}{f" ({len(parts)})" if name == "Pitfalls" else ""}</a>')
     title = next(doctree.findall(nodes.title))
-    said.append(f'<a class="howto-twin" href="plot_{topic}.md">as Markdown</a>')
+    said.append(f'<a class="howto-twin" href="plot_{howto.topic}.md">as Markdown</a>')
     text = f'<p class="howto-cost">{" · ".join(said)}</p>'
     title.parent.insert(title.parent.index(title) + 1, nodes.raw("", text, format="html"))  # no words to search for
 
@@ -104,7 +100,7 @@ def set_pictures(app: Sphinx, pagename: str, templatename: str, context: dict, d
 
 def _answer(card: re.Match) -> str:
     """A card with the answer in place of its ``tooltip``, which is no attribute of HTML."""
-    text = html.escape(files.answer(stacks.current().family, card[3]))
+    text = html.escape(HowTo(stacks.current(), card[3]).answer)
     return f'{card[1]}{card[2]}<div class="howto-answer">{text}</div></div>'
 
 
@@ -165,7 +161,7 @@ def describe(app: Sphinx, pagename: str, templatename: str, context: dict, doctr
         return
     about = _first_paragraph(doctree)
     context["metatags"] += f'<meta name="description" content="{html.escape(about)}">\n'
-    if topic_of(pagename):
+    if howto_of(pagename):
         steps = [f"Copy {name}" for name in _snippets(doctree)] + _commands(doctree)
         content = {
             "@context": "https://schema.org",
@@ -181,8 +177,8 @@ def describe(app: Sphinx, pagename: str, templatename: str, context: dict, doctr
 def link_source(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: nodes.document | None) -> None:
     """Have a how-to's edit link lead to its script, and another page's to its own file."""
     if repository := app.config.html_theme_options.get("source_edit_link"):
-        family, topic = stacks.current().family, topic_of(pagename)
-        source = f"gallery/{family}/plot_{topic}.py" if topic else f"docs/{pagename}.md"
+        howto = howto_of(pagename)
+        source = howto.script.relative_to(stacks.ROOT).as_posix() if howto else f"docs/{pagename}.md"
         if (stacks.ROOT / source).exists():
             context["theme_source_edit_link"] = f"{repository}/edit/HEAD/{source}"
         else:

@@ -8,6 +8,7 @@ from sphinx import addnodes
 from sphinx.util.docutils import SphinxDirective
 
 from howto.project import files, stacks
+from howto.project.howtos import HowTo
 from howto.project.stacks import STACKS, Stack
 from howto.site.parts import note, table
 
@@ -106,7 +107,7 @@ class DriftTable(SphinxDirective):
         executed = [stack for stack in named if any(files.records(stack).glob("*.json"))]
         for stack in named:  # those that are executed later, too
             for found in STATEMENTS[family].values():
-                note(self.env, files.records(stack) / f"{found.topic}.json")
+                note(self.env, HowTo(stack, found.topic).record)
         rows = [
             ([statement], *(self.cell(stack, found) for stack in executed))
             for statement, found in STATEMENTS[family].items()
@@ -117,7 +118,7 @@ class DriftTable(SphinxDirective):
 
     def cell(self, stack: Stack, found: Found) -> nodes.Node:
         """The verdict, linked to the how-to that does it right, and what was measured."""
-        path = files.records(stack) / f"{found.topic}.json"
+        path = HowTo(stack, found.topic).record
         record = json.loads(path.read_text("utf-8")) if path.exists() else {}
         if record.get("status") != "passed":
             return nodes.Text("not executed")

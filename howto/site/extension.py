@@ -6,7 +6,8 @@ from jinja2 import Template
 from sphinx.application import Sphinx
 
 from howto.execution.fingerprint import package_sources
-from howto.project import files, settings, stacks
+from howto.project import files, howtos, settings, stacks
+from howto.project.howtos import HowTo
 from howto.project.record import write_json
 from howto.site import directives
 from howto.site.bench import BenchTables
@@ -55,30 +56,32 @@ def add_panel(app: Sphinx, docname: str, source: list[str]) -> None:
         page, label, downloads = source[0].rpartition("\n.. _sphx_glr_download_")
         source[0] = f"{page}\n\nVerified\n--------\n\n.. verified-panel::\n{label}{downloads}"
     elif not docname.startswith(files.GALLERY):
-        told = dict(groups=navigation(stacks.current().family), settings=settings.described())
+        told = dict(groups=navigation(stacks.current()), settings=settings.described())
         source[0] = Template(source[0]).render(stack=stacks.current(), **told)
 
 
-def navigation(family: str) -> dict[str, list[tuple[str, str]]]:
+def navigation(stack: stacks.Stack) -> dict[str, list[tuple[str, str]]]:
     """For each group its how-tos: what a question asks, in short, and the topic."""
-    short = {}
-    for topic in files.topics(family):
-        asked = files.question(family, topic).removeprefix("How do I ").rstrip("?")
-        short[topic] = asked[0].upper() + asked[1:]
-    return {name: [(short[topic], topic) for topic in topics] for name, topics in files.groups(family).items()}
+
+    def short(howto: HowTo) -> str:
+        asked = howto.question.removeprefix("How do I ").rstrip("?")
+        return asked[0].upper() + asked[1:]
+
+    return {name: [(short(each), each.topic) for each in members] for name, members in howtos.groups(stack).items()}
 
 
 def publish_records(app: Sphinx, error: Exception | None) -> None:
     """Write ``verified.json`` beside the pages."""
     if error is None and app.builder.name == "html":
         stack = stacks.current()
-        found = [read_record(topic, app.env) or unexecuted(stack, topic) for topic in files.topics(stack.family)]
+        found = [read_record(howto, app.env) or unexecuted(howto) for howto in howtos.of(stack)]
         write_json(
             Path(app.outdir, "verified.json"), {"stack": stack.name, "records": [item for item in found if item]}
         )
 
 
-def unexecuted(stack: stacks.Stack, topic: str) -> dict | None:
+def unexecuted(howto: HowTo) -> dict | None:
     """What ``verified.json`` says of a how-to that needs what is not installed; nothing of others."""
-    package = files.lacking(stack.family, topic)
-    return {"topic": topic, "stack": stack.name, "status": "not executed", "needs": package} if package else None
+    if not (package := howto.lacking):
+        return None
+    return {"topic": howto.topic, "stack": howto.stack.name, "status": "not executed", "needs": package}

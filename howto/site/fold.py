@@ -10,8 +10,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.writers.html5 import HTML5Translator
 
-from howto.site.dress import topic_of
-from howto.site.parts import details, read_record
+from howto.site.parts import details, howto_of, read_record
 
 LONGEST = 120  # characters of a value in the list; the whole of it is in the table of what was verified
 OPTIONS = re.compile(r"^python tools/train\.py \S+ --cfg-options$")
@@ -37,12 +36,12 @@ def setup(app: Sphinx) -> dict:
 
 def fold(app: Sphinx, doctree: nodes.document) -> None:
     """Fold a how-to's code cells, and split what each cell printed into checks, differences, options and the rest."""
-    topic = topic_of(app.env.docname)
-    if not topic:
+    howto = howto_of(app.env.docname)
+    if not howto:
         return
     for note in [node for node in doctree.findall(nodes.Element) if "sphx-glr-download-link-note" in node["classes"]]:
         note.parent.remove(note)  # the downloads are at the end, where one looks for them
-    record = read_record(topic, app.env) or {"checks": []}
+    record = read_record(howto, app.env) or {"checks": []}
     checks, anchors = iter(record["checks"]), collections.Counter()
     blocks = list(doctree.findall(nodes.literal_block))
     commands = [line for block in blocks if block.get("language") == "console" for line in block.astext().splitlines()]

@@ -15,38 +15,37 @@ from sphinx.application import Sphinx
 
 from howto.execution import limits, page, replay, shards, workers
 from howto.execution.fingerprint import changed, fingerprint, prose, weights_kind
-from howto.project import files, stacks
+from howto.project import files, howtos, stacks
+from howto.project.howtos import HowTo
 from howto.project.record import write_json
 from howto.site import downloads
 
 
 def around_page(gallery_conf: dict, script: str, when: str) -> None:
     """sphinx-gallery's ``reset_modules``: a page gets a fresh state and limits, and may leave nothing behind."""
-    topic, source = Path(script).stem.removeprefix("plot_"), Path(gallery_conf["src_dir"])
+    howto, source = HowTo(stacks.current(), Path(script).stem.removeprefix("plot_")), Path(gallery_conf["src_dir"])
+    shown = source / files.GALLERY / f"plot_{howto.topic}.rst"
     replay.install()
-    if replay.chosen(topic):
+    if replay.chosen(howto):
         if when == "after":
-            shown = source / files.GALLERY / f"plot_{topic}.rst"
             limits.cut(shown)
-            downloads.finish_notebook(stacks.current().family, shown.with_suffix(".ipynb"))
-            keep_words(topic)
+            downloads.finish_notebook(howto.stack.family, shown.with_suffix(".ipynb"))
+            keep_words(howto)
     elif when == "before":
         page.prepare()
         around_page.page = contextlib.ExitStack()
-        around_page.page.enter_context(_ticking(topic, sys.__stderr__))
+        around_page.page.enter_context(_ticking(howto.topic, sys.__stderr__))
         around_page.leftovers = around_page.page.enter_context(page.executing(Path(script).name))
     else:
         around_page.page.close()
-        shown = source / files.GALLERY / f"plot_{topic}.rst"
         problems = around_page.leftovers() + limits.cut(shown)
-        record = files.records(stacks.current()) / f"{topic}.json"
-        if _mark(source, topic).exists() and not record.exists():
+        if _mark(source, howto).exists() and not howto.record.exists():
             problems.append("checks nothing, so nothing of it is verified; give it a checkout.check(…)")
         if problems:
-            write_json(_problems() / f"{topic}.json", problems)
-            _mark(source, topic).unlink(missing_ok=True)
-        downloads.finish_notebook(stacks.current().family, shown.with_suffix(".ipynb"))
-        keep_passed(source, topic)
+            write_json(_problems() / f"{howto.topic}.json", problems)
+            _mark(source, howto).unlink(missing_ok=True)
+        downloads.finish_notebook(howto.stack.family, shown.with_suffix(".ipynb"))
+        keep_passed(source, howto)
 
 
 around_page.page = contextlib.ExitStack()
@@ -58,27 +57,28 @@ def forget_stale(app: Sphinx) -> None:
     stack, conf = stacks.current(), app.config.sphinx_gallery_conf
     shutil.rmtree(_problems(), ignore_errors=True)
     mine = shards.mine(stack)
-    conf["filename_pattern"] = "|".join(rf"/plot_{topic}\.py$" for topic in mine) or "(?!)"  # an empty one fits any
+    executed = "|".join(rf"/plot_{howto.topic}\.py$" for howto in mine)
+    conf["filename_pattern"] = executed or "(?!)"  # an empty one fits any
     stale, replayed = [], []
-    for topic in files.topics(stack.family):
-        parts = changed(stack, topic)
+    for howto in howtos.of(stack):
+        parts, mark = changed(howto), _mark(Path(app.srcdir), howto)
         # Words that changed, or that another builder set without any output.
-        if not parts and (kept_words(topic) != prose(stack, topic) or not _mark(Path(app.srcdir), topic).exists()):
-            if replay.kept(topic):
-                replayed.append(topic)
-                _mark(Path(app.srcdir), topic).unlink(missing_ok=True)
+        if not parts and (kept_words(howto) != prose(howto) or not mark.exists()):
+            if replay.kept(howto):
+                replayed.append(howto)
+                mark.unlink(missing_ok=True)
             else:
                 parts = ["words"]  # and nothing to set beside them
-        stale += [topic] if parts and topic in mine else []
+        stale += [howto] if parts and howto in mine else []
         if parts:  # another builder writes such a page without its output, so it has to run for the site even if it
-            _mark(Path(app.srcdir), topic).unlink(missing_ok=True)  # is put back as it was
-            files.fingerprint_file(topic).unlink(missing_ok=True)
+            mark.unlink(missing_ok=True)  # is put back as it was
+            howto.fingerprint.unlink(missing_ok=True)
         if parts and conf["plot_gallery"]:
-            (files.records(stack) / f"{topic}.json").unlink(missing_ok=True)
+            howto.record.unlink(missing_ok=True)
             # Taken before the page runs: what is edited while it runs makes it stale.
-            write_json(_pending(topic), {**fingerprint(stack, topic), "prose": prose(stack, topic)})
-    replay.choose({topic: prose(stack, topic) for topic in replayed})
-    needed = workers.start(len(stale), sum(map(files.cost, stale))) if conf["plot_gallery"] else 1
+            write_json(_pending(howto), {**fingerprint(howto), "prose": prose(howto)})
+    replay.choose({howto.topic: prose(howto) for howto in replayed})
+    needed = workers.start(len(stale), sum(howto.cost for howto in stale)) if conf["plot_gallery"] else 1
     conf["parallel"] = needed if needed > 1 else False
 
 
@@ -87,40 +87,37 @@ def collect_problems(app: Sphinx) -> None:
     failing = app.config.sphinx_gallery_conf["failing_examples"]
     for path in sorted(_problems().glob("*.json")):
         text = "\n".join(f"the page {problem}" for problem in json.loads(path.read_text("utf-8")))
-        failing.setdefault(str(files.script(stacks.current().family, path.stem)), text)
+        failing.setdefault(str(HowTo(stacks.current(), path.stem).script), text)
 
 
 def finish_what_did_not_run(app: Sphinx) -> None:
     """Complete the notebooks of how-tos that lack a package, which sphinx-gallery writes in every build."""
-    family = stacks.current().family
-    for topic in set(files.topics(family)) - set(files.runnable(family)):
-        downloads.finish_notebook(family, Path(app.srcdir, files.GALLERY, f"plot_{topic}.ipynb"))
+    stack = stacks.current()
+    for howto in set(howtos.of(stack)) - set(howtos.runnable(stack)):
+        downloads.finish_notebook(stack.family, Path(app.srcdir, files.GALLERY, f"plot_{howto.topic}.ipynb"))
 
 
-def keep_passed(srcdir: Path, topic: str) -> None:
+def keep_passed(srcdir: Path, howto: HowTo) -> None:
     """Close the record of a page that has just run and passed, and store what it depended on when it began."""
-    path = files.records(stacks.current()) / f"{topic}.json"
-    if _mark(srcdir, topic).exists() and path.exists() and _pending(topic).exists():
-        record = json.loads(path.read_text("utf-8"))
+    if _mark(srcdir, howto).exists() and howto.record.exists() and _pending(howto).exists():
+        record = json.loads(howto.record.read_text("utf-8"))
         now = time.strftime("%Y-%m-%d %H:%M", time.gmtime())
-        write_json(path, {**record, "status": "passed", "executed": now})
+        write_json(howto.record, {**record, "status": "passed", "executed": now})
         # Only the checkpoints that a page needs are known after it ran.
-        weights = weights_kind(stacks.current(), topic)
-        write_json(
-            files.fingerprint_file(topic), {**json.loads(_pending(topic).read_text("utf-8")), "weights": weights}
-        )
-        _pending(topic).unlink()
+        before = json.loads(_pending(howto).read_text("utf-8"))
+        write_json(howto.fingerprint, {**before, "weights": weights_kind(howto)})
+        _pending(howto).unlink()
 
 
-def kept_words(topic: str) -> str:
+def kept_words(howto: HowTo) -> str:
     """Which words a page was built with; empty for nothing."""
-    return json.loads(files.fingerprint_file(topic).read_text("utf-8")).get("prose", "")
+    return json.loads(howto.fingerprint.read_text("utf-8")).get("prose", "")
 
 
-def keep_words(topic: str) -> None:
+def keep_words(howto: HowTo) -> None:
     """Store which words stand beside the outputs of a page that was not executed again."""
-    path = files.fingerprint_file(topic)
-    write_json(path, {**json.loads(path.read_text("utf-8")), "prose": replay.words(topic)})
+    before = json.loads(howto.fingerprint.read_text("utf-8"))
+    write_json(howto.fingerprint, {**before, "prose": replay.words(howto)})
 
 
 def note_failures(app: Sphinx, error: Exception | None) -> None:
@@ -136,17 +133,17 @@ def note_failures(app: Sphinx, error: Exception | None) -> None:
     write_json(files.records(stacks.current()).with_suffix(".failures.json"), found)
 
 
-def _mark(srcdir: Path, topic: str) -> Path:
+def _mark(srcdir: Path, howto: HowTo) -> Path:
     """sphinx-gallery writes this file when a script has run without an error."""
-    return srcdir / files.GALLERY / f"plot_{topic}.py.md5"
+    return srcdir / files.GALLERY / f"plot_{howto.topic}.py.md5"
 
 
 def _problems() -> Path:
     return files.records(stacks.current()).with_suffix(".problems")
 
 
-def _pending(topic: str) -> Path:
-    return files.fingerprint_file(topic).with_suffix(".pending")
+def _pending(howto: HowTo) -> Path:
+    return howto.fingerprint.with_suffix(".pending")
 
 
 @contextlib.contextmanager

@@ -6,7 +6,8 @@ from pathlib import Path
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
-from howto.project import files
+from howto.project import files, howtos
+from howto.project.howtos import HowTo
 from howto.project.stacks import Stack, named
 from howto.site.parts import table
 
@@ -56,7 +57,7 @@ def differences(topic: str, one: Stack, other: Stack) -> list[tuple[str, str]]:
         HowtoError: The families of the stacks have no such how-to.
     """
     found = []
-    for pair in pairs(*(compared(stack.family, files.check_topic(stack.family, topic)) for stack in (one, other))):
+    for pair in pairs(*(compared(howtos.find(stack, topic)) for stack in (one, other))):
         lines = [path.read_text("utf-8").splitlines() if path else [] for path in pair]
         names = [path.name if path else "/dev/null" for path in pair]
         diff = list(difflib.unified_diff(*lines, *names, "", "", n=1000, lineterm=""))
@@ -73,9 +74,9 @@ def pairs(ones: list[Path], others: list[Path]) -> list[tuple[Path | None, Path 
     return [tuple(each.get(name) for each in named_so) for name in sorted(named_so[0] | named_so[1])]
 
 
-def compared(family: str, topic: str) -> list[Path]:
+def compared(howto: HowTo) -> list[Path]:
     """The files of a how-to but for its pure-Python configs, which 2.x cannot have."""
-    return [path for path in files.snippet_files(family, topic) if "read_base()" not in path.read_text("utf-8")]
+    return [path for path in howto.snippets if "read_base()" not in path.read_text("utf-8")]
 
 
 def show(topic: str, one: str, other: str) -> int:
@@ -90,17 +91,17 @@ class Migrations(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """A section for each how-to that both have."""
-        return [self.section(topic) for topic in files.topics(FROM) if topic in files.topics(TO)]
+        both = files.topics(TO)
+        return [self.section(topic) for topic in files.topics(FROM) if topic in both]
 
     def section(self, topic: str) -> nodes.section:
         """A diff for each file, or the words that it is the same."""
-        title = files.script(TO, topic).read_text("utf-8").splitlines()[1]
-        section = nodes.section("", nodes.title("", title), ids=[nodes.make_id(topic)])
+        section = nodes.section("", nodes.title("", HowTo(named(TO), topic).question), ids=[nodes.make_id(topic)])
         for path, diff in differences(topic, named(FROM), named(TO)):
             same = nodes.paragraph("", "", nodes.literal("", path), nodes.Text(" is the same for both."))
             section += nodes.literal_block(diff, diff, language="diff") if diff else same
-        for family in (FROM, TO):
-            for file in files.snippet_files(family, topic):
+        for stack in (FROM, TO):
+            for file in HowTo(named(stack), topic).snippets:
                 self.env.note_dependency(str(file))
         return section
 

@@ -9,6 +9,7 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
 from howto.project import files, stacks
+from howto.project.howtos import HowTo
 
 LACKING = "howto-lacking"
 
@@ -17,12 +18,18 @@ class details(nodes.container):
     """What a reader opens: ``summary`` in a line, and the rest below it. Only HTML folds it."""
 
 
-def read_record(topic: str, env) -> dict | None:
+def howto_of(docname: str) -> HowTo | None:
+    """The how-to that a page shows, if it shows one."""
+    if not docname.startswith(f"{files.GALLERY}/plot_"):
+        return None
+    return HowTo(stacks.current(), docname.rpartition("plot_")[2])
+
+
+def read_record(howto: HowTo, env) -> dict | None:
     """The record of a how-to that passed, or None. The document being read is read again when it changes."""
-    path = files.records(stacks.current()) / f"{topic}.json"
     if env.current_document.docname:
-        note(env, path)
-    record = json.loads(path.read_text("utf-8")) if path.exists() else {}
+        note(env, howto.record)
+    record = json.loads(howto.record.read_text("utf-8")) if howto.record.exists() else {}
     return record if record.get("status") == "passed" else None
 
 

@@ -9,6 +9,7 @@ from docutils.parsers.rst.directives import unchanged
 from sphinx.util.docutils import SphinxDirective
 
 from howto.project import files, stacks
+from howto.project.howtos import HowTo
 from howto.site import downloads
 
 TEXT = """
@@ -63,12 +64,13 @@ class Train(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """The box, with one set of tabs in it."""
-        family, topic = stacks.current().family, self.arguments[0].partition("/")[0]
+        howto = HowTo(stacks.current(), self.arguments[0].partition("/")[0])
+        family, topic = howto.stack.family, howto.topic
         path = files.snippet_folder(family) / self.arguments[0]
         if not path.is_file():
             raise self.error(f"there is no snippet {path}; name a file below {path.parents[1]}")
-        Path(self.env.srcdir, files.GALLERY, f"{topic}.zip").write_bytes(downloads.topic_zip(family, topic))
-        one = len(files.snippet_files(family, topic)) == 1
+        Path(self.env.srcdir, files.GALLERY, f"{topic}.zip").write_bytes(downloads.topic_zip(howto))
+        one = len(howto.snippets) == 1
         data = dict.fromkeys(re.findall(r"'(data/\w+/)", path.read_text("utf-8"))) or [COCO]
         facts = dict(
             topic=topic,

@@ -7,10 +7,10 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
-from howto.project import files, stacks
+from howto.project import files, howtos, stacks
 
 FAMILY, STACK = stacks.current().family, stacks.current().name
-SNIPPETS = [(topic, path) for topic in files.topics(FAMILY) for path in files.snippet_files(FAMILY, topic)]
+SNIPPETS = [(howto.topic, path) for howto in howtos.of(stacks.current()) for path in howto.snippets]
 WIDTHS = (320, 768, 1280, 3840)
 BLANK = "Array.from(document.images).filter(i => i.complete && !i.naturalWidth).map(i => i.src)"
 WIDER = "document.documentElement.scrollWidth - document.documentElement.clientWidth"

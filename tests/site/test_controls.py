@@ -7,11 +7,12 @@ from bs4 import BeautifulSoup
 from playwright.sync_api import expect
 
 from howto.project import files, stacks
+from howto.project.howtos import HowTo
 from howto.publish.join import join
 
 FAMILY, STACK = stacks.current().family, stacks.current().name
 TOPIC = "unfreeze_backbone"
-SNIPPET = files.snippet_files(FAMILY, TOPIC)[0]
+SNIPPET = HowTo(stacks.current(), TOPIC).snippets[0]
 
 
 def test_the_copy_button_is_reached_and_pressed_by_the_keyboard(page):
@@ -43,7 +44,7 @@ def test_a_command_is_copied_without_its_prompt(page):
     page.evaluate("navigator.clipboard.writeText('')")
     page.locator(".howto-run").get_by_role("button", name="Copy").click()
     page.get_by_role("button", name="Copied").wait_for()
-    config = next(path for path in files.snippet_files(FAMILY, "timm_backbone") if "_base_ = " in path.read_text())
+    config = next(path for path in HowTo(stacks.current(), "timm_backbone").snippets if "_base_ = " in path.read_text())
     command = f"python tools/train.py configs/timm_backbone/{config.name} --auto-scale-lr"
     assert page.evaluate("navigator.clipboard.readText()") == command
 

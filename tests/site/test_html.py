@@ -12,12 +12,14 @@ import pytest
 import sphinx_gallery
 from bs4 import BeautifulSoup
 
-from howto.project import files, stacks
+from howto.project import files, howtos, stacks
+from howto.project.howtos import HowTo
 from howto.project.stacks import ROOT
 from howto.site import policy
 
 FAMILY = stacks.current().family
 TOPICS = files.topics(FAMILY)
+EXECUTED = [howto.topic for howto in howtos.runnable(stacks.current())]
 NOT_WRITTEN = ("404.html", "search.html")  # pages that Sphinx makes by itself
 
 
@@ -87,7 +89,7 @@ def test_every_picture_says_what_it_shows(articles):
 
 
 def test_a_how_to_shows_a_picture(articles):
-    without = [topic for topic in files.runnable(FAMILY) if not articles[f"how-to/plot_{topic}.html"].select("img")]
+    without = [topic for topic in EXECUTED if not articles[f"how-to/plot_{topic}.html"].select("img")]
     assert without == []
 
 
@@ -110,7 +112,7 @@ def test_each_box_that_trains_a_config_says_where_its_data_lies(articles):
 
 
 def test_the_code_that_made_a_page_is_folded_and_what_readers_copy_is_not(articles):
-    for topic in files.runnable(FAMILY):
+    for topic in EXECUTED:
         page = articles[f"how-to/plot_{topic}.html"]
         cells = [block for block in page.select(".highlight-Python") if not block.find_parent(class_="howto-snippet")]
         assert cells and all(cell.find_parent("details", class_="howto-code") for cell in cells), topic
@@ -119,7 +121,7 @@ def test_the_code_that_made_a_page_is_folded_and_what_readers_copy_is_not(articl
 
 
 def test_every_check_of_a_record_is_in_a_list_with_an_anchor_and_none_is_left_in_an_output(articles):
-    for topic in files.runnable(FAMILY):
+    for topic in EXECUTED:
         page = articles[f"how-to/plot_{topic}.html"]
         record = json.loads((files.records(stacks.current()) / f"{topic}.json").read_text("utf-8"))
         items = page.select("ul.howto-checks > li[id^=check-]")
@@ -131,7 +133,7 @@ def test_every_check_of_a_record_is_in_a_list_with_an_anchor_and_none_is_left_in
 
 
 def test_a_difference_leads_from_a_variant_to_the_file_that_readers_copy(articles):
-    for topic in files.runnable(FAMILY):
+    for topic in EXECUTED:
         page = articles[f"how-to/plot_{topic}.html"]
         for difference in page.select(".howto-diff"):
             assert re.fullmatch(r"(?!.*_variant)[\w-]+\.py", difference.p.code.get_text()), topic
@@ -254,7 +256,7 @@ def downloads(site, pages, topic, suffix):
 
 @pytest.mark.parametrize("topic", TOPICS)
 def test_the_script_to_download_is_the_one_that_ran(site, pages, topic):
-    assert downloads(site, pages, topic, ".py").read_bytes() == files.script(FAMILY, topic).read_bytes()
+    assert downloads(site, pages, topic, ".py").read_bytes() == HowTo(stacks.current(), topic).script.read_bytes()
 
 
 @pytest.mark.parametrize("topic", TOPICS)

@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 import pytest
 
 from howto.project import files, stacks
+from howto.project.howtos import HowTo
 
 FAMILY = stacks.current().family
 TOPICS = files.topics(FAMILY)
@@ -18,7 +19,7 @@ NOT_WRITTEN = ("404", "search")  # pages that Sphinx makes by itself
 @pytest.mark.parametrize("topic", TOPICS)
 def test_the_twin_of_a_page_has_every_snippet_whole(site, topic):
     text = (site / f"how-to/plot_{topic}.md").read_text("utf-8")
-    for path in files.snippet_files(FAMILY, topic):
+    for path in HowTo(stacks.current(), topic).snippets:
         assert f"`configs/{topic}/{path.name}`\n\n```python\n{path.read_text('utf-8')}```\n" in text
 
 
@@ -63,7 +64,7 @@ def test_a_how_to_says_its_steps_in_json(site, pages, topic):
     assert content["@type"] == "HowTo"
     assert content["name"] == page.h1.get_text().rstrip("¶")
     steps = [step["text"] for step in content["step"]]
-    assert [f"Copy configs/{topic}/{path.name}" for path in files.snippet_files(FAMILY, topic)] == sorted(
+    assert [f"Copy configs/{topic}/{path.name}" for path in HowTo(stacks.current(), topic).snippets] == sorted(
         step for step in steps if step.startswith("Copy ")
     )
 

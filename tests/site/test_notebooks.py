@@ -6,11 +6,11 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from howto.project import files, stacks
+from howto.project import files, howtos, stacks
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("topic", files.runnable(stacks.current().family))
+@pytest.mark.parametrize("topic", [howto.topic for howto in howtos.runnable(stacks.current())])
 def test_every_notebook_runs_top_to_bottom(site, topic, tmp_path):
     """In a kernel of its own, in an empty folder."""
     (path,) = site.glob(f"_downloads/*/plot_{topic}.ipynb")

@@ -12,16 +12,17 @@ from myst_parser.config.main import MdParserConfig
 from myst_parser.parsers.mdit import create_md_parser
 from sphinx_gallery.py_source_parser import split_code_and_text_blocks
 
-from howto.project import files, stacks
+from howto.project import files, howtos, stacks
+from howto.project.howtos import HowTo
 from howto.project.record import sha256
 from howto.project.stacks import ROOT
 from howto.site import drift
 
 FAMILY = stacks.current().family
 TOPICS = files.topics(FAMILY)
-EXECUTED = files.runnable(FAMILY)
-SNIPPETS = [f"{topic}/{path.name}" for topic in TOPICS for path in files.snippet_files(FAMILY, topic)]
-SCRIPTS = [files.script(FAMILY, topic) for topic in TOPICS]
+EXECUTED = [howto.topic for howto in howtos.runnable(stacks.current())]
+SNIPPETS = [f"{howto.topic}/{path.name}" for howto in howtos.of(stacks.current()) for path in howto.snippets]
+SCRIPTS = [howto.script for howto in howtos.of(stacks.current())]
 SCHEMA = ROOT / "docs/_static/verified.schema.json"
 
 NO_PYTHON = {"bash", "console", "diff", "json", "none", "pytb", "sh", "shell", "text"}  # languages a block may be in
@@ -103,7 +104,7 @@ def test_every_python_block_of_the_site_is_a_snippet_or_a_cell_that_ran(site, pa
         found = [block for block in found if not block.find_parent(class_="howto-snippet")]
         cells = []
         if path.stem.startswith("plot_"):
-            script = files.script(FAMILY, path.stem.removeprefix("plot_"))
+            script = HowTo(stacks.current(), path.stem.removeprefix("plot_")).script
             blocks = [block for block in split_code_and_text_blocks(str(script))[1] if block.type == "code"]
             cells = [re.sub(r"^# sphinx_gallery_.*$", "", block.content, flags=re.M).split() for block in blocks]
         assert [block.get_text().split() for block in found] == cells, path.relative_to(site)

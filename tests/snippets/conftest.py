@@ -10,7 +10,8 @@ import pytest
 
 from howto import Workspace
 from howto.checkout import standby
-from howto.project import files, stacks
+from howto.project import stacks
+from howto.project.howtos import HowTo
 from howto.site.downloads import one_gpu, topic_zip
 
 FAMILY = stacks.current().family
@@ -31,7 +32,8 @@ def checkout(request) -> Workspace:
 @pytest.fixture(scope="module")
 def work_dir(checkout) -> Path:
     """What the stock ``tools/train.py`` leaves of one epoch of the how-to's zip, started with the command it gives."""
-    page = files.script(FAMILY, checkout.topic).read_text("utf-8").replace("\\\n# ", "")  # a command may go on below
+    howto = HowTo(stacks.current(), checkout.topic)
+    page = howto.script.read_text("utf-8").replace("\\\n# ", "")  # a command may go on below
     trained = re.search(r"^# \.\. train:: (\S+)$", page, re.MULTILINE)
     page = f"#    $ {one_gpu(FAMILY, trained[1])}" if trained else page
     found = re.search(r"^#    \$ (.*\bpython tools/train\.py configs/\w+/(\S+)\.py.*)$", page, re.MULTILINE)
@@ -40,7 +42,7 @@ def work_dir(checkout) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     own = checkout.root / "configs" / checkout.topic
     aside = own.rename(own.with_name("aside"))
-    with zipfile.ZipFile(io.BytesIO(topic_zip(FAMILY, checkout.topic))) as archive:
+    with zipfile.ZipFile(io.BytesIO(topic_zip(howto))) as archive:
         archive.extractall(own.parent)
     checkout.shell(f"{command} {{fit}}", anew=True)
     shutil.rmtree(own)

@@ -13,13 +13,14 @@ from howto import Workspace
 from howto.checkout import fit, measure
 from howto.checkout.family import api
 from howto.commands.edits import is_config
-from howto.project import files, stacks
+from howto.project import howtos, stacks
+from howto.project.howtos import HowTo
 
 FAMILY = stacks.current().family
 CONFIGS = [
-    (topic, path.name)
-    for topic in files.runnable(FAMILY)
-    for path in files.snippet_files(FAMILY, topic)
+    (howto.topic, path.name)
+    for howto in howtos.runnable(stacks.current())
+    for path in howto.snippets
     if is_config(path.read_text("utf-8"))
 ]
 
@@ -35,7 +36,7 @@ class Subject:
 
     @property
     def launched_on_its_page(self) -> bool:
-        return launches(files.script(FAMILY, self.checkout.topic).read_text("utf-8"), self.name)
+        return launches(HowTo(stacks.current(), self.checkout.topic).script.read_text("utf-8"), self.name)
 
     @property
     def stock(self):
@@ -121,7 +122,8 @@ def test_it_trains_in_two_processes_here_or_on_its_page(subject):
 
 
 def test_pages_that_launch_their_config_are_told_from_those_that_do_not():
-    launched = {topic for topic, name in CONFIGS if launches(files.script(FAMILY, topic).read_text("utf-8"), name)}
+    pages = {howto.topic: howto.script.read_text("utf-8") for howto in howtos.of(stacks.current())}
+    launched = {topic for topic, name in CONFIGS if launches(pages[topic], name)}
     assert {"finetune", "freeze", "unfreeze_backbone"} < launched
     assert "mosaic" not in launched
     page = 'config = "one.py"\nsaid = checkout.launch(config{})\n'

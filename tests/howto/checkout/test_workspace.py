@@ -18,9 +18,10 @@ from mmcv.runner.hooks import HOOKS
 
 from howto import Workspace
 from howto.checkout import coco
-from howto.project import files
+from howto.project import files, howtos
 from howto.project.errors import HowtoError
-from howto.project.stacks import ROOT
+from howto.project.howtos import HowTo
+from howto.project.stacks import ROOT, named
 
 TOPICS = files.topics("mmdet2")
 CONFIG = "retinanet_mobilenet_v3_small_fpn_1x_coco.py"
@@ -70,7 +71,7 @@ def test_a_coco_of_the_users_own_is_used_and_left_as_it_is(monkeypatch, tmp_path
 @pytest.mark.parametrize("topic", TOPICS)
 def test_the_snippets_lie_in_the_checkout_byte_for_byte(topic):
     laid = Workspace(topic)
-    for path in files.snippet_files("mmdet2", topic):
+    for path in HowTo(named("mmdet2"), topic).snippets:
         content = (laid.root / "configs" / topic / path.name).read_bytes()
         assert content == path.read_bytes()
         assert laid.record.snippets[f"mmdet2/{topic}/{path.name}"] == hashlib.sha256(content).hexdigest()
@@ -104,7 +105,7 @@ def test_a_stock_config_resolves(shared, name):
 
 
 @pytest.mark.parametrize(
-    ("topic", "name"), [(topic, path.name) for topic in TOPICS for path in files.snippet_files("mmdet2", topic)
+    ("topic", "name"), [(howto.topic, path.name) for howto in howtos.of(named("mmdet2")) for path in howto.snippets
                         if "_coco" in path.name]
 )  # fmt: skip
 def test_a_config_loads_as_tools_train_would_load_it(topic, name):

@@ -11,15 +11,16 @@ from howto import Workspace
 from howto.commands import mutate
 from howto.commands.edits import Mutation, mutations
 from howto.commands.mutate import _try
-from howto.project import files
+from howto.project import files, stacks
 from howto.project.errors import HowtoError
+from howto.project.howtos import HowTo
 from tests.howto.publish.test_build import append
 
 FAMILY = "mmdet2"
 
 
 def found(topic: str) -> list[Mutation]:
-    return list(mutations(FAMILY, topic, every=True))
+    return list(mutations(HowTo(stacks.current(), topic), every=True))
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def test_every_mutation_is_valid_python_and_none_comes_twice(topic):
 
 @pytest.mark.parametrize("topic", files.topics(FAMILY))
 def test_no_mutation_is_the_snippet_itself(topic):
-    snippets = {path.read_text() for path in files.snippet_files(FAMILY, topic)}
+    snippets = {path.read_text() for path in HowTo(stacks.current(), topic).snippets}
     assert not snippets & {mutation.source for mutation in found(topic)}
 
 
@@ -76,7 +77,7 @@ def edits(tmp_path, monkeypatch, line: str, every: bool = False) -> set[str]:
     folder.mkdir(parents=True)
     (folder / "config.py").write_text(f"{CONFIG}{line}\n", "utf-8")
     monkeypatch.setenv("HOWTO_SNIPPETS", str(tmp_path))
-    made = [mutation.source for mutation in mutations(FAMILY, "made", every)]
+    made = [mutation.source for mutation in mutations(HowTo(stacks.current(), "made"), every)]
     assert all(source.endswith("\n") for source in made)
     return {source.removeprefix(CONFIG).rstrip("\n") for source in made if source.startswith(CONFIG)}
 
@@ -128,7 +129,7 @@ def test_a_letter_of_two_bytes_shifts_nothing(tmp_path, monkeypatch):
 
 def test_a_mutation_that_the_checks_notice_says_what_they_said(snippets_put_back):
     (mutation,) = [item for item in found("custom_classes") if item.edit.endswith("data_root = 'data/my_dataset/x'")]
-    result, why = _try((FAMILY, mutation, 300))
+    result, why = _try((mutation, 300))
     assert result == "killed"
     assert "data/my_dataset/xannotations/train.json" in why
 
@@ -142,14 +143,14 @@ def test_nothing_that_a_mutation_wrote_is_left(snippets_put_back, tmp_path, monk
         return "noticed"
 
     monkeypatch.setattr(mutate, "execute", execute)
-    assert _try((FAMILY, found("backbone_channels")[0], 300)) == ("killed", "noticed")
+    assert _try((found("backbone_channels")[0], 300)) == ("killed", "noticed")
     assert (len(kept), list(tmp_path.iterdir())) == (1, [])
 
 
 def test_a_full_disk_is_no_check_that_noticed(snippets_put_back, monkeypatch):
     monkeypatch.setattr(mutate, "execute", lambda script: "OSError: [Errno 28] No space left on device")
     with pytest.raises(HowtoError, match=r"no space left on the disk of .*; free some"):
-        _try((FAMILY, found("backbone_channels")[0], 300))
+        _try((found("backbone_channels")[0], 300))
 
 
 def with_a_worker() -> int:

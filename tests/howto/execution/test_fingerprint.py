@@ -7,11 +7,13 @@ import pytest
 
 from howto.checkout import weights
 from howto.execution import fingerprint
-from howto.project import files, stacks
+from howto.project import files, howtos, stacks
+from howto.project.howtos import HowTo
 from howto.project.record import write_json
 from howto.project.stacks import STACKS
 
 MMDET2 = STACKS["mmdet2"]
+MOSAIC = HowTo(MMDET2, "mosaic")
 
 
 @pytest.fixture
@@ -21,7 +23,7 @@ def checkout(project, tmp_path, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOWTO_DEVICE", "cpu")
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    for module in (stacks, files, fingerprint):
+    for module in (stacks, files, howtos, fingerprint):
         monkeypatch.setattr(module, "ROOT", project.root)
     monkeypatch.setattr(files, "DOCS", project.root / "docs")
     for module in (files, fingerprint):
@@ -30,7 +32,7 @@ def checkout(project, tmp_path, monkeypatch):
     monkeypatch.setattr(fingerprint, "_edited_by_hand", lambda stack: ())  # thousands of files
     for topic in files.topics("mmdet2"):
         write_json(files.records(MMDET2) / f"{topic}.json", {"weights": {}})
-        write_json(files.fingerprint_file(topic), fingerprint.fingerprint(MMDET2, topic))
+        write_json(HowTo(MMDET2, topic).fingerprint, fingerprint.fingerprint(HowTo(MMDET2, topic)))
     return project
 
 
@@ -42,7 +44,7 @@ def ask_again():
 
 def changed(topic):
     fingerprint._packages.cache_clear()  # once per build is enough; a test looks twice
-    return fingerprint.changed(MMDET2, topic)
+    return fingerprint.changed(HowTo(MMDET2, topic))
 
 
 def append(path):
@@ -55,12 +57,12 @@ def test_a_page_that_just_ran_is_fresh(checkout):
 
 
 def test_a_page_that_never_ran_is_not(checkout):
-    files.fingerprint_file("mosaic").unlink()
-    assert set(changed("mosaic")) == set(fingerprint.fingerprint(MMDET2, "mosaic"))
+    MOSAIC.fingerprint.unlink()
+    assert set(changed("mosaic")) == set(fingerprint.fingerprint(MOSAIC))
 
 
 def test_a_fingerprint_that_cannot_be_read_counts_as_none(checkout):
-    files.fingerprint_file("mosaic").write_text("{")
+    MOSAIC.fingerprint.write_text("{")
     assert changed("mosaic")
 
 
@@ -108,7 +110,7 @@ def test_a_snippet_more_makes_its_page_stale(checkout):
 
 
 def test_a_renamed_snippet_makes_its_page_stale(checkout):
-    (snippet,) = files.snippet_files("mmdet2", "mosaic")
+    (snippet,) = MOSAIC.snippets
     snippet.rename(snippet.with_name("renamed.py"))
     assert changed("mosaic") == ["snippets"]
 
@@ -128,7 +130,7 @@ def with_stand_ins(topic, **hosts):
     """Say that the page of a how-to has just run, with stand-ins for files of these hosts."""
     names = {f"{name}-0676ba61.pth": host for name, host in hosts.items()}
     write_json(files.records(MMDET2) / f"{topic}.json", {"weights": dict.fromkeys(names, "stand-in"), "hosts": names})
-    write_json(files.fingerprint_file(topic), fingerprint.fingerprint(MMDET2, topic))
+    write_json(HowTo(MMDET2, topic).fingerprint, fingerprint.fingerprint(HowTo(MMDET2, topic)))
 
 
 def test_a_host_that_answers_makes_the_pages_stale_that_had_stand_ins_for_its_files(checkout, monkeypatch):
@@ -143,13 +145,13 @@ def test_the_hosts_are_asked_side_by_side_so_that_three_that_stall_cost_no_more_
     with_stand_ins("mosaic", resnet50="one", resnet18="two", resnet34="three")
     together = threading.Barrier(3, timeout=2)
     monkeypatch.setattr(weights, "reachable", lambda host: together.wait() >= 0)
-    assert fingerprint.fingerprint(MMDET2, "mosaic")["weights"] == "one,three,two"
+    assert fingerprint.fingerprint(MOSAIC)["weights"] == "one,three,two"
 
 
 def test_a_real_checkpoint_in_the_cache_makes_the_page_that_ran_with_a_stand_in_stale(checkout, tmp_path):
     record = {"status": "passed", "weights": {"resnet50-0676ba61.pth": "stand-in"}}
     write_json(files.records(MMDET2) / "mosaic.json", record)
-    write_json(files.fingerprint_file("mosaic"), fingerprint.fingerprint(MMDET2, "mosaic"))
+    write_json(MOSAIC.fingerprint, fingerprint.fingerprint(MOSAIC))
     cached = tmp_path / "torch/hub/checkpoints/resnet50-0676ba61.pth"
     cached.parent.mkdir(parents=True)
     cached.touch()
@@ -174,13 +176,13 @@ def test_a_package_edited_in_place_makes_every_page_stale(checkout, monkeypatch,
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(fingerprint, "_edited_by_hand", lambda stack: ("patched",))
     fingerprint._packages.cache_clear()
-    write_json(files.fingerprint_file("mosaic"), fingerprint.fingerprint(MMDET2, "mosaic"))
+    write_json(MOSAIC.fingerprint, fingerprint.fingerprint(MOSAIC))
     append(package)
     assert changed("mosaic") == ["packages"]
 
 
 def test_a_fingerprint_holds_no_path_of_this_machine(checkout):
-    assert str(checkout.root) not in json.dumps(fingerprint.fingerprint(MMDET2, "mosaic"))
+    assert str(checkout.root) not in json.dumps(fingerprint.fingerprint(MOSAIC))
 
 
 @pytest.mark.parametrize("stack", ["mmdet2", "mmdet3"])  # the page about drift shows the records of all stacks

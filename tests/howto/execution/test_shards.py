@@ -7,6 +7,7 @@ import pytest
 from howto.execution import shards
 from howto.project import files, stacks
 from howto.project.errors import HowtoError
+from howto.project.howtos import HowTo
 from howto.project.settings import Settings
 from tests.howto.publish.test_build import content, executed, without_times
 
@@ -132,10 +133,10 @@ def test_a_part_that_is_none_is_named(text, monkeypatch):
 def test_shards_are_balanced_by_what_the_pages_cost_last(monkeypatch):
     costs = dict(zip(EIGHT, [70, 5, 5, 30, 20, 10, 40, 20]))  # 200 s
     monkeypatch.setattr(files, "topics", lambda family: sorted(EIGHT))
-    monkeypatch.setattr(files, "cost", costs.get)
+    monkeypatch.setattr(HowTo, "cost", property(lambda howto: costs[howto.topic]))
     parts = []
     for index in (1, 2, 3):
         monkeypatch.setenv("HOWTO_SHARD", f"{index}/3")
         parts.append(shards.mine(stacks.current()))
-    assert sorted(topic for part in parts for topic in part) == sorted(EIGHT)
-    assert max(sum(map(costs.get, part)) for part in parts) == 70
+    assert sorted(howto.topic for part in parts for howto in part) == sorted(EIGHT)
+    assert max(sum(howto.cost for howto in part) for part in parts) == 70

@@ -4,7 +4,8 @@ import pytest
 
 from howto import Workspace
 from howto.figures import backbones, timm_models
-from howto.project import files, stacks
+from howto.project import stacks
+from howto.project.howtos import HowTo
 
 FAMILY = stacks.current().family
 
@@ -43,7 +44,7 @@ def test_a_config_is_loaded_as_it_is_shown(checkout, table):
 
 def test_no_config_takes_the_name_of_a_snippet(table):
     assert not {row.file for row in table.values()} & {
-        path.name for path in files.snippet_files(FAMILY, "timm_backbone")
+        path.name for path in HowTo(stacks.current(), "timm_backbone").snippets
     }
     assert "efficientnet_b1" in timm_models.MODELS
 

@@ -5,29 +5,31 @@ import zipfile
 import pytest
 
 from howto.project import files, stacks
+from howto.project.howtos import HowTo
 from howto.site.downloads import finish_notebook, topic_zip
 
 FAMILY = stacks.current().family
+MOSAIC = HowTo(stacks.current(), "mosaic")
 TIMM = f"pip install timm=={stacks.current().versions['timm']}"
 
 
 @pytest.mark.parametrize("topic", files.topics(FAMILY))
 def test_the_zip_of_a_topic_holds_its_folder_byte_for_byte(topic):
-    with zipfile.ZipFile(io.BytesIO(topic_zip(FAMILY, topic))) as archive:
+    with zipfile.ZipFile(io.BytesIO(topic_zip(HowTo(stacks.current(), topic)))) as archive:
         found = {name: archive.read(name) for name in archive.namelist()}
-    assert found == {f"{topic}/{path.name}": path.read_bytes() for path in files.snippet_files(FAMILY, topic)}
+    assert found == {f"{topic}/{path.name}": path.read_bytes() for path in HowTo(stacks.current(), topic).snippets}
 
 
 def test_a_zip_of_the_same_files_has_the_same_bytes(monkeypatch):
     topic = files.topics(FAMILY)[0]
-    first = topic_zip(FAMILY, topic)
+    first = topic_zip(HowTo(stacks.current(), topic))
     monkeypatch.setattr("time.time", lambda: 2e9)
-    assert topic_zip(FAMILY, topic) == first
+    assert topic_zip(HowTo(stacks.current(), topic)) == first
 
 
 @pytest.fixture
 def notebook(tmp_path):
-    snippet = files.snippet_files(FAMILY, "mosaic")[0]
+    snippet = MOSAIC.snippets[0]
     prose = f"See\n\n.. snippet:: mosaic/{snippet.name}\n\n   what it\n   prints\n\nand go on"
     path = tmp_path / "plot_mosaic.ipynb"
     path.write_text(json.dumps({"cells": [{"cell_type": "markdown", "source": [prose]}]}))
@@ -38,7 +40,7 @@ def notebook(tmp_path):
 
 def test_a_notebook_shows_the_snippet_itself(notebook):
     (cell,) = json.loads(notebook.read_text())["cells"]
-    snippet = files.snippet_files(FAMILY, "mosaic")[0]
+    snippet = MOSAIC.snippets[0]
     shown = f"See\n\n`configs/mosaic/{snippet.name}`\n\n```python\n{snippet.read_text()}```\n\nand go on"
     assert "".join(cell["source"]) == shown
 
@@ -55,7 +57,7 @@ def test_a_notebook_shows_the_snippet_itself(notebook):
     ],
 )
 def test_a_notebook_says_in_words_what_only_a_page_can_show(tmp_path, prose, shown):
-    snippet = files.snippet_files(FAMILY, "mosaic")[0]
+    snippet = MOSAIC.snippets[0]
     name = f"mosaic/{snippet.name}"
     path = tmp_path / "plot_mosaic.ipynb"
     path.write_text(json.dumps({"cells": [{"cell_type": "markdown", "source": [prose.format(name)]}]}))

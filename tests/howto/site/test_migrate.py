@@ -3,15 +3,16 @@ import sys
 
 import pytest
 
-from howto.project import files
+from howto.project import files, howtos
 from howto.project.errors import HowtoError
+from howto.project.howtos import HowTo
 from howto.project.stacks import ROOT, STACKS, named
 from howto.site import migrate
 
 
 @pytest.mark.parametrize("topic", files.topics("mmdet2"))
 def test_a_difference_holds_both_files_whole(topic):
-    both = [migrate.compared(family, topic) for family in ("mmdet2", "mmdet3")]
+    both = [migrate.compared(HowTo(named(family), topic)) for family in ("mmdet2", "mmdet3")]
     found = migrate.differences(topic, named("mmdet2"), named("mmdet3"))
     for pair, (path, diff) in zip(migrate.pairs(*both), found, strict=True):
         assert path == f"configs/{topic}/{(pair[1] or pair[0]).name}"
@@ -40,7 +41,7 @@ def test_an_unknown_topic_is_answered_with_those_there_are():
 
 @pytest.mark.parametrize(("side", "family"), [(0, "mmdet2"), (1, "mmdet3")])
 def test_every_renamed_key_is_in_the_snippets_of_its_side(side, family):
-    paths = [path for topic in files.topics(family) for path in files.snippet_files(family, topic)]
+    paths = [path for howto in howtos.of(named(family)) for path in howto.snippets]
     text = "\n".join(path.name + path.read_text() for path in paths)
     assert [names[side] for names in migrate.RENAMED if names[side] not in text] == []
 
