@@ -80,7 +80,7 @@ print(*run.logged("Epoch(train)")[-1:])
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # .. include:: ../../gallery/words/small_objects_instead.rst
 instead = checkout.edit(config, {"scales=[4, 8, 16]": "scales=[4]"})
-lost = checkout.shell(f"{script} configs/small_objects/{instead} 500")
+lost = checkout.shell(f"{script} configs/small_objects/{instead} 2")
 print(lost.splitlines()[-1])
 largest, kept = (anchors.read(text)[-1] for text in (lost, covered))
 checkout.check("Anchors that train on the largest", largest[3], 0)
@@ -203,7 +203,8 @@ checkout.check(
 # What ``coverage.py`` prints, computed apart
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # .. include:: ../../gallery/words/small_objects_apart.rst
-unflipped = checkout.edit(config, {"prob=0.5": "prob=0.0"})
+smaller = {"prob=0.5": "prob=0.0", "(2000, 1200)": "(1000, 600)"}
+unflipped = checkout.edit(config, smaller)
 printed = anchors.read(
     checkout.shell(f"{script} configs/small_objects/{unflipped} 500")
 )
@@ -243,11 +244,15 @@ widths = sorted(
 )
 checkout.check("Squares of the finest level", widths, [16, 32, 64])
 checkout.check("Scores of each place", head.rpn_cls.out_channels, 9)
+
+# %%
 info = data.get_data_info(0)
 sides = info["height"], info["width"]
 factor = min(2000 / max(sides), 1200 / min(sides))
 expected = tuple(round(side * factor) for side in sides)
-checkout.check("Size of an image", api().shape(items[0]), expected)
+with checkout.inside():
+    shape = api().shape(checkout.dataset(cfg)[0])
+checkout.check("Size of an image", shape, expected)
 
 # %%
 # All else is as in the standard config

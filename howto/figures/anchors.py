@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 SIDES = (8, 12, 16, 24, 32, 64, 128, 256, 384)  # roots of areas, in pixels of a photograph of COCO's size
-SAMPLES = 8  # objects of each
+SAMPLES = 6  # objects of each
 
 
 def laid_out(shape: tuple[int, int], strides: Sequence[int], scales: Sequence[float], ratios: Sequence[float]):
