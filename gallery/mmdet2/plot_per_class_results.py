@@ -253,7 +253,7 @@ layouts = [
     for each in (*pickled, *results)
 ]
 alike = all(layout == layouts[0] for layout in layouts)
-checkout.check("tools/test.py --out writes boxes as they were made above", alike, True)
+checkout.check("tools/test.py writes boxes as they were made above", alike, True)
 
 # %%
 # It trains on several GPUs
