@@ -90,16 +90,17 @@ checkout.check(
 )
 
 # %%
+from howto.project.quiet import quiet
+
 rows = []
 for score in 0.3, 0.5, 0.7:
-    found = confusion.read(checkout.shell(f"{script} {truth} {boxes} {score}"))
-    rows.append((score, *confusion.sums(found)))
+    with quiet():
+        printed = checkout.shell(f"{script} {truth} {boxes} {score}")
+    rows.append((score, *confusion.sums(confusion.read(printed))))
 Table(("Boxes from", "Own class", "Another", "Missed", "On no object"), rows)
 
 # %%
 import runpy
-
-from howto.project.quiet import quiet
 
 tool = runpy.run_path(str(checkout.root / "tools/analysis_tools/confusion_matrix.py"))
 
