@@ -111,4 +111,4 @@ def draw(axes, curves: dict[str, Sequence[float]], positive: float, least: float
     axes.set_xticks(SIDES, SIDES)
     axes.set_ylim(0, 1)
     axes.set_xlabel("root of an object's area, pixels of the photograph")
-    axes.legend(frameon=False, labelcolor="0.5")
+    axes.legend(loc="upper center", ncols=4, frameon=False, labelcolor="0.5")
