@@ -1,0 +1,72 @@
+"""What a how-to is made of, and which there are."""
+
+import importlib.util
+import json
+
+import pytest
+
+from howto.project import files, howtos
+from howto.project.errors import HowtoError
+from howto.project.howtos import HowTo
+from howto.project.stacks import ROOT, STACKS, named
+
+MMDET2 = named("mmdet2")
+MOSAIC = HowTo(MMDET2, "mosaic")
+
+
+@pytest.mark.parametrize("stack", STACKS.values(), ids=STACKS)
+def test_each_has_snippets_a_script_and_words_that_are_there(stack):
+    for howto in howtos.of(stack):
+        assert howto.snippets and all(path.parent.name == howto.topic for path in howto.snippets)
+        assert howto.script.is_file()
+        assert all(path.is_file() for path in howto.words)
+
+
+@pytest.mark.parametrize("stack", STACKS.values(), ids=STACKS)
+def test_each_asks_and_answers(stack):
+    for howto in howtos.of(stack):
+        assert howto.question.startswith("How do I ") and howto.question.endswith("?")
+        assert howto.answer.endswith(".") and "``" not in howto.answer and "\n" not in howto.answer
+
+
+@pytest.mark.parametrize("stack", STACKS.values(), ids=STACKS)
+def test_each_is_in_one_group_of_the_navigation(stack):
+    grouped = [howto for members in howtos.groups(stack).values() for howto in members]
+    assert sorted(howto.topic for howto in grouped) == files.topics(stack.family)
+    assert "More" not in howtos.groups(stack)  # where those stand that gallery/groups.json leaves out
+
+
+def test_a_record_is_of_a_stack_and_a_page_is_of_whichever_is_built():
+    other = HowTo(named("mmdet3"), "mosaic")
+    assert MOSAIC.record != other.record and MOSAIC.record.name == other.record.name == "mosaic.json"
+    assert MOSAIC.fingerprint == other.fingerprint
+
+
+def test_two_of_the_same_name_and_stack_are_one():
+    assert {MOSAIC, HowTo(MMDET2, "mosaic")} == {howtos.find(MMDET2, "mosaic")}
+    assert HowTo(named("mmdet3"), "mosaic") != MOSAIC
+
+
+def test_one_that_is_not_there_is_refused_with_those_that_are():
+    with pytest.raises(HowtoError, match=r"there is no how-to 'mosaics'; there are: .*mosaic, "):
+        howtos.find(MMDET2, "mosaics")
+
+
+def test_all_are_chosen_that_can_run_or_those_that_are_named(monkeypatch):
+    onedl = named("onedl")
+    assert howtos.chosen(onedl, ["mosaic"]) == [HowTo(onedl, "mosaic")]
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "detectron2" else found(name))
+    assert HowTo(onedl, "detectron2").lacking == "detectron2"
+    assert set(howtos.of(onedl)) - set(howtos.chosen(onedl, [])) == {HowTo(onedl, "detectron2")}
+    with pytest.raises(HowtoError, match="detectron2 needs detectron2, which is not installed"):
+        howtos.chosen(onedl, ["mosaic", "detectron2"])
+
+
+def test_a_cost_is_what_the_page_took_else_what_is_kept_else_a_guess(monkeypatch, tmp_path):
+    monkeypatch.setattr(files, "DOCS", tmp_path)
+    assert MOSAIC.cost == json.loads((ROOT / "gallery/costs.json").read_text())["mosaic"]
+    assert HowTo(MMDET2, "new_one").cost == 30
+    (tmp_path / files.GALLERY).mkdir()
+    (tmp_path / files.GALLERY / "plot_mosaic.cost.json").write_text('{"time": 12.5}')
+    assert MOSAIC.cost == 12.5
