@@ -29,8 +29,8 @@ cfg = checkout.config(config)
 any_score = dict(model__test_cfg__rcnn__score_thr=0.0, **fit.RESNET18)
 run = checkout.train(config, warmed_up=True, **any_score)
 by_name = {key: value for key, value in run.metrics.items() if "_precision" in key}
-checkout.check("Metrics of a class, among them cup_precision", len(by_name), 80)
-checkout.check("Can it be save_best", "cup_precision" in by_name, True)
+checkout.check("Metrics of one class", len(by_name), 80)
+checkout.check("cup_precision is among them", "cup_precision" in by_name, True)
 
 # %%
 # What is confused
