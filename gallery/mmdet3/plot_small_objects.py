@@ -280,6 +280,7 @@ same = cfg.test_dataloader == cfg.val_dataloader
 checkout.check("It is tested as it is validated", same, True)
 scale = cfg.val_dataloader.dataset.pipeline[1].scale
 checkout.check("The tests have the scale of the training", scale, large)
+checkout.check("Scales", (small, large), ((1333, 800), (2000, 1200)))
 
 # %%
 # It trains on several GPUs
