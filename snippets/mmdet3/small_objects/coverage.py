@@ -22,13 +22,14 @@ head = cfg.model.get('rpn_head') or cfg.model.bbox_head
 training = cfg.model.train_cfg.get('rpn') or cfg.model.train_cfg
 generator = TASK_UTILS.build(head.anchor_generator)
 assigner = TASK_UTILS.build(training.assigner)
+unit = cfg.model.data_preprocessor.pad_size_divisor
 
 sizes, overlaps, positives = [], [], []
 for index in range(min(len(dataset), int(sys.argv[2]))):
     item = dataset[index]
     objects = item['data_samples'].gt_instances
     boxes = objects.bboxes.tensor
-    padded = [-(-side // 32) * 32 for side in item['inputs'].shape[-2:]]
+    padded = [-(-side // unit) * unit for side in item['inputs'].shape[-2:]]
     maps = [[-(-side // stride) for side in padded]
             for stride, _ in generator.strides]
     anchors = torch.cat(generator.grid_priors(maps, device='cpu'))
