@@ -142,7 +142,6 @@ def lighten(app: Sphinx, pagename: str, templatename: str, context: dict, doctre
     # A string is marked in three parts, its quotes and what is between them.
     body = re.sub(r'(<span class="(\w+)">[^<]*)(?:</span><span class="\2">([^<]*))+', _merged, body)
     body = body.replace('<code class="docutils literal notranslate">', '<code class="literal notranslate">')
-    body = body.replace("<pre><span></span>", "<pre>")  # a mark for a browser of 2005
     context["body"] = re.sub(r"(?<=>)[^<>]*&[^<>]*(?=<)", _unquoted, body)
 
 
