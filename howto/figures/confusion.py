@@ -49,12 +49,10 @@ class Made:
     Attributes:
         boxes: Dicts of ``image_id``, ``category_id``, ``bbox`` (x, y, width, height in pixels) and ``score``.
         counts: How often an object of one name has a box of another: pairs of names, with `MISSED` and `NOTHING`.
-        doubled: How many objects have a second box, of a wrong class.
     """
 
     boxes: list[dict]
     counts: Counter
-    doubled: int
 
 
 def made(content: dict) -> Made:
@@ -70,7 +68,7 @@ def made(content: dict) -> Made:
     ids = [each["id"] for each in content["categories"]]
     names = {each["id"]: each["name"] for each in content["categories"]}
     present = {each["category_id"] for each in content["annotations"]}
-    result = Made([], Counter(), 0)
+    result = Made([], Counter())
 
     def add(image: int, category: int, bbox: list, score: float) -> None:
         x, y, width, height = bbox
@@ -93,7 +91,6 @@ def made(content: dict) -> Made:
             if number % 2 == 0:
                 add(where[0], wrong, where[1], 0.6)
                 result.counts[NOTHING, names[wrong]] += 1
-                result.doubled += 1
     shown = {each["image_id"] for each in content["annotations"]}
     empty = next((each["id"] for each in content["images"] if each["id"] not in shown), None)
     if empty is not None:

@@ -29,7 +29,6 @@ def test_every_object_is_right_wrong_or_missed_and_the_boxes_are_as_they_are_tol
         ("cat", "cat"): 5, ("cup", "cup"): 2, ("cup", "dog"): 2, ("cup", "missed"): 1,
         ("no object", "dog"): 5, ("no object", "cat"): 1,
     }  # fmt: skip
-    assert made.doubled == 5
     assert len(made.boxes) == 7 + 2 + 5 + 1
     assert made.boxes[-1]["image_id"] == 8
     assert [each["bbox"] for each in made.boxes[:2]] == [[2.5, 0, 50, 50]] * 2

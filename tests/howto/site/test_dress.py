@@ -22,6 +22,15 @@ def test_a_page_may_have_a_picture_of_its_own_or_nothing_but_a_heading(tiny):
     assert "<h1>Only a heading" in (tiny.site / "plain.html").read_text()
 
 
+def test_what_is_left_out_of_a_page_is_no_text_of_it():
+    code = '<span class="n">a</span> <span class="o">=</span> <span class="s2">&quot;&lt;b&gt;&quot;</span>'
+    block = f"<pre><span></span>\n{code}</pre>"
+    context = {"body": block + '<img alt="&quot;">', "css_files": [], "script_files": []}
+    dress.lighten(None, "page", "", context, None)
+    # Without the empty mark a browser would drop the empty line; an attribute keeps its quotes spelled out.
+    assert context["body"] == '<pre><span></span>\na = <span class="s2">"&lt;b&gt;"</span></pre><img alt="&quot;">'
+
+
 def test_rules_of_one_colour_are_one_rule_and_none_is_lost():
     style = HtmlFormatter(style="github-dark").get_style_defs('body[data-theme="dark"] .highlight')
     lines = re.sub(r"\s*/\*.*?\*/", "", style).replace(" { ", "{").replace(" }", "}").splitlines()
