@@ -15,7 +15,7 @@ from howto.project.howtos import HowTo
 from howto.site import twins
 from howto.site.drift import STATEMENTS
 from howto.site.migrate import FROM, TO
-from howto.site.parts import details, howto_of, note, read_record, table
+from howto.site.parts import asked, details, howto_of, note, read_record, table
 
 
 class Snippet(LiteralInclude):
@@ -112,15 +112,15 @@ def _see_also(howto: HowTo) -> list[nodes.Node]:
     """Where a reader of a how-to may want to go next, and when it was last changed."""
     family, topic = howto.stack.family, howto.topic
     group = next(members for members in howtos.groups(howto.stack).values() if howto in members)
-    links = [(each.question, f"plot_{each.topic}.html") for each in group if each != howto]
+    links = [(asked(each), f"plot_{each.topic}.html") for each in group if each != howto]
     if all(topic in files.topics(each) for each in (FROM, TO)):
         differs = "What differs in MMDetection 3" if family == FROM else "What differs from MMDetection 2"
         links.append((differs, f"../migrating.html#{nodes.make_id(topic)}"))
     if any(found.topic == topic for found in STATEMENTS[family].values()):
         links.append(("What the published tutorial's answer does", "../drift.html"))
-    shown = nodes.paragraph("", "", nodes.Text("See also: "))
+    shown = nodes.paragraph("", "", nodes.Text("See also: "), classes=["howto-also"])
     for place, (text, address) in enumerate(links):
-        shown += [nodes.Text(", ")] if place else []
+        shown += [nodes.Text(" · ")] if place else []
         shown += nodes.reference("", text, refuri=address, internal=True)
     changed = next((date[:10] for _, date, _, topics in twins.changes() if topic in topics), "")
     said = [nodes.paragraph("", f"Last changed on {changed}.")] if changed else []

@@ -16,7 +16,7 @@ from sphinx.application import Sphinx
 
 from howto.project import files, stacks
 from howto.project.howtos import HowTo
-from howto.site.parts import howto_of, read_record
+from howto.site.parts import asked, howto_of, read_record
 
 JUMPS = ("Adapt it", "Pitfalls", "Proof", "Verified")  # sections that the line under a title leads to
 # sphinx-gallery's, for a how-to on the first page: up to its tooltip, with its link and title, and its name.
@@ -43,6 +43,7 @@ def setup(app: Sphinx) -> dict:
     app.connect("html-page-context", lighten)
     app.connect("html-page-context", describe)
     app.connect("html-page-context", link_source)
+    app.connect("html-page-context", shorten)
     app.connect("build-finished", drop_originals, priority=900)
     edited = zlib.crc32(Path(__file__).read_bytes())  # then Sphinx reads every page again
     return {"parallel_read_safe": True, "parallel_write_safe": True, "version": "1", "env_version": edited}
@@ -102,6 +103,13 @@ def _answer(card: re.Match) -> str:
     """A card with the answer in place of its ``tooltip``, which is no attribute of HTML."""
     text = html.escape(HowTo(stacks.current(), card[3]).answer)
     return f'{card[1]}{card[2]}<div class="howto-answer">{text}</div></div>'
+
+
+def shorten(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: nodes.document | None) -> None:
+    """Name the how-tos before and after a page as the navigation does."""
+    for side in ("prev", "next"):
+        if there := re.search(r"plot_(\w+)\.html", (context.get(side) or {}).get("link", "")):
+            context[side] = {**context[side], "title": asked(HowTo(stacks.current(), there[1]))}
 
 
 def drop_originals(app: Sphinx, error: Exception | None) -> None:

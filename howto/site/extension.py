@@ -14,7 +14,7 @@ from howto.site.bench import BenchTables
 from howto.site.drift import DriftTable
 from howto.site.gallery import collect_problems, finish_what_did_not_run, forget_stale, note_failures
 from howto.site.migrate import Migrations, Renamed
-from howto.site.parts import find_what_has_come, read_record
+from howto.site.parts import asked, find_what_has_come, read_record
 from howto.site.rooms import Rooms
 from howto.site.training import Train
 
@@ -62,12 +62,7 @@ def add_panel(app: Sphinx, docname: str, source: list[str]) -> None:
 
 def navigation(stack: stacks.Stack) -> dict[str, list[tuple[str, str]]]:
     """For each group its how-tos: what a question asks, in short, and the topic."""
-
-    def short(howto: HowTo) -> str:
-        asked = howto.question.removeprefix("How do I ").rstrip("?")
-        return asked[0].upper() + asked[1:]
-
-    return {name: [(short(each), each.topic) for each in members] for name, members in howtos.groups(stack).items()}
+    return {name: [(asked(each), each.topic) for each in members] for name, members in howtos.groups(stack).items()}
 
 
 def publish_records(app: Sphinx, error: Exception | None) -> None:

@@ -25,6 +25,12 @@ def howto_of(docname: str) -> HowTo | None:
     return HowTo(stacks.current(), docname.rpartition("plot_")[2])
 
 
+def asked(howto: HowTo) -> str:
+    """What its question asks, in short: "Train with Mosaic" for "How do I train with Mosaic?"."""
+    question = howto.question.removeprefix("How do I ").rstrip("?")
+    return question[0].upper() + question[1:]
+
+
 def read_record(howto: HowTo, env) -> dict | None:
     """The record of a how-to that passed, or None. The document being read is read again when it changes."""
     if env.current_document.docname:

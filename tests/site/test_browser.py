@@ -14,6 +14,7 @@ SNIPPETS = [(howto.topic, path) for howto in howtos.of(stacks.current()) for pat
 WIDTHS = (320, 768, 1280, 3840)
 BLANK = "Array.from(document.images).filter(i => i.complete && !i.naturalWidth).map(i => i.src)"
 WIDER = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+HEIGHT = "document.documentElement.scrollHeight"
 LISTED = ".sidebar-tree a[href*='plot_']:visible, .sidebar-tree .current-page > a[href='#']"
 # What axe finds depends on what a stack's pages hold, and on the theme's colours, which are the same on all.
 VIEWS = [("dark", 1280)] if STACK != "mmdet2" else [("light", 390), ("dark", 1280)]
@@ -29,6 +30,7 @@ class Visit:
         blank: Pictures without pixels.
         listed: How many how-tos are in sight beside the page.
         fetched: Bytes of all that it asked for, without compression.
+        height: Pixels from its top to its end in a window 1280 wide, as it comes: with everything folded.
     """
 
     wrong: list[str]
@@ -36,6 +38,7 @@ class Visit:
     blank: list[str]
     listed: int
     fetched: int
+    height: int
 
 
 @pytest.fixture(scope="module")
@@ -54,11 +57,11 @@ def visits(new_page, addresses) -> dict[str, Visit]:
             page.evaluate("for (let y = 0; y < document.body.scrollHeight; y += 400) scrollTo(0, y)")
             page.evaluate("for (const image of document.images) if (image.checkVisibility()) image.loading = 'eager'")
             page.wait_for_load_state("networkidle")
-            blank, fetched, wider = page.evaluate(BLANK), sum(sizes), {}
+            blank, fetched, height, wider = page.evaluate(BLANK), sum(sizes), page.evaluate(HEIGHT), {}
             for width in WIDTHS:
                 page.set_viewport_size({"width": width, "height": 800})
                 wider[width] = page.evaluate(WIDER)
-            found[address] = Visit(list(page.wrong), wider, blank, listed, fetched)
+            found[address] = Visit(list(page.wrong), wider, blank, listed, fetched, height)
     return found
 
 
@@ -84,6 +87,12 @@ def test_no_page_is_heavy(visits):
     read = {address: visit.fetched for address, visit in visits.items() if "plot_" in address}
     assert read and min(read.values()) > 30_000  # its HTML alone
     assert {address: fetched for address, fetched in read.items() if fetched > 310_000} == {}
+
+
+def test_no_how_to_is_long(visits):
+    heights = {address: visit.height for address, visit in visits.items() if "plot_" in address}
+    assert heights and min(heights.values()) > 1_000
+    assert {address: height for address, height in heights.items() if height > 4_500} == {}
 
 
 @pytest.mark.parametrize(("topic", "path"), SNIPPETS, ids=[path.name for _, path in SNIPPETS])
