@@ -193,10 +193,11 @@ checkout.check("So is loading", same, True)
 # .. include:: ../../gallery/words/mosaic_off_steps.rst
 yolox_s = checkout.config("yolox/yolox_s_8x8_300e_coco.py").data.train
 for mine, other in zip(train.pipeline[:3], yolox_s.pipeline[:3], strict=True):
-    sizes = [key for key in mine if mine[key] != other.get(key)]
+    differs = [key for key in {**other, **mine} if mine.get(key) != other.get(key)]
     size = "border" if mine.type == "RandomAffine" else "img_scale"
-    checkout.check(f"{mine.type} differs in", sizes, [size])
-checkout.check("Images are as large as", train.pipeline[0].img_scale, (800, 1333))
+    checkout.check(f"{mine.type} differs in", differs, [size])
+sizes = [step.get("img_scale") for step in train.pipeline[:3:2]]
+checkout.check("Images of both are as large as", sizes, [(800, 1333), (800, 1333)])
 
 # %%
 # .. include:: ../../gallery/words/mosaic_off_mixed.rst
@@ -215,6 +216,8 @@ draw_boxes(axes[1], steps[2], dataset.CLASSES, "after MixUp")
 
 # %%
 before, after = steps[1:]
+size = before["img"].shape[:2]
+checkout.check("RandomAffine restores the size: height, width", size, (800, 1332))
 kept = len(before["gt_labels"])
 same = (after["gt_bboxes"][:kept] == before["gt_bboxes"]).all()
 checkout.check("Boxes that were there stay as they are", bool(same), True)

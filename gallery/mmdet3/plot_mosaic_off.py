@@ -194,9 +194,12 @@ stock = stock.train_dataloader.dataset
 train, (hook,) = loader.dataset, cfg.custom_hooks
 same = train.pipeline[3:] == hook.switch_pipeline == stock.pipeline[2:]
 checkout.check("What follows the mixing is the standard config's", same, True)
-same = [each.type for each in train.dataset.pipeline]
-loading = [each.type for each in stock.pipeline[:2]]
-checkout.check("So is loading", same, loading)
+loading = stock.pipeline[:2]
+for step in loading:
+    step.pop("backend_args", None)
+checkout.check("So is loading", train.dataset.pipeline == loading, True)
+smallest = train.dataset.filter_cfg.min_size
+checkout.check("Smallest image, as there", smallest, stock.filter_cfg.min_size)
 
 # %%
 # The mixing is YOLOX's
@@ -204,10 +207,11 @@ checkout.check("So is loading", same, loading)
 # .. include:: ../../gallery/words/mosaic_off_steps.rst
 yolox_s = checkout.config("yolox/yolox_s_8xb8-300e_coco.py").train_dataset
 for mine, other in zip(train.pipeline[:3], yolox_s.pipeline[:3], strict=True):
-    sizes = [key for key in mine if mine[key] != other.get(key)]
+    differs = [key for key in {**other, **mine} if mine.get(key) != other.get(key)]
     size = "border" if mine.type == "RandomAffine" else "img_scale"
-    checkout.check(f"{mine.type} differs in", sizes, [size])
-checkout.check("Images are as large as", train.pipeline[0].img_scale, (1333, 800))
+    checkout.check(f"{mine.type} differs in", differs, [size])
+sizes = [step.get("img_scale") for step in train.pipeline[:3:2]]
+checkout.check("Images of both are as large as", sizes, [(1333, 800), (1333, 800)])
 
 # %%
 # .. include:: ../../gallery/words/mosaic_off_mixed.rst
@@ -226,6 +230,8 @@ draw_boxes(axes[1], steps[2], dataset.metainfo["classes"], "after MixUp")
 
 # %%
 before, after = steps[1:]
+size = before["img"].shape[:2]
+checkout.check("RandomAffine restores the size: height, width", size, (800, 1332))
 kept = len(before["gt_labels"])
 same = (after["gt_bboxes"][:kept] == before["gt_bboxes"]).all()
 checkout.check("Boxes that were there stay as they are", bool(same), True)
