@@ -21,7 +21,7 @@ import unittest.mock
 from collections.abc import Iterator
 from pathlib import Path
 
-from howto.checkout import coco, distributed, fit, gpu, measure, standby, weights
+from howto.checkout import checkpoints, coco, distributed, fit, gpu, measure, standby, weights
 from howto.checkout.family import api
 from howto.checkout.isolation import PLAIN, isolated
 from howto.checkout.run import Observer, Run
@@ -152,7 +152,7 @@ class Workspace:
     def checkpoint(self, name: str) -> dict:
         """The state dict of the one checkpoint that was loaded for a config and whose file name has `name` in it."""
         (found,) = [each for each in self.record.weights if name in each]
-        return weights.load(weights.place(self.root / ".torch", found))
+        return checkpoints.load(checkpoints.named(found).place(self.root / ".torch"))
 
     def annotations(self, split: str) -> dict:
         """The content of this checkout's ``instances_<split>2017.json``."""
@@ -340,7 +340,7 @@ class Workspace:
         data = self.root / "data" / "coco"
         mini = data
         if real := Settings.from_environ().coco:
-            coco.sample_coco(real.resolve(), data, weights.cache_folder().parents[1] / "coco")
+            coco.sample_coco(real.resolve(), data, checkpoints.cache_folder().parents[1] / "coco")
             mini = self.root / ".mini"
         coco.make_mini_coco(mini)
         coco.make_own_dataset(self.root / "data" / "my_dataset", mini)

@@ -12,7 +12,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from howto.checkout import weights
+from howto.checkout import checkpoints, weights
 from howto.execution import replay
 from howto.project import device, files, howtos, stacks
 from howto.project.errors import HowtoError
@@ -137,7 +137,7 @@ def weights_kind(howto: HowTo) -> str:
     hosts = sorted(set(record.get("hosts", {}).values()))
     with concurrent.futures.ThreadPoolExecutor(max(1, len(hosts))) as pool:
         answering = [host for host, answers in zip(hosts, pool.map(weights.reachable, hosts)) if answers]
-    return ",".join(answering + sorted(name for name in record.get("weights", {}) if weights.cached(name)))
+    return ",".join(answering + sorted(name for name in record.get("weights", {}) if checkpoints.named(name).cached()))
 
 
 @functools.cache

@@ -320,7 +320,7 @@ def lacking(keys: dict, module) -> list[str] | None:
     Returns:
         None if no package has that model: only torchvision's and the classifiers are known.
     """
-    found = [build for address, build in weights.wanted(keys.get("init_cfg")) if "/downstream/" not in address]
+    found = [each.build for each in weights.wanted(keys.get("init_cfg")) if "/downstream/" not in each.address]
     if not found:
         return None
     with quiet():

@@ -87,7 +87,7 @@ def rows() -> tuple[Row, ...]:
             pixels=None if pixels == backbones.STOCK else pixels,
             adamw=name.startswith(ADAMW),
         )
-        address = next(weights.wanted(keys))[0]
+        address = next(weights.wanted(keys)).address
         classes = hasattr(module.timm_model, "num_classes")
         found.append(Row(backbone, address, pixels, told, measure.millions(module), classes))
     return tuple(found)

@@ -15,7 +15,7 @@ from mmengine.registry import DefaultScope
 from mmengine.runner.checkpoint import _load_checkpoint_with_prefix
 
 from howto import Workspace
-from howto.checkout import weights
+from howto.checkout import checkpoints, weights
 from howto.checkout.fit import FEWER_BOXES, LONG_SIDE, as_options, overrides
 from howto.checkout.isolation import isolated
 from howto.project.record import installed_versions
@@ -87,12 +87,12 @@ def test_a_detectron2_model_is_kept_off_the_gpu_on_the_cpu_alone():
 def test_a_checkpoint_of_detectron2_is_looked_for_in_its_own_cache_and_put_where_it_looks(monkeypatch, tmp_path):
     name = "detectron2/ImageNetPretrained/MSRA/R-50.pkl"
     monkeypatch.setenv("FVCORE_CACHE", str(tmp_path / "user"))
-    assert weights.cached(name) is None
+    assert checkpoints.named(name).cached() is None
     own = tmp_path / "user" / name
     own.parent.mkdir(parents=True)
     own.touch()
-    assert weights.cached(name) == own
-    place = weights.place(tmp_path / "checkout", name)
+    assert checkpoints.named(name).cached() == own
+    place = checkpoints.named(name).place(tmp_path / "checkout")
     assert place == Path(weights.environment(tmp_path / "checkout")["FVCORE_CACHE"], name)
 
 

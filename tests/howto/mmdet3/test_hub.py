@@ -13,7 +13,7 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 from safetensors.torch import save_file
 
-from howto.checkout import weights
+from howto.checkout import checkpoints, weights
 from howto.checkout.isolation import isolated
 from howto.project.errors import HowtoError
 
@@ -54,7 +54,7 @@ def test_a_stand_in_is_loaded_by_the_code_that_loads_the_real_one(tmp_path):
         assert weights.provide(CFG, tmp_path) == {NAME: "stand-in"}
         with weights.looking_in(tmp_path):
             loaded = MODELS.build(BACKBONE).timm_model.state_dict()
-    state = weights.load(weights.place(tmp_path, NAME))
+    state = checkpoints.load(checkpoints.named(NAME).place(tmp_path))
     assert [key for key, value in loaded.items() if not torch.equal(value, state[key])] == []
 
 
@@ -65,7 +65,7 @@ def test_a_new_process_finds_it_too_and_asks_no_host(tmp_path):
     code = f"import timm; print(sum(p.sum().item() for p in {model}.parameters()))"
     own = {**os.environ, **weights.environment(tmp_path)}
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], env=own, capture_output=True, text=True)
-    state = weights.load(weights.place(tmp_path, NAME))
+    state = checkpoints.load(checkpoints.named(NAME).place(tmp_path))
     model = timm.create_model("efficientnet_b1")
     model.load_state_dict(state)
     assert float(done.stdout) == pytest.approx(sum(p.sum().item() for p in model.parameters()))
@@ -78,11 +78,11 @@ def test_what_looks_elsewhere_is_put_back(tmp_path, hub):
 
 
 def test_the_users_own_file_is_the_real_one(tmp_path, hub):
-    assert weights.cached(NAME) is None
+    assert checkpoints.named(NAME).cached() is None
     put(hub, timm.create_model("efficientnet_b1").state_dict())
     with isolated(tmp_path):
         assert weights.provide(CFG, tmp_path) == {NAME: "real"}
-    assert weights.cached(NAME) == weights.place(tmp_path, NAME).readlink()
+    assert checkpoints.named(NAME).cached() == checkpoints.named(NAME).place(tmp_path).readlink()
 
 
 def test_a_file_that_is_not_what_its_sha256_says_stops(tmp_path, hub):
