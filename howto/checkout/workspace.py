@@ -3,7 +3,6 @@
 import contextlib
 import copy
 import dataclasses
-import difflib
 import io
 import json
 import logging
@@ -11,8 +10,6 @@ import os
 import re
 import runpy
 import shlex
-import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -21,17 +18,17 @@ import unittest.mock
 from collections.abc import Iterator
 from pathlib import Path
 
-from howto.checkout import checkpoints, coco, distributed, fit, gpu, measure, standby, weights
+from howto.checkout import checkpoints, fit, gpu, measure, weights
 from howto.checkout.family import api
-from howto.checkout.isolation import PLAIN, isolated
+from howto.checkout.isolation import isolated
+from howto.checkout.layout import Layout
+from howto.checkout.processes import Processes
 from howto.checkout.run import Observer, Run
 from howto.project import howtos, stacks
 from howto.project.errors import HowtoError
-from howto.project.files import snippet_folder
 from howto.project.quiet import quiet
 from howto.project.record import Record, installed_versions, sha256
 from howto.project.settings import Settings
-from howto.project.stacks import ROOT
 
 
 class Workspace:
@@ -51,11 +48,13 @@ class Workspace:
     def __init__(self, topic: str) -> None:
         stack = stacks.current()
         howto, self.topic = howtos.find(stack, topic), topic
-        self.source = snippet_folder(stack.family) / topic
         self.device = gpu.choose()
         self._folder = tempfile.TemporaryDirectory(prefix=f"howto-{topic}-")
         self.root = Path(self._folder.name).resolve()
-        self._lay_out()
+        self._files = Layout(howto, self.root)
+        self.source = self._files.source
+        self._weights_home = self.root / ".torch"
+        self._processes = Processes(self.root, topic, self.device, self._weights_home)
         snippets = {f"{stack.family}/{topic}/{path.name}": sha256(path) for path in howto.snippets}
         self.record = Record(
             topic,
@@ -87,30 +86,31 @@ class Workspace:
         Raises:
             HowtoError: If the file is missing, is no valid Python, or a ``_base_`` does not resolve.
         """
-        path = self._path(name)
+        path = self._files.path(name)
         with self._inside():
-            for file in (path, *path.parent.glob("*.py")):
-                self._compile(file)
+            self._files.check_syntax(path)
             try:
                 cfg = api().load(path)
                 cfg.merge_from_dict(_dotted(changes))
                 return cfg
             except FileNotFoundError as error:
-                raise HowtoError(f"{self._shown(path)}: {error}; its _base_ must be a path relative to it") from error
+                raise HowtoError(
+                    f"{self._files.shown(path)}: {error}; its _base_ must be a path relative to it"
+                ) from error
             except Exception as error:
                 try:
                     runpy.run_path(str(path))  # Config runs a copy of it, under a name that says nothing
                 except type(error) as same:
                     line = traceback.extract_tb(same.__traceback__)[-1].lineno
-                    error.add_note(f"raised in {self._shown(path)}:{line}")
+                    error.add_note(f"raised in {self._files.shown(path)}:{line}")
                 raise
 
     def edit(self, name: str, changes: dict[str, str], adapts: bool = False) -> str:
         """Make a variant of the file `name` in which each key of `changes` reads as its value.
 
         The file itself stays as it is; the difference is printed: from the variant, which has a mistake, to the file,
-        or from the file to the variant if that adapts it. Where a mutation has
-        changed what a key says, the variant is made of the snippet without it: that words are gone is no check.
+        or from the file to the variant if that adapts it. Where a mutation has changed what a key says, the variant is
+        made of the snippet without it: that words are gone is no check.
 
         Returns:
             The variant's file name.
@@ -118,24 +118,7 @@ class Workspace:
         Raises:
             HowtoError: If a key does not occur exactly once.
         """
-        path = self._path(name)
-        before = path.read_text("utf-8")
-        published = ROOT.joinpath("snippets", *self.source.parts[-2:], path.name)
-        if any(before.count(old) != 1 for old in changes) and published.exists():
-            before = published.read_text("utf-8")
-        after = before
-        for old, new in changes.items():
-            if after.count(old) != 1:
-                raise HowtoError(f"{self._shown(path)}: {old!r} occurs {after.count(old)} times, not once")
-            after = after.replace(old, new)
-        number = len(list(path.parent.glob(f"{path.stem}_variant*.py"))) + 1
-        variant = path.with_name(f"{path.stem}_variant{number}.py")
-        variant.write_text(after, "utf-8")
-        sides = [(after.splitlines(), variant.name), (before.splitlines(), path.name)]
-        (one, first), (other, second) = reversed(sides) if adapts else sides
-        diff = difflib.unified_diff(one, other, first, second, "", "", n=1)
-        print("\n".join(line.rstrip("\n") for line in diff))
-        return variant.name
+        return self._files.edit(name, changes, adapts)
 
     def build(self, cfg):
         """The detector of `cfg` with its initial weights, as ``tools/train.py`` builds it, in evaluation mode."""
@@ -152,7 +135,7 @@ class Workspace:
     def checkpoint(self, name: str) -> dict:
         """The state dict of the one checkpoint that was loaded for a config and whose file name has `name` in it."""
         (found,) = [each for each in self.record.weights if name in each]
-        return checkpoints.load(checkpoints.named(found).place(self.root / ".torch"))
+        return checkpoints.load(checkpoints.named(found).place(self._weights_home))
 
     def annotations(self, split: str) -> dict:
         """The content of this checkout's ``instances_<split>2017.json``."""
@@ -205,7 +188,7 @@ class Workspace:
         shown = [option for option in options if option not in self._told]
         if len(shown) < len(options):
             shown.append(f"and {len(options) - len(shown)} options as before")
-        command = f"python tools/train.py {self._path(name).relative_to(self.root)} --cfg-options"
+        command = f"python tools/train.py {self._files.path(name).relative_to(self.root)} --cfg-options"
         print(command, *shown, sep="\n    ")
         self._told.update(options)
 
@@ -237,7 +220,7 @@ class Workspace:
             HowtoError: If a process fails.
         """
         configs, options = self._prepare_launch(names, epochs, iterations, evaluate, changes, compared=True)
-        self._launch(configs, options)
+        self._processes.train_in_two(configs, options)
         return [json.loads((config.with_suffix("") / "apart.json").read_text("utf-8")) for config in configs]
 
     def launch(self, name: str, iterations: int = 3, succeeds: bool = True, **changes) -> str:
@@ -256,9 +239,9 @@ class Workspace:
             HowtoError: If it fails although it should succeed, or the other way round.
         """
         configs, options = self._prepare_launch([name], 1, iterations, False, changes, compared=False)
-        command = api().several_gpus(self.config(name), str(self._path(name).relative_to(self.root)), 2)
+        command = api().several_gpus(self.config(name), str(self._files.path(name).relative_to(self.root)), 2)
         print("$", command, *(option for option in options if option == "--no-validate"))
-        return self._launch(configs, options, succeeds)
+        return self._processes.train_in_two(configs, options, succeeds)
 
     def unused_parameters(self, cfg, size: int = 128) -> list[str]:
         """Parameters of the detector of `cfg` that train and get no gradient; see :func:`measure.unused_parameters`."""
@@ -307,7 +290,7 @@ class Workspace:
         print("$ " + command.replace(" {fit}", ""))
         if words[0] == "python":
             words[0] = sys.executable
-        return self._run(words, variables, succeeds, anew)
+        return self._processes.run(words, variables, succeeds, anew)
 
     def fails(self, action, *args, **kwargs) -> "Failure":
         """Call `action`, which must fail, and print the line that failed and the error as Python prints them.
@@ -326,25 +309,6 @@ class Workspace:
             return Failure(line, last)
         raise HowtoError(f"{self.topic}: {getattr(action, '__name__', action)} was to fail and did not")
 
-    def _lay_out(self) -> None:
-        with quiet():
-            import mmdet
-
-        mim = Path(mmdet.__file__).parent / ".mim"
-        configs = self.root / "configs"
-        configs.mkdir()
-        for stock in (mim / "configs").iterdir():
-            (configs / stock.name).symlink_to(stock)
-        (self.root / "tools").symlink_to(mim / "tools")
-        shutil.copytree(self.source, configs / self.topic, ignore=shutil.ignore_patterns("__pycache__"))
-        data = self.root / "data" / "coco"
-        mini = data
-        if real := Settings.from_environ().coco:
-            coco.sample_coco(real.resolve(), data, checkpoints.cache_folder().parents[1] / "coco")
-            mini = self.root / ".mini"
-        coco.make_mini_coco(mini)
-        coco.make_own_dataset(self.root / "data" / "my_dataset", mini)
-
     def _prepare_launch(
         self, names: list[str], epochs: int, iterations: int | None, evaluate: bool, changes: dict, compared: bool
     ) -> tuple[list[Path], list[str]]:
@@ -352,7 +316,7 @@ class Workspace:
         configs = []
         for name in names:
             cfg = self.config(name)
-            on_cpu = self._gpus() < 2
+            on_cpu = self._processes.gpus < 2
             cfg.merge_from_dict({**fit.overrides(cfg, "cpu" if on_cpu else "cuda", epochs), **_dotted(changes)})
             if iterations:
                 each = max(1, len(self.dataset(cfg)) // (2 * api().images(cfg)))
@@ -368,39 +332,6 @@ class Workspace:
             cfg.dump(str(configs[-1]))
         return configs, options
 
-    def _launch(self, configs: list[Path], options: list[str], succeeds: bool = True) -> str:
-        path = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")])  # noqa: PTH120
-        variables = {"PYTHONPATH": f"{self.root}:{ROOT}", "PATH": path}
-        paths = [str(config.relative_to(self.root)) for config in configs]
-        if self._gpus() < 2:
-            variables |= {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-            return self._run([sys.executable, "-m", distributed.__name__, *paths, *options], variables, succeeds)
-        commands = [api().several_gpus({}, each, 2) for each in paths]
-        return "".join(self._run([*shlex.split(each), *options], variables, succeeds) for each in commands)
-
-    def _gpus(self) -> int:
-        if self.device == "cpu":
-            return 0
-        import torch
-
-        return torch.cuda.device_count()
-
-    def _run(self, words: list[str], variables: dict[str, str], succeeds: bool = True, anew: bool = False) -> str:
-        own = weights.environment(self.root / ".torch") | {"PYTHONWARNINGS": "ignore", "PYTHONPATH": ""} | PLAIN
-        if self.device == "cpu":
-            own |= {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-        environment = {**os.environ, **own, **variables}
-        if words[0] == sys.executable and not anew:
-            done = standby.run(words[1:], self.root, environment)
-        else:
-            done = subprocess.run(
-                words, cwd=self.root, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True
-            )
-        if (done.returncode == 0) != succeeds:
-            tail = "\n".join((done.stdout + done.stderr).splitlines()[-60:])
-            raise HowtoError(f"{self.topic}: `{shlex.join(words)}` ended with exit code {done.returncode}:\n{tail}")
-        return done.stdout if succeeds else done.stdout + done.stderr
-
     @contextlib.contextmanager
     def _inside(self, cfg=None) -> Iterator[None]:
         """Work in this checkout; with `cfg`, its weights are found and its imports are made again."""
@@ -412,60 +343,22 @@ class Workspace:
             torch.set_num_threads(1)
         for name in (*api().LIBRARIES, "timm"):  # they have handlers of their own; the caller's would write it twice
             logging.getLogger(name).propagate = False
-        with isolated(self.root), self._naming_snippets(), contextlib.ExitStack() as stack:
+        with isolated(self.root), self._files.naming_snippets(), contextlib.ExitStack() as stack:
             if cfg is not None:
                 self._provide(cfg)
-                stack.enter_context(weights.looking_in(self.root / ".torch"))
+                stack.enter_context(weights.looking_in(self._weights_home))
                 if cfg.get("custom_imports"):
                     api().import_modules(cfg.custom_imports)
             yield
 
-    @contextlib.contextmanager
-    def _naming_snippets(self) -> Iterator[None]:
-        """Add to an exception the snippet and line it came from."""
-        try:
-            yield
-        except HowtoError:
-            raise
-        except Exception as error:
-            for frame in reversed(traceback.extract_tb(error.__traceback__)):
-                if Path(frame.filename).is_relative_to(self.root / "configs" / self.topic):
-                    error.add_note(f"raised in {self._shown(Path(frame.filename))}:{frame.lineno}")
-                    break
-            raise
-
     def _provide(self, cfg) -> None:
         """Put the checkpoints of `cfg` in place, and say so where one is a stand-in."""
-        for name, kind in weights.provide(cfg, self.root / ".torch").items():
+        for name, kind in weights.provide(cfg, self._weights_home).items():
             if kind == "stand-in" and name not in self.record.weights:
                 print(f"random weights in place of {name}")
             self.record.weights[name] = kind
         hosts = weights.hosts(cfg)
         self.record.hosts |= {name: hosts[name] for name in hosts if self.record.weights[name] == "stand-in"}
-
-    def _path(self, name: str) -> Path:
-        path = self.root / "configs" / self.topic / name
-        if not path.exists():
-            path = self.root / "configs" / name
-        if not path.exists():
-            names = ", ".join(sorted(path.name for path in self.source.glob("*.py")))
-            raise HowtoError(f"{self.topic} has no file {name}; it has {names}")
-        return path
-
-    def _shown(self, path: Path) -> str:
-        """A file of this how-to as its place in the project, any other as its place in the checkout."""
-        topic = self.root / "configs" / self.topic
-        if path.is_relative_to(topic) and (self.source / path.name).exists():
-            return f"snippets/{self.source.parent.name}/{self.topic}/{path.name}"
-        return str(path.relative_to(self.root))
-
-    def _compile(self, path: Path) -> None:
-        try:
-            compile(path.read_text("utf-8"), str(path), "exec")
-        except SyntaxError as error:
-            raise HowtoError(
-                f"{self._shown(path)}:{error.lineno}: syntax error: {error.msg}; mend that line"
-            ) from error
 
     def _measure(self) -> None:
         self.record.peak_memory_mib = gpu.peak_memory(self.device)
