@@ -14,6 +14,7 @@ from pathlib import Path
 
 from howto.checkout import checkpoints, weights
 from howto.execution import replay
+from howto.execution.state import PageState
 from howto.project import device, files, howtos, stacks
 from howto.project.errors import HowtoError
 from howto.project.files import BUILD
@@ -106,12 +107,8 @@ def prose(howto: HowTo) -> str:
 
 def changed(howto: HowTo) -> list[str]:
     """The parts of the fingerprint that differ from when the page ran; all of them if it did not, or left no record."""
-    try:
-        before = json.loads(howto.fingerprint.read_text("utf-8"))
-    except (OSError, ValueError):
-        before = {}
-    if not howto.record.exists():
-        before = {}
+    state = PageState.of(howto)
+    before = state.depends if state.state == "passed" and howto.record.exists() else {}
     return [part for part, value in fingerprint(howto).items() if before.get(part) != value]
 
 

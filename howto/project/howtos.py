@@ -63,9 +63,9 @@ class HowTo:
         return files.records(self.stack) / f"{self.topic}.json"
 
     @property
-    def fingerprint(self) -> Path:
-        """Where its page keeps what it depended on when it ran."""
-        return files.DOCS / files.GALLERY / f"plot_{self.topic}.fingerprint.json"
+    def state(self) -> Path:
+        """Where is kept how far its page has come, and from what."""
+        return files.DOCS / files.GALLERY / f"plot_{self.topic}.state.json"
 
     @property
     def outputs(self) -> Path:

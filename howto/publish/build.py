@@ -83,7 +83,7 @@ def _require_young(howto: HowTo) -> None:
     if datetime.datetime.fromisoformat(f"{executed}+00:00") < datetime.datetime.now(datetime.UTC) - allowed:
         raise HowtoError(
             f"{howto.topic} was executed on {executed}, longer ago than HOWTO_MAX_AGE allows; "
-            f"have it executed anew: rm {os.path.relpath(howto.fingerprint)}"
+            f"have it executed anew: rm {os.path.relpath(howto.state)}"
         )
 
 

@@ -1,10 +1,10 @@
 """Have sphinx-gallery execute the pages that are not fresh, each as if it were alone, and keep what they leave."""
 
 import contextlib
+import dataclasses
 import functools
 import json
 import os
-import shutil
 import sys
 import threading
 import time
@@ -15,6 +15,7 @@ from sphinx.application import Sphinx
 
 from howto.execution import limits, page, replay, shards, workers
 from howto.execution.fingerprint import changed, fingerprint, prose, weights_kind
+from howto.execution.state import PageState
 from howto.project import files, howtos, stacks
 from howto.project.howtos import HowTo
 from howto.project.record import write_json
@@ -30,7 +31,7 @@ def around_page(gallery_conf: dict, script: str, when: str) -> None:
         if when == "after":
             limits.cut(shown)
             downloads.finish_notebook(howto.stack.family, shown.with_suffix(".ipynb"))
-            keep_words(howto)
+            dataclasses.replace(PageState.of(howto), prose=replay.words(howto)).keep(howto)
     elif when == "before":
         page.prepare()
         around_page.page = contextlib.ExitStack()
@@ -42,7 +43,7 @@ def around_page(gallery_conf: dict, script: str, when: str) -> None:
         if _mark(source, howto).exists() and not howto.record.exists():
             problems.append("checks nothing, so nothing of it is verified; give it a checkout.check(…)")
         if problems:
-            write_json(_problems() / f"{howto.topic}.json", problems)
+            dataclasses.replace(PageState.of(howto), state="failed", problems=tuple(problems)).keep(howto)
             _mark(source, howto).unlink(missing_ok=True)
         downloads.finish_notebook(howto.stack.family, shown.with_suffix(".ipynb"))
         keep_passed(source, howto)
@@ -51,43 +52,62 @@ def around_page(gallery_conf: dict, script: str, when: str) -> None:
 around_page.page = contextlib.ExitStack()
 
 
+@dataclasses.dataclass
+class Plan:
+    """What a build is to do.
+
+    Attributes:
+        execute: The pages that this machine executes.
+        stale: Those that would come out otherwise today: these, and those of other machines.
+        replay: Those whose words alone have changed: what their code put out stays.
+    """
+
+    execute: list[HowTo]
+    stale: list[HowTo]
+    replay: list[HowTo]
+
+
+def plan(stack: stacks.Stack, srcdir: Path) -> Plan:
+    """Look at all pages of a stack, and change nothing."""
+    mine, stale, replayed = shards.mine(stack), [], []
+    for howto in howtos.of(stack):
+        if changed(howto):
+            stale.append(howto)
+        # Words that changed, or that another builder set without any output.
+        elif PageState.of(howto).prose != prose(howto) or not _mark(srcdir, howto).exists():
+            (replayed if replay.kept(howto) else stale).append(howto)
+    return Plan([howto for howto in stale if howto in mine], stale, replayed)
+
+
 def forget_stale(app: Sphinx) -> None:
     """Drop sphinx-gallery's mark of a page that ran, where the page would come out otherwise today."""
     replay.install()
-    stack, conf = stacks.current(), app.config.sphinx_gallery_conf
-    shutil.rmtree(_problems(), ignore_errors=True)
-    mine = shards.mine(stack)
-    executed = "|".join(rf"/plot_{howto.topic}\.py$" for howto in mine)
+    stack, conf, srcdir = stacks.current(), app.config.sphinx_gallery_conf, Path(app.srcdir)
+    executed = "|".join(rf"/plot_{howto.topic}\.py$" for howto in shards.mine(stack))
     conf["filename_pattern"] = executed or "(?!)"  # an empty one fits any
-    stale, replayed = [], []
-    for howto in howtos.of(stack):
-        parts, mark = changed(howto), _mark(Path(app.srcdir), howto)
-        # Words that changed, or that another builder set without any output.
-        if not parts and (kept_words(howto) != prose(howto) or not mark.exists()):
-            if replay.kept(howto):
-                replayed.append(howto)
-                mark.unlink(missing_ok=True)
-            else:
-                parts = ["words"]  # and nothing to set beside them
-        stale += [howto] if parts and howto in mine else []
-        if parts:  # another builder writes such a page without its output, so it has to run for the site even if it
-            mark.unlink(missing_ok=True)  # is put back as it was
-            howto.fingerprint.unlink(missing_ok=True)
-        if parts and conf["plot_gallery"]:
+    planned = plan(stack, srcdir)
+    for howto in planned.replay:
+        _mark(srcdir, howto).unlink(missing_ok=True)
+    for howto in planned.stale:  # another builder writes such a page without its output, so it has to run for the site
+        _mark(srcdir, howto).unlink(missing_ok=True)  # even if it is put back as it was
+        state = PageState()
+        if conf["plot_gallery"]:
             howto.record.unlink(missing_ok=True)
             # Taken before the page runs: what is edited while it runs makes it stale.
-            write_json(_pending(howto), {**fingerprint(howto), "prose": prose(howto)})
-    replay.choose({howto.topic: prose(howto) for howto in replayed})
-    needed = workers.start(len(stale), sum(howto.cost for howto in stale)) if conf["plot_gallery"] else 1
+            state = PageState("begun", fingerprint(howto), prose(howto))
+        state.keep(howto)
+    replay.choose({howto.topic: prose(howto) for howto in planned.replay})
+    cost = sum(howto.cost for howto in planned.execute)
+    needed = workers.start(len(planned.execute), cost) if conf["plot_gallery"] else 1
     conf["parallel"] = needed if needed > 1 else False
 
 
 def collect_problems(app: Sphinx) -> None:
     """Make a failure of what a page left behind; it may have run in another process."""
     failing = app.config.sphinx_gallery_conf["failing_examples"]
-    for path in sorted(_problems().glob("*.json")):
-        text = "\n".join(f"the page {problem}" for problem in json.loads(path.read_text("utf-8")))
-        failing.setdefault(str(HowTo(stacks.current(), path.stem).script), text)
+    for howto in howtos.of(stacks.current()):
+        if problems := PageState.of(howto).problems:
+            failing.setdefault(str(howto.script), "\n".join(f"the page {problem}" for problem in problems))
 
 
 def finish_what_did_not_run(app: Sphinx) -> None:
@@ -98,26 +118,15 @@ def finish_what_did_not_run(app: Sphinx) -> None:
 
 
 def keep_passed(srcdir: Path, howto: HowTo) -> None:
-    """Close the record of a page that has just run and passed, and store what it depended on when it began."""
-    if _mark(srcdir, howto).exists() and howto.record.exists() and _pending(howto).exists():
+    """Close the record of a page that has just run and passed."""
+    state = PageState.of(howto)
+    if _mark(srcdir, howto).exists() and howto.record.exists() and state.state == "begun":
         record = json.loads(howto.record.read_text("utf-8"))
         now = time.strftime("%Y-%m-%d %H:%M", time.gmtime())
         write_json(howto.record, {**record, "status": "passed", "executed": now})
         # Only the checkpoints that a page needs are known after it ran.
-        before = json.loads(_pending(howto).read_text("utf-8"))
-        write_json(howto.fingerprint, {**before, "weights": weights_kind(howto)})
-        _pending(howto).unlink()
-
-
-def kept_words(howto: HowTo) -> str:
-    """Which words a page was built with; empty for nothing."""
-    return json.loads(howto.fingerprint.read_text("utf-8")).get("prose", "")
-
-
-def keep_words(howto: HowTo) -> None:
-    """Store which words stand beside the outputs of a page that was not executed again."""
-    before = json.loads(howto.fingerprint.read_text("utf-8"))
-    write_json(howto.fingerprint, {**before, "prose": replay.words(howto)})
+        depends = {**state.depends, "weights": weights_kind(howto)}
+        dataclasses.replace(state, state="passed", depends=depends).keep(howto)
 
 
 def note_failures(app: Sphinx, error: Exception | None) -> None:
@@ -136,14 +145,6 @@ def note_failures(app: Sphinx, error: Exception | None) -> None:
 def _mark(srcdir: Path, howto: HowTo) -> Path:
     """sphinx-gallery writes this file when a script has run without an error."""
     return srcdir / files.GALLERY / f"plot_{howto.topic}.py.md5"
-
-
-def _problems() -> Path:
-    return files.records(stacks.current()).with_suffix(".problems")
-
-
-def _pending(howto: HowTo) -> Path:
-    return howto.fingerprint.with_suffix(".pending")
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ import pytest
 
 from howto.checkout import weights
 from howto.execution import fingerprint
+from howto.execution.state import PageState
 from howto.project import files, howtos, stacks
 from howto.project.howtos import HowTo
 from howto.project.record import write_json
@@ -32,7 +33,7 @@ def checkout(project, tmp_path, monkeypatch):
     monkeypatch.setattr(fingerprint, "_edited_by_hand", lambda stack: ())  # thousands of files
     for topic in files.topics("mmdet2"):
         write_json(files.records(MMDET2) / f"{topic}.json", {"weights": {}})
-        write_json(HowTo(MMDET2, topic).fingerprint, fingerprint.fingerprint(HowTo(MMDET2, topic)))
+        ran(HowTo(MMDET2, topic))
     return project
 
 
@@ -40,6 +41,11 @@ def checkout(project, tmp_path, monkeypatch):
 def ask_again():
     yield
     fingerprint._packages.cache_clear()
+
+
+def ran(howto):
+    """Say that a page has just passed."""
+    PageState("passed", fingerprint.fingerprint(howto)).keep(howto)
 
 
 def changed(topic):
@@ -57,13 +63,20 @@ def test_a_page_that_just_ran_is_fresh(checkout):
 
 
 def test_a_page_that_never_ran_is_not(checkout):
-    MOSAIC.fingerprint.unlink()
+    MOSAIC.state.unlink()
     assert set(changed("mosaic")) == set(fingerprint.fingerprint(MOSAIC))
 
 
-def test_a_fingerprint_that_cannot_be_read_counts_as_none(checkout):
-    MOSAIC.fingerprint.write_text("{")
+@pytest.mark.parametrize("text", ["{", "[]", '{"fingerprint": {}}'])
+def test_a_state_that_cannot_be_read_counts_as_none(checkout, text):
+    MOSAIC.state.write_text(text)
     assert changed("mosaic")
+
+
+@pytest.mark.parametrize("state", ["begun", "failed"])
+def test_a_page_that_has_not_passed_is_not_fresh(checkout, state):
+    PageState(state, fingerprint.fingerprint(MOSAIC)).keep(MOSAIC)
+    assert set(changed("mosaic")) == set(fingerprint.fingerprint(MOSAIC))
 
 
 EDITS = [
@@ -130,7 +143,7 @@ def with_stand_ins(topic, **hosts):
     """Say that the page of a how-to has just run, with stand-ins for files of these hosts."""
     names = {f"{name}-0676ba61.pth": host for name, host in hosts.items()}
     write_json(files.records(MMDET2) / f"{topic}.json", {"weights": dict.fromkeys(names, "stand-in"), "hosts": names})
-    write_json(HowTo(MMDET2, topic).fingerprint, fingerprint.fingerprint(HowTo(MMDET2, topic)))
+    ran(HowTo(MMDET2, topic))
 
 
 def test_a_host_that_answers_makes_the_pages_stale_that_had_stand_ins_for_its_files(checkout, monkeypatch):
@@ -151,7 +164,7 @@ def test_the_hosts_are_asked_side_by_side_so_that_three_that_stall_cost_no_more_
 def test_a_real_checkpoint_in_the_cache_makes_the_page_that_ran_with_a_stand_in_stale(checkout, tmp_path):
     record = {"status": "passed", "weights": {"resnet50-0676ba61.pth": "stand-in"}}
     write_json(files.records(MMDET2) / "mosaic.json", record)
-    write_json(MOSAIC.fingerprint, fingerprint.fingerprint(MOSAIC))
+    ran(MOSAIC)
     cached = tmp_path / "torch/hub/checkpoints/resnet50-0676ba61.pth"
     cached.parent.mkdir(parents=True)
     cached.touch()
@@ -176,7 +189,7 @@ def test_a_package_edited_in_place_makes_every_page_stale(checkout, monkeypatch,
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(fingerprint, "_edited_by_hand", lambda stack: ("patched",))
     fingerprint._packages.cache_clear()
-    write_json(MOSAIC.fingerprint, fingerprint.fingerprint(MOSAIC))
+    ran(MOSAIC)
     append(package)
     assert changed("mosaic") == ["packages"]
 

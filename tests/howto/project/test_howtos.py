@@ -39,7 +39,7 @@ def test_each_is_in_one_group_of_the_navigation(stack):
 def test_a_record_is_of_a_stack_and_a_page_is_of_whichever_is_built():
     other = HowTo(named("mmdet3"), "mosaic")
     assert MOSAIC.record != other.record and MOSAIC.record.name == other.record.name == "mosaic.json"
-    assert MOSAIC.fingerprint == other.fingerprint
+    assert MOSAIC.state == other.state
 
 
 def test_two_of_the_same_name_and_stack_are_one():
