@@ -14,7 +14,7 @@ from howto.checkout import standby
 from howto.execution.machine import BROWSERS
 from howto.project import files, stacks
 
-AT_START = ("LC_", "LANG", "PYTHON", "HOWTO_WORKERS")  # what a copy of a running process does not see, or not alike
+AT_START = ("LC_", "LANG", "PYTHON")  # what a copy of a running process does not see, or not alike
 ONE = "print(1 + 1)\n"
 PAGE = '''"""
 How much is one and one?

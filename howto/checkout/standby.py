@@ -1,5 +1,6 @@
 """Start Python programs from a process that has imported MMDetection and done nothing else: 7 to 12 s less for each."""
 
+import atexit
 import contextlib
 import functools
 import importlib
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import traceback
 import types
 import warnings
@@ -173,6 +175,7 @@ def _program(
         importlib.reload(hub)
     sys.argv = [first, *rest[1:]] if named else arguments
     main = sys.modules["__main__"] = types.ModuleType("__main__")
+    atexit._clear()  # that is for the end of the process that this one is a copy of
     try:
         if first == "-c":
             exec(compile(rest[0], "<string>", "exec"), vars(main))
@@ -187,6 +190,9 @@ def _program(
             trace = trace.tb_next
         traceback.print_exception(type(error), error, trace)
         sys.exit(1)
+    finally:  # as a new process ends; multiprocessing first waits for its children, which these are to end
+        threading._shutdown()
+        atexit._run_exitfuncs()
 
 
 def _content(script: str) -> bytes:

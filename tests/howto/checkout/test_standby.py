@@ -172,6 +172,31 @@ print(standby.run(["-c", "print('anew')"], "/", dict(os.environ)).stdout, end=""
 """
 
 
+# What joblib and the like start are children of a program that only what is registered for its end ends.
+WITH_WORKERS = """
+import atexit, os, tempfile
+from pathlib import Path
+from howto.checkout import standby
+
+kept = tempfile.TemporaryDirectory()  # deleted when this process ends, and not when a copy of it does
+atexit.register(print, "the end of what stands by")
+standby.keep()
+workers = "from joblib import Parallel, delayed; print(Parallel(2)(delayed(abs)(-n) for n in range(4)))"
+for code in (workers, workers + "; import sys; sys.exit(3)", "import atexit; atexit.register(print, 'its own end')"):
+    done = standby.run(["-c", code], Path("/"), dict(os.environ), limit=30)
+    print(done.returncode, done.stdout.strip())
+print(Path(kept.name).is_dir())
+"""
+
+
+def test_a_program_does_at_its_end_what_it_would_do_as_a_new_process():
+    command = [sys.executable, "-W", "ignore", "-c", WITH_WORKERS]
+    variables = {**os.environ, "HOWTO_DEVICE": "cpu"}
+    done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True)
+    said = ["0 [0, 1, 2, 3]", "3 [0, 1, 2, 3]", "0 its own end", "True", "the end of what stands by"]
+    assert done.stdout.splitlines() == said, done.stderr
+
+
 def test_when_what_stands_by_was_killed_a_line_says_so_and_the_next_program_is_started_anew():
     variables = {**os.environ, "HOWTO_DEVICE": "cpu"}
     command = [sys.executable, "-c", KILLED]
