@@ -11,7 +11,6 @@ import argparse
 import compileall
 import dataclasses
 import importlib.util
-import itertools
 import json
 import os
 import platform
@@ -23,7 +22,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -396,8 +395,8 @@ def cases(peer: Peer, overlay: Path, light: bool) -> dict[str, tuple[Run, int | 
     return found
 
 
-def compare(pages: str, rounds: int, number: int, peers: tuple[type[Peer], ...], console: Console) -> dict:
-    """Have the tools take turns; every figure by case and tool."""
+def compare(pages: str, rounds: int, number: int, peers: tuple[type[Peer], ...], console: Console) -> Iterator[dict]:
+    """Have the tools take turns; after each round, every figure so far by case and tool."""
     body = {"light": LIGHT, "cheap": CHEAP}.get(pages)
     results: dict = {}
     # What only the first of all pays: bytecode that nobody has compiled yet, files that no one has read.
@@ -405,18 +404,20 @@ def compare(pages: str, rounds: int, number: int, peers: tuple[type[Peer], ...],
     subprocess.run([sys.executable, "-W", "ignore", "-c", warm], check=True, stdout=subprocess.DEVNULL)
     with tempfile.TemporaryDirectory(prefix="bench-") as shared:
         overlay = make_overlay(Path(shared))
-        for round_, kind in itertools.product(range(rounds), peers):
-            with tempfile.TemporaryDirectory(prefix="bench-") as name:
-                place = Path(name)
-                material = generated(place, body, number) if body else real(place)
-                peer = kind(place / "peer", material.scripts, material.snippets, overlay)
-                console.print(f"{pages}, {len(material.scripts)} pages, round {round_ + 1} of {rounds}: {peer.name}")
-                for case, (run, stale) in cases(peer, overlay, pages == "light").items():
-                    item = results.setdefault(case, {}).setdefault(peer.name, {"seconds": [], "mib": [], "stale": None})
-                    item["seconds"].append(round(run.seconds, 2))
-                    item["mib"].append(run.mib)
-                    item["stale"] = stale
-    return {"pages": len(material.scripts), "kind": pages, "rounds": rounds, "cases": results}
+        for ended in range(1, rounds + 1):
+            for kind in peers:
+                with tempfile.TemporaryDirectory(prefix="bench-") as name:
+                    place = Path(name)
+                    material = generated(place, body, number) if body else real(place)
+                    peer = kind(place / "peer", material.scripts, material.snippets, overlay)
+                    console.print(f"{pages}, {len(material.scripts)} pages, round {ended} of {rounds}: {peer.name}")
+                    for case, (run, stale) in cases(peer, overlay, pages == "light").items():
+                        item = results.setdefault(case, {})
+                        item = item.setdefault(peer.name, {"seconds": [], "mib": [], "stale": None})
+                        item["seconds"].append(round(run.seconds, 2))
+                        item["mib"].append(run.mib)
+                        item["stale"] = stale
+            yield {"pages": len(material.scripts), "kind": pages, "rounds": ended, "cases": results}
 
 
 def show(found: dict, console: Console) -> None:
@@ -444,11 +445,17 @@ def main() -> None:
     console = Console(width=140)
     if arguments.pages == "themes":
         weighed = themes.weigh(ROOT, stacks.current(), arguments.themes, console.print)
-        found = {"kind": "themes", "pages": len(files.topics(FAMILY)), "rounds": 1, "themes": weighed}
+        keep({"kind": "themes", "pages": len(files.topics(FAMILY)), "rounds": 1, "themes": weighed})
         console.print(weighed)
     else:
-        found = compare(arguments.pages, arguments.rounds, arguments.number, peers, console)
-        show(found, console)
+        for found in compare(arguments.pages, arguments.rounds, arguments.number, peers, console):
+            keep(found)  # a round takes up to half an hour
+            show(found, console)
+    console.print(f"written to {files.benchmarks().relative_to(ROOT)}; `tox -e docs` shows it")
+
+
+def keep(found: dict) -> None:
+    """Write what was measured in the place of what was last measured of the same pages."""
     found["machine"] = f"{len(os.sched_getaffinity(0))} cores, {platform.machine()}, {stacks.current().title}"
     found |= {"date": time.strftime("%Y-%m-%d", time.gmtime()), "commit": fingerprint.commit()}
     path = files.benchmarks()
@@ -456,7 +463,6 @@ def main() -> None:
     key = ("kind", "pages")
     kept = [item for item in before if [item[name] for name in key] != [found[name] for name in key]]
     record.write_json(path, sorted([*kept, found], key=lambda item: (item["kind"], item["pages"])))
-    console.print(f"written to {path.relative_to(ROOT)}; `tox -e docs` shows it")
 
 
 if __name__ == "__main__":
