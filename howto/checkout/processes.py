@@ -19,7 +19,7 @@ class Processes:
     """Starts processes in a checkout.
 
     Attributes:
-        root: The checkout; its weights lie in ``weights_home``.
+        root: The checkout.
         topic: Name of the how-to, for messages.
         device: ``cpu`` or ``cuda``.
         weights_home: The folder that :func:`howto.checkout.weights.provide` was given.
