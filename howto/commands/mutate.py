@@ -142,7 +142,7 @@ def _as_it_is(howto: HowTo) -> tuple[str, float]:
     If that is not nothing, they notice no mutation.
     """
     started = time.monotonic()
-    with _own_folder():
+    with _alone():
         return _problem(howto), time.monotonic() - started
 
 
@@ -157,7 +157,7 @@ def _try(job: tuple[Mutation, int]) -> tuple[str, str]:
     family, topic = mutation.howto.stack.family, mutation.howto.topic
     os.environ["HOWTO_TIME_LIMIT"] = str(limit)
     sys.unraisablehook = lambda _: None  # mmcv closes a temporary file of a broken config after its folder is gone
-    with _own_folder() as folder:
+    with _alone() as folder:
         shutil.copytree(files.snippet_folder(family), Path(folder, family))
         Path(folder, family, topic, mutation.file).write_text(mutation.source, "utf-8")
         before = _content(mutation.howto, mutation.file)
@@ -186,6 +186,24 @@ def _own_folder() -> Iterator[str]:
             yield folder
         finally:
             tempfile.tempdir = before
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[str]:
+    """As :func:`_own_folder`, and no process that was started meanwhile goes on writing there."""
+    import psutil
+
+    own = psutil.Process()
+    before = own.children(recursive=True)
+    with _own_folder() as folder:
+        try:
+            yield folder
+        finally:
+            started = [process for process in own.children(recursive=True) if process not in before]
+            for process in started:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+            psutil.wait_procs(started, timeout=10)
 
 
 @functools.cache  # of the snippets as they are, each process finds what was read before it was forked

@@ -3,7 +3,12 @@ import json
 import multiprocessing
 import os
 import re
+import signal
+import subprocess
+import sys
 import tempfile
+import time
+from pathlib import Path
 
 import pytest
 
@@ -145,6 +150,17 @@ def test_nothing_that_a_mutation_wrote_is_left(snippets_put_back, tmp_path, monk
     monkeypatch.setattr(mutate, "execute", execute)
     assert _try((found("backbone_channels")[0], 300)) == ("killed", "noticed")
     assert (len(kept), list(tmp_path.iterdir())) == (1, [])
+
+
+def test_a_process_that_a_mutation_leaves_behind_does_not_hinder_its_folder_from_going():
+    """As the workers of a ``DataLoader`` whose training failed, which make folders of their own."""
+    with mutate._alone() as folder:
+        writes = "import itertools, os; [os.makedirs(f'{n}/{n}') for n in itertools.count()]"
+        started = subprocess.Popen([sys.executable, "-c", writes], cwd=folder)
+        while not list(Path(folder).iterdir()):
+            time.sleep(0.01)
+    assert not Path(folder).exists()
+    assert started.wait(10) == -signal.SIGKILL
 
 
 def test_a_full_disk_is_no_check_that_noticed(snippets_put_back, monkeypatch):
