@@ -13,6 +13,7 @@ import os
 import platform
 import re
 import shutil
+import signal
 import sys
 import tempfile
 import textwrap
@@ -200,10 +201,12 @@ def _alone() -> Iterator[str]:
             yield folder
         finally:
             started = [process for process in own.children(recursive=True) if process not in before]
+            handler = signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's raises an error if a worker is killed
             for process in started:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.kill()
             psutil.wait_procs(started, timeout=10)
+            signal.signal(signal.SIGCHLD, handler)
 
 
 @functools.cache  # of the snippets as they are, each process finds what was read before it was forked

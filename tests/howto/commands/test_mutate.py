@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from torch.utils.data import DataLoader
 
 from howto import Workspace
 from howto.commands import mutate
@@ -161,6 +162,14 @@ def test_a_process_that_a_mutation_leaves_behind_does_not_hinder_its_folder_from
             time.sleep(0.01)
     assert not Path(folder).exists()
     assert not psutil.pid_exists(started.pid)
+
+
+def test_the_workers_of_a_loader_end_without_an_error():
+    with mutate._alone():
+        batches = iter(DataLoader(range(8), num_workers=2, persistent_workers=True))
+        next(batches)
+        assert all(worker.is_alive() for worker in batches._workers)
+    assert not any(psutil.pid_exists(worker.pid) for worker in batches._workers)
 
 
 def test_a_full_disk_is_no_check_that_noticed(snippets_put_back, monkeypatch):
