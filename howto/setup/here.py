@@ -26,7 +26,9 @@ def missing(stack: Stack) -> list[str]:
     found = installed()
     markers = {each.name: each.marker for each in stack.locked}
     return [
-        name for name in stack.needed() if not found.keys() & {name, *SAME.get(name, ())} and applies(markers[name])
+        name
+        for name in [*stack.needed(), "torchvision"]
+        if not found.keys() & {name, *SAME.get(name, ())} and applies(markers[name])
     ]
 
 
@@ -49,13 +51,18 @@ def install_here(stack: Stack, wheels: Path | None = None, offline: bool = False
         only_list: Print what is missing, as a requirements file, instead.
 
     Raises:
-        HowtoError: There is no torch, or pip fails.
+        HowtoError: There is no torch, one without a torchvision that belongs to another, or pip fails.
     """
     if "{}.{}".format(*sys.version_info[:2]) not in stack.pythons:
         raise HowtoError(f"{stack.name} needs Python {' or '.join(stack.pythons)}, this is {sys.version.split()[0]}")
     if "torch" not in installed():
         raise HowtoError("there is no torch here, and it is never touched; install one, or run `tox -e wheels`")
-    lacking = missing(stack)
+    lacking, there = missing(stack), installed()["torch"].partition("+")[0]
+    if "torchvision" in lacking and there != stack.versions["torch"]:
+        raise HowtoError(
+            f"there is no torchvision here, and the lock's belongs to torch {stack.versions['torch']}; "
+            f"install the one that belongs to torch {there}"
+        )
     lines = [f"{name}=={stack.versions[name]}" for name in lacking]
     if only_list:
         print("\n".join(lines))

@@ -94,7 +94,7 @@ def test_a_build_needs_neither_torchs_own_packages_nor_those_of_the_tests(stack)
 
 
 def test_another_build_of_opencv_does(monkeypatch):
-    found = dict.fromkeys(STACK.needed(), "1")
+    found = dict.fromkeys([*STACK.needed(), "torchvision"], "1")
     found["opencv-python"] = found.pop("opencv-python-headless")
     monkeypatch.setattr(here, "installed", lambda: found)
     assert here.missing(STACK) == []
@@ -104,6 +104,18 @@ def test_without_a_torch_nothing_is_installed(monkeypatch):
     monkeypatch.setattr(here, "installed", dict)
     with pytest.raises(HowtoError, match="there is no torch here"):
         here.install_here(STACK, Path("wheels"))
+
+
+def test_a_torch_that_came_without_torchvision_gets_the_one_that_belongs_to_it(monkeypatch, capsys):
+    monkeypatch.setattr(here, "installed", lambda: {"torch": f"{STACK.versions['torch']}+cu130"})
+    here.install_here(STACK, only_list=True)
+    assert f"torchvision=={STACK.versions['torchvision']}" in capsys.readouterr().out.splitlines()
+
+
+def test_no_torchvision_is_put_beside_a_torch_that_it_does_not_belong_to(monkeypatch):
+    monkeypatch.setattr(here, "installed", lambda: {"torch": "1.0"})
+    with pytest.raises(HowtoError, match=r"no torchvision here.*install the one that belongs to torch 1\.0"):
+        here.install_here(STACK, only_list=True)
 
 
 def test_versions_that_are_not_the_locks_are_named_with_those_that_are():
