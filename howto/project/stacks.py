@@ -82,12 +82,10 @@ class Stack:
         return [Locked(*package, frozenset(asks.findall(via)) - {"via"}) for *package, via in found]
 
     def needed(self) -> list[str]:
-        """The locked packages that a build needs: all but those that only tests ask for, and torch's own."""
-        ours = {f"requirements/{self.name}.in", "requirements/site.inc"}
-        torch = {"torch", "torchvision", "triton"}
-        found, todo = [], ours
+        """The locked packages that a build needs: all but those that only tests ask for, and torch with its own."""
+        found, todo = [], {f"requirements/{self.name}.in", "requirements/site.inc"}
         while todo:
-            new = [each.name for each in self.locked if each.asking & todo and each.name not in {*found, *torch}]
+            new = [each.name for each in self.locked if each.asking & todo and each.name not in {*found, "torch"}]
             found += new
             todo = set(new)
         return sorted(found)

@@ -26,9 +26,7 @@ def missing(stack: Stack) -> list[str]:
     found = installed()
     markers = {each.name: each.marker for each in stack.locked}
     return [
-        name
-        for name in [*stack.needed(), "torchvision"]
-        if not found.keys() & {name, *SAME.get(name, ())} and applies(markers[name])
+        name for name in stack.needed() if not found.keys() & {name, *SAME.get(name, ())} and applies(markers[name])
     ]
 
 

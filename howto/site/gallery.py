@@ -57,14 +57,19 @@ class Plan:
     """What a build is to do.
 
     Attributes:
-        execute: The pages that this machine executes.
-        stale: Those that would come out otherwise today: these, and those of other machines.
+        mine: The pages that this machine executes, fresh ones among them.
+        stale: Those that would come out otherwise today, of this machine and of others.
         replay: Those whose words alone have changed: what their code put out stays.
     """
 
-    execute: list[HowTo]
+    mine: list[HowTo]
     stale: list[HowTo]
     replay: list[HowTo]
+
+    @property
+    def execute(self) -> list[HowTo]:
+        """What this machine has to execute."""
+        return [howto for howto in self.stale if howto in self.mine]
 
 
 def plan(stack: stacks.Stack, srcdir: Path) -> Plan:
@@ -76,16 +81,16 @@ def plan(stack: stacks.Stack, srcdir: Path) -> Plan:
         # Words that changed, or that another builder set without any output.
         elif PageState.of(howto).prose != prose(howto) or not _mark(srcdir, howto).exists():
             (replayed if replay.kept(howto) else stale).append(howto)
-    return Plan([howto for howto in stale if howto in mine], stale, replayed)
+    return Plan(mine, stale, replayed)
 
 
 def forget_stale(app: Sphinx) -> None:
     """Drop sphinx-gallery's mark of a page that ran, where the page would come out otherwise today."""
     replay.install()
     stack, conf, srcdir = stacks.current(), app.config.sphinx_gallery_conf, Path(app.srcdir)
-    executed = "|".join(rf"/plot_{howto.topic}\.py$" for howto in shards.mine(stack))
-    conf["filename_pattern"] = executed or "(?!)"  # an empty one fits any
     planned = plan(stack, srcdir)
+    executed = "|".join(rf"/plot_{howto.topic}\.py$" for howto in planned.mine)
+    conf["filename_pattern"] = executed or "(?!)"  # an empty one fits any
     for howto in planned.replay:
         _mark(srcdir, howto).unlink(missing_ok=True)
     for howto in planned.stale:  # another builder writes such a page without its output, so it has to run for the site

@@ -55,6 +55,15 @@ def test_the_heading_of_a_how_to_is_a_question(articles, topic):
     assert heading.rstrip("¶# ").endswith("?")
 
 
+@pytest.mark.parametrize("topic", TOPICS)
+def test_the_how_tos_before_and_after_are_called_as_in_the_navigation(pages, site, topic):
+    page = pages[site / f"how-to/plot_{topic}.html"]
+    called = {link["href"]: link.get_text() for link in page.select(".sidebar-tree a[href*='plot_']")}
+    beside = {link["href"]: link.select_one(".title").get_text() for link in page.select(".prev-page, .next-page")}
+    assert beside
+    assert {there: called.get(there, name) for there, name in beside.items()} == beside
+
+
 def test_headings_leave_out_no_level(articles):
     for name, article in articles.items():
         levels = [int(heading.name[1]) for heading in article.find_all(re.compile("^h[1-6]$"))]

@@ -89,12 +89,12 @@ def test_only_what_is_missing_is_added_from_a_folder_of_wheels(own):
 def test_a_build_needs_neither_torchs_own_packages_nor_those_of_the_tests(stack):
     needed = set(stack.needed())
     assert {stack.compiled, "sphinx", "scikit-image", "cosmic-ray", "sphinxcontrib-htmlhelp"} <= needed
-    assert not needed & {"torch", "torchvision", "triton", "sympy", "pytest", "playwright", "ipykernel", "pluggy"}
+    assert not needed & {"torch", "triton", "sympy", "pytest", "playwright", "ipykernel", "pluggy"}
     assert not [name for name in needed if name.startswith("nvidia-")]
 
 
 def test_another_build_of_opencv_does(monkeypatch):
-    found = dict.fromkeys([*STACK.needed(), "torchvision"], "1")
+    found = dict.fromkeys(STACK.needed(), "1")
     found["opencv-python"] = found.pop("opencv-python-headless")
     monkeypatch.setattr(here, "installed", lambda: found)
     assert here.missing(STACK) == []
