@@ -174,6 +174,7 @@ checkout.check(f"It says: {reason}", reason in failure.message, True)
 # The last class is never found: ``num_classes`` is one too small
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # ``custom_hooks`` replaces the standard config's list, and with it the hook that compares.
+#
 # .. include:: ../../gallery/words/custom_classes_gone.rst
 unchecked = "num_classes=1)))\ncustom_hooks = []"
 variant = checkout.edit(config, {"num_classes=len(classes))))": unchecked})

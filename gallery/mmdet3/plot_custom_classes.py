@@ -197,6 +197,7 @@ checkout.check(f"It says: {reason}", reason in failure.message, True)
 # The last class is never found: ``num_classes`` is one too small
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # Nothing stops without ``NumClassCheckHook``.
+#
 # .. include:: ../../gallery/words/custom_classes_gone.rst
 variant = checkout.edit(config, {"num_classes=len(classes)": "num_classes=1", hook: ""})
 silent = checkout.train(variant, evaluate=False, **smaller)

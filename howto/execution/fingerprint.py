@@ -73,8 +73,8 @@ def built(stack: Stack) -> str:
 
 
 def sources(howto: HowTo) -> str:
-    """sha256 of a how-to's script and snippets: what a report of its mutations holds for."""
-    return _hash([howto.script, *howto.snippets])
+    """sha256 of what a how-to's script executes, and its snippets: what a report of its mutations holds for."""
+    return hashlib.sha256(f"{replay.digest(howto.script)} {_hash(howto.snippets)}".encode()).hexdigest()
 
 
 def package_sources() -> int:
@@ -83,7 +83,7 @@ def package_sources() -> int:
 
 
 def mutations(stack: Stack) -> dict[str, dict]:
-    """What the mutations found last, by how-to; ``fresh`` says whether its snippets and script are still the same."""
+    """What the mutations found last, by how-to; ``fresh`` says whether its snippets and code are still the same."""
     path = files.mutations(stack)
     found = json.loads(path.read_text("utf-8")) if path.exists() else {}
     return {

@@ -64,6 +64,15 @@ def test_the_how_tos_before_and_after_are_called_as_in_the_navigation(pages, sit
     assert {there: called.get(there, name) for there, name in beside.items()} == beside
 
 
+def test_no_directive_is_left_among_the_words(articles):
+    """As one whose line follows a sentence without an empty line between them."""
+    left = {}
+    for name, article in articles.items():
+        words = [text for text in article.find_all(string=True) if not text.find_parent(["code", "pre"])]
+        left[name] = re.findall(r"\.\. [\w-]+::", "".join(words))
+    assert {name: found for name, found in left.items() if found} == {}
+
+
 def test_headings_leave_out_no_level(articles):
     for name, article in articles.items():
         levels = [int(heading.name[1]) for heading in article.find_all(re.compile("^h[1-6]$"))]

@@ -117,6 +117,16 @@ def test_what_another_process_runs_counts_too(checkout):
     assert changed("unfreeze_backbone") == ["howto"]
 
 
+def test_what_mutations_found_holds_while_words_alone_change(checkout):
+    before = fingerprint.sources(MOSAIC)
+    checkout.edit("gallery/mmdet2/plot_mosaic.py", "How do I train with Mosaic?", "How do I use Mosaic for training?")
+    assert fingerprint.sources(MOSAIC) == before
+    checkout.edit("gallery/mmdet2/plot_mosaic.py", 'Workspace("mosaic")', 'Workspace("mosaic_off")')
+    changed = fingerprint.sources(MOSAIC)
+    checkout.edit("snippets/mmdet2/mosaic/faster_rcnn_r50_fpn_mosaic_1x_coco.py", "_base_ =", "# edited\n_base_ =")
+    assert len({before, changed, fingerprint.sources(MOSAIC)}) == 3
+
+
 def test_a_snippet_more_makes_its_page_stale(checkout):
     (checkout.root / "snippets/mmdet2/mosaic/second.py").touch()
     assert changed("mosaic") == ["snippets"]
