@@ -3,7 +3,7 @@ How do I freeze the backbone, or any part?
 ==========================================
 
 ``frozen_stages=4`` freezes a whole ResNet, and a learning rate of 0 any part that you name. Here
-the neck and the RPN rest as well, and only the box head trains.
+the neck and the RPN stay as they are, too, and only the box head trains.
 """
 
 # %%
@@ -101,8 +101,8 @@ thawed = checkout.train(typo, evaluate=False, warmed_up=True, **small)
 checkout.check("The neck moves", thawed.moved("neck")[0] > 0, True)
 
 # %%
-# The box head rests, too: a key matches anywhere in a name
-# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# The box head does not train either: a key matches anywhere in a name
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # .. include:: ../../gallery/words/freeze_anywhere.rst
 wide = checkout.edit(config, {"'rpn_head'": "'head'"})
 still = checkout.train(wide, evaluate=False, warmed_up=True, **small)
@@ -111,8 +111,8 @@ checkout.check(
 )
 
 # %%
-# The backbone's batch norms count on: a rate of 0 is for weights
-# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# The backbone's batch norms still change: a rate of 0 is for weights
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # .. include:: ../../gallery/words/freeze_statistics.rst
 keys = {"backbone": dict(lr_mult=0)}
 norms = dict(model__backbone__frozen_stages=-1, model__backbone__norm_eval=False)

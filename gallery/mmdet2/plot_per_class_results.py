@@ -2,8 +2,8 @@
 How do I see AP per class, and what is confused?
 ================================================
 
-Set ``classwise=True``, and the log has the AP of each class. What was taken for what, ``confused.py``
-counts from the boxes: every object once, unlike the tool that MMDetection brings.
+Set ``classwise=True``, and the log has the AP of each class. ``confused.py`` counts what
+was taken for what, each object once; the tool that MMDetection brings counts some twice.
 """
 
 # %%

@@ -243,7 +243,7 @@ checkout.check("Largest error", float(far), at_most=1e-9)
 checkout.check("Of the gradient", float((slope - x.tanh()).abs().max()), at_most=1e-9)
 
 # %%
-# The plain formula has an end in single precision, which it does not have.
+# In single precision the plain formula overflows, and this one does not.
 large = torch.tensor([100.0])
 checkout.check("log(cosh(100))", float(torch.log(torch.cosh(large))), float("inf"))
 off = float(module(large, torch.zeros(1)) - (100 - math.log(2)))

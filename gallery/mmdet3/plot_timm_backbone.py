@@ -256,7 +256,7 @@ checkout.check(f"It says: {reason}", reason in failure.message, True)
 # %%
 # Twice the learning rate: ``optimizer = dict(…)``
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# So it was written for MMDetection 2. No one reads it here: the training runs, with the
+# So it was written for MMDetection 2. Nothing reads it here: the training runs, with the
 # stock schedule's learning rate of 0.02.
 old = "optim_wrapper = dict(optimizer=dict(lr=0.01))"
 new = "optimizer = dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=0.0001)"
