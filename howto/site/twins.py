@@ -7,7 +7,9 @@ import subprocess
 from pathlib import Path
 from xml.etree import ElementTree
 
+from bs4 import BeautifulSoup
 from docutils import nodes
+from markdownify import MarkdownConverter
 from sphinx.application import Sphinx
 
 from howto.project import files, stacks
@@ -32,11 +34,18 @@ def write_twin(app: Sphinx, pagename: str, templatename: str, context: dict, doc
         context["metatags"] += f'<link rel="alternate" type="text/markdown" href="{twin}">\n'
 
 
+class Converter(MarkdownConverter):
+    """Keeps the lines of a block of code apart in a table, whose rows are one line each."""
+
+    def convert_pre(self, el, text: str, parent_tags: set[str]) -> str:
+        """A block of code as Markdown."""
+        if "td" in parent_tags:
+            return "<br>".join(f"`{line}`" for line in text.replace("|", r"\|").splitlines() if line)
+        return super().convert_pre(el, text, parent_tags)
+
+
 def markdown(body: str) -> str:
     """The HTML of an article as Markdown; links to pages lead to their twins."""
-    from bs4 import BeautifulSoup
-    from markdownify import MarkdownConverter
-
     article = BeautifulSoup(body, "html.parser")
     for tag in article.select(NOT_IN_TWIN):
         tag.decompose()
@@ -50,7 +59,7 @@ def markdown(body: str) -> str:
     options = dict(
         autolinks=False, bullets="-", code_language_callback=_language, escape_underscores=False, heading_style="ATX"
     )
-    parts = re.split(r"(^```.*?^```$)", MarkdownConverter(**options).convert_soup(article), flags=re.M | re.S)
+    parts = re.split(r"(^```.*?^```$)", Converter(**options).convert_soup(article), flags=re.M | re.S)
     parts[::2] = [re.sub(r"\s*\n\s*\n\s*", "\n\n", part) for part in parts[::2]]  # between the blocks of code
     return "".join(parts).strip() + "\n"
 

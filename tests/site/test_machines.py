@@ -34,7 +34,17 @@ def test_every_page_names_its_twin(site, pages):
 def test_a_twin_has_no_markup_left(site):
     for path in site.rglob("*.md"):
         prose = re.sub(r"```.*?```|`[^`\n]*`", "", path.read_text("utf-8"), flags=re.DOTALL)
+        prose = re.sub(r"^\|.*", lambda row: row[0].replace("<br>", " "), prose, flags=re.MULTILINE)
         assert re.findall(r"</?[a-z]+[^>]*>", prose) == [], path.name
+
+
+def test_a_config_in_a_table_of_a_twin_keeps_its_lines(site, pages):
+    name = "how-to/plot_backbone_channels"
+    configs = [block.get_text().splitlines() for block in pages[site / f"{name}.html"].select("td pre")]
+    rows = [line for line in (site / f"{name}.md").read_text("utf-8").splitlines() if line.startswith("|")]
+    cells = [re.findall("`([^`]+)`", cell) for row in rows for cell in row.split(" | ") if "_base_ = " in cell]
+    assert len(configs) > 25
+    assert cells == [[line for line in config if line] for config in configs]
 
 
 def test_what_llms_txt_lists_is_there(site):
