@@ -18,7 +18,8 @@ import sys
 import tempfile
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from multiprocessing import connection
 from pathlib import Path
 
 from howto.checkout import coco, fit, standby
@@ -31,6 +32,7 @@ from howto.figures import classifiers, timm_models
 from howto.project import budget, files, howtos
 from howto.project.errors import HowtoError
 from howto.project.howtos import HowTo
+from howto.project.processes import end_with_parent
 from howto.project.quiet import quiet
 from howto.project.record import write_json
 from howto.project.stacks import Stack
@@ -44,6 +46,7 @@ EQUIVALENT = {  # what no check can notice, as a pattern of the edit, and why
     r"^swapped, .*anchor_generator=dict\(scales=": "a place has the same anchors, in another order",
     r"^swapped, .*out_indices=": "the backbone puts its levels out in its own order",
 }
+LATE = "TimeoutError: still running"  # what `limited` ends a page with
 
 
 def mutate(stack: Stack, names: list[str], every: bool = False) -> int:
@@ -89,7 +92,7 @@ def mutate(stack: Stack, names: list[str], every: bool = False) -> int:
             _content(howto, file)
         _measure_tables({howto.topic for howto in chosen})
     fork = multiprocessing.get_context("fork")
-    with fork.Pool(budget.cores(), _may_have_children, maxtasksperchild=1) as pool:
+    with fork.Pool(budget.cores(), _may_have_children) as pool:
         limits = {}
         console.print("the how-tos as they are …")
         chosen.sort(key=lambda howto: howto.cost, reverse=True)
@@ -100,7 +103,7 @@ def mutate(stack: Stack, names: list[str], every: bool = False) -> int:
             limits[howto] = round(30 + 2 * seconds)  # a mutation that makes the checks hang is noticed, too
         left = collections.Counter(mutation.howto for mutation in found)
         found.sort(key=lambda mutation: (-limits[mutation.howto], mutation.howto.topic))  # the longest first
-        tried = pool.imap(_timed, [(mutation, limits[mutation.howto]) for mutation in found])
+        tried = pool.imap(_tried, [(mutation, limits[mutation.howto]) for mutation in found])
         for mutation, ((result, why), took) in track(zip(found, tried), "mutations", len(found), console=console):
             topic = mutation.howto.topic
             spent[topic] += took
@@ -143,17 +146,68 @@ def _as_it_is(howto: HowTo) -> tuple[str, float]:
     If that is not nothing, they notice no mutation.
     """
     started = time.monotonic()
+    try:
+        return _apart(_unchanged, howto), time.monotonic() - started
+    except ChildProcessError as error:
+        return str(error), 0.0
+
+
+def _unchanged(howto: HowTo) -> str:
     with _alone():
-        return _problem(howto), time.monotonic() - started
+        return _problem(howto)
 
 
-def _timed(job: tuple[Mutation, int]) -> tuple[tuple[str, str], float]:
+def _tried(job: tuple[Mutation, int]) -> tuple[tuple[str, str], float]:
+    """What became of a mutation, as :func:`_try` says it, and after how many seconds that was known."""
+    mutation, limit = job
     started = time.monotonic()
-    return _try(job), time.monotonic() - started
+    try:
+        result = _apart(_try, job)
+        if LATE in result[1]:  # it may hang, or the machine was busy
+            result = _apart(_try, (mutation, 4 * limit))
+    except ChildProcessError as error:
+        result = "killed", str(error)
+    return result, time.monotonic() - started
+
+
+def _apart(function: Callable, argument: object) -> object:
+    """What a function returns in a process of its own, which ends with all that it has changed.
+
+    Raises:
+        ChildProcessError: The process ended before that, as one that crashes, or takes too much memory.
+        HowtoError: The function raised it.
+    """
+    fork = multiprocessing.get_context("fork")
+    receive, send = fork.Pipe(duplex=False)
+    with _own_folder():
+        process = fork.Process(target=_answer, args=(send, function, argument))
+        process.start()
+        send.close()
+        connection.wait([receive, process.sentinel])  # a process that it has started may have the pipe open
+        answer = None
+        with contextlib.suppress(EOFError):
+            if receive.poll():
+                answer = receive.recv()
+                process.kill()  # one of its threads may live on
+        process.join()
+    if answer is None:
+        raise ChildProcessError(f"the process ended with {process.exitcode}")
+    if isinstance(answer, HowtoError):
+        raise answer
+    return answer
+
+
+def _answer(send: connection.Connection, function: Callable, argument: object) -> None:
+    end_with_parent()
+    try:
+        answer = function(argument)
+    except HowtoError as error:
+        answer = error
+    send.send(answer)
 
 
 def _try(job: tuple[Mutation, int]) -> tuple[str, str]:
-    """In a process of its own: ``killed``, ``equivalent`` or ``survived``, and why."""
+    """To be called in a process of its own: ``killed``, ``equivalent`` or ``survived``, and why."""
     mutation, limit = job
     family, topic = mutation.howto.stack.family, mutation.howto.topic
     os.environ["HOWTO_TIME_LIMIT"] = str(limit)
@@ -181,7 +235,8 @@ def _try(job: tuple[Mutation, int]) -> tuple[str, str]:
 @contextlib.contextmanager
 def _own_folder() -> Iterator[str]:
     """A folder for all that is written, and deleted with it: a process of a pool ends without cleaning up."""
-    with tempfile.TemporaryDirectory(prefix="howto-mutation-") as folder:
+    # What a process that was killed had started may still write there.
+    with tempfile.TemporaryDirectory(prefix="howto-mutation-", ignore_cleanup_errors=True) as folder:
         before, tempfile.tempdir = tempfile.tempdir, folder
         try:
             yield folder

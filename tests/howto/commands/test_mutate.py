@@ -3,6 +3,7 @@ import json
 import multiprocessing
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,7 @@ from howto import Workspace
 from howto.commands import mutate
 from howto.commands.edits import Mutation, mutations
 from howto.commands.mutate import _try
+from howto.execution.limits import limited
 from howto.project import files, stacks
 from howto.project.errors import HowtoError
 from howto.project.howtos import HowTo
@@ -176,6 +178,34 @@ def test_a_full_disk_is_no_check_that_noticed(snippets_put_back, monkeypatch):
     monkeypatch.setattr(mutate, "execute", lambda script: "OSError: [Errno 28] No space left on device")
     with pytest.raises(HowtoError, match=r"no space left on the disk of .*; free some"):
         _try((found("backbone_channels")[0], 300))
+
+
+@pytest.mark.parametrize(("seconds", "result"), [(2, "survived"), (60, "killed")])
+def test_a_mutation_that_was_merely_slow_is_tried_again_with_more_time(snippets_put_back, monkeypatch, seconds, result):
+    def execute(script):
+        with limited():
+            time.sleep(seconds)
+        return ""
+
+    monkeypatch.setattr(mutate, "execute", execute)
+    (tried, why), took = mutate._tried((found("best_checkpoint")[0], 1))
+    assert (tried, "still running after 4 s" in why) == (result, result == "killed")
+    assert took > 1 + min(seconds, 4)
+
+
+def test_a_mutation_that_kills_its_process_is_noticed_and_leaves_nothing(snippets_put_back, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    def execute(script):
+        Workspace(script.stem.removeprefix("plot_"))
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    monkeypatch.setattr(mutate, "execute", execute)
+    (tried, why), _ = mutate._tried((found("best_checkpoint")[0], 60))
+    assert (tried, why) == ("killed", "the process ended with -9")
+    assert list(tmp_path.iterdir()) == []
+    howto = HowTo(stacks.current(), "best_checkpoint")
+    assert mutate._as_it_is(howto) == ("the process ended with -9", 0.0)
 
 
 def with_a_worker() -> int:
