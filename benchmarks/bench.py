@@ -9,6 +9,7 @@ same cells. The tools take turns, round by round; what is reported is medians, t
 import abc
 import argparse
 import compileall
+import contextlib
 import dataclasses
 import importlib.util
 import json
@@ -101,7 +102,7 @@ class Run:
 
     Attributes:
         seconds: From its start to its end.
-        mib: The most resident memory that it and its children had together.
+        mib: The most memory that it and its children had together.
     """
 
     seconds: float
@@ -163,7 +164,7 @@ class Peer(abc.ABC):
 
             def watch() -> None:
                 nonlocal peak
-                while not done.wait(0.2):
+                while not done.wait(0.5):
                     peak = max(peak, memory(process.pid))
 
             watcher = threading.Thread(target=watch)
@@ -182,12 +183,14 @@ class Peer(abc.ABC):
 
 
 def memory(pid: int) -> int:
-    """MiB that a process and those that it started have now."""
-    try:
-        process = psutil.Process(pid)
-        return sum(each.memory_info().rss for each in [process, *process.children(recursive=True)]) // 2**20
-    except psutil.NoSuchProcess:
-        return 0
+    """MiB that a process and those that it started have now; what some of them share counts once."""
+    total, processes = 0, []
+    with contextlib.suppress(psutil.NoSuchProcess):
+        processes = [process := psutil.Process(pid), *process.children(recursive=True)]
+    for each in processes:
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):  # it has ended, or is about to
+            total += each.memory_full_info().pss
+    return total // 2**20
 
 
 class This(Peer):

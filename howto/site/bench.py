@@ -76,6 +76,6 @@ class BenchTables(SphinxDirective):
             )
             seconds = f"{middles[name]:.1f} ({min(item['seconds']):.1f} to {max(item['seconds']):.1f})"
             stale = "" if item["stale"] is None else str(item["stale"])
-            cells = (f"{ratio:.2f}", seconds, str(max(item["mib"])), stale)
+            cells = (f"{ratio:.2f}", seconds, str(max(item["mib"], default="not measured")), stale)
             rows.append((name, nodes.raw("", bar, format="html"), *cells))
         return rows

@@ -1,9 +1,15 @@
+import importlib
 import json
+import multiprocessing
+import os
 import subprocess
 import sys
+import time
 
 import pytest
 from bs4 import BeautifulSoup
+
+from howto.project import stacks
 
 TOOLS = ("This", "SphinxGallery")
 
@@ -46,6 +52,24 @@ def test_a_page_shows_the_figures_with_their_ratio(measured):
         widths = {row.td.get_text(strip=True): int(row.rect["width"]) for row in table.select("tbody tr")}
         assert list(ratios.values()) == sorted(ratios.values())
         assert list(widths.values()) == sorted(widths.values())
+
+
+def test_memory_that_processes_share_counts_once(monkeypatch):
+    monkeypatch.syspath_prepend(stacks.ROOT / "benchmarks")
+    bench = importlib.import_module("bench")
+    shared, started = b"x" * 2**28, []
+    alone = bench.memory(os.getpid())
+    fork = multiprocessing.get_context("fork")
+    for _ in range(3):
+        started.append(fork.Process(target=time.sleep, args=(60,), daemon=True))
+        started[-1].start()
+    together = bench.memory(os.getpid())
+    for process in started:
+        process.kill()
+        process.join()
+    assert alone > len(shared) / 2**20
+    assert alone / 2 < together < alone + len(shared) / 2**20
+    assert bench.memory(started[0].pid) == 0
 
 
 def test_a_page_is_weighed_as_a_browser_loads_it(tiny_project, browser, tmp_path):
