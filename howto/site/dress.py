@@ -150,6 +150,7 @@ def lighten(app: Sphinx, pagename: str, templatename: str, context: dict, doctre
     # A string is marked in three parts, its quotes and what is between them.
     body = re.sub(r'(<span class="(\w+)">[^<]*)(?:</span><span class="\2">([^<]*))+', _merged, body)
     body = body.replace('<code class="docutils literal notranslate">', '<code class="literal notranslate">')
+    body = body.replace('<input checked="True"', "<input checked")  # sphinx-inline-tabs' value is none of HTML's
     context["body"] = re.sub(r"(?<=>)[^<>]*&[^<>]*(?=<)", _unquoted, body)
 
 

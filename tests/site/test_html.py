@@ -64,6 +64,11 @@ def test_the_how_tos_before_and_after_are_called_as_in_the_navigation(pages, sit
     assert {there: called.get(there, name) for there, name in beside.items()} == beside
 
 
+def test_a_tab_is_chosen_as_html_has_it(pages):
+    values = {tag["checked"] for page in pages.values() for tag in page.select("input[checked]")}
+    assert values == {""}
+
+
 def test_no_directive_is_left_among_the_words(articles):
     """As one whose line follows a sentence without an empty line between them."""
     left = {}
