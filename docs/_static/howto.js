@@ -93,10 +93,14 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
-// What scrolls can be scrolled by the keyboard, too.
+// What scrolls can be scrolled by the keyboard, too. What is folded is not laid out until it opens, and all is read
+// before anything is written, or the page would be laid out again for each block.
 function reach() {
-  for (const block of document.querySelectorAll("article pre, main pre, .table-wrapper")) {
-    if (block.scrollWidth > block.clientWidth || block.scrollHeight > block.clientHeight) block.tabIndex = 0;
+  const blocks = [...document.querySelectorAll("article pre, main pre, .table-wrapper")];
+  const seen = blocks.filter((block) => !block.closest("details:not([open])"));
+  const scrolls = seen.map((each) => each.scrollWidth > each.clientWidth || each.scrollHeight > each.clientHeight);
+  for (const [index, block] of seen.entries()) {
+    if (scrolls[index]) block.tabIndex = 0;
     else block.removeAttribute("tabindex");
   }
 }
