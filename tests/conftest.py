@@ -122,6 +122,7 @@ def tiny_project(whole_project, tmp_path_factory) -> Project:
                 shutil.rmtree(path)
             elif path.suffix == ".py":
                 path.unlink()
+    shutil.rmtree(tiny.root / "docs/results")  # they are of other pages
     tiny.add("tiny")
     done = tiny.howto("build")
     assert done.returncode == 0, done.stdout + done.stderr
