@@ -102,11 +102,11 @@ class Run:
 
     Attributes:
         seconds: From its start to its end.
-        mib: The most memory that it and its children had together.
+        mib: The most memory that it and its children were seen to have together; None if it ended before a look.
     """
 
     seconds: float
-    mib: int
+    mib: int | None
 
 
 class Peer(abc.ABC):
@@ -156,16 +156,15 @@ class Peer(abc.ABC):
         """Drop all that was built."""
 
     def build(self) -> Run:
-        started, peak, done = time.monotonic(), 0, threading.Event()
+        started, seen, done = time.monotonic(), [], threading.Event()
         with tempfile.TemporaryFile("w+", encoding="utf-8") as said:
             process = subprocess.Popen(
                 self.command(), cwd=self.place, env=self.environment, stdin=subprocess.DEVNULL, stdout=said, stderr=said
             )
 
             def watch() -> None:
-                nonlocal peak
-                while not done.wait(0.5):
-                    peak = max(peak, memory(process.pid))
+                while not done.wait(0.1):
+                    seen.append(memory(process.pid))
 
             watcher = threading.Thread(target=watch)
             watcher.start()
@@ -176,7 +175,7 @@ class Peer(abc.ABC):
             if code:
                 said.seek(0)
                 raise SystemExit(f"{self.name} failed in {self.place}:\n{said.read()[-5000:]}")
-        return Run(seconds, peak)
+        return Run(seconds, max(seen, default=0) or None)
 
     def shows(self, topic: str, text: str) -> bool:
         return text in re.sub(r"<[^>]*>|&#\d+;", "", self.html(topic).read_text("utf-8"))
@@ -418,7 +417,7 @@ def compare(pages: str, rounds: int, number: int, peers: tuple[type[Peer], ...],
                         item = results.setdefault(case, {})
                         item = item.setdefault(peer.name, {"seconds": [], "mib": [], "stale": None})
                         item["seconds"].append(round(run.seconds, 2))
-                        item["mib"].append(run.mib)
+                        item["mib"] += [] if run.mib is None else [run.mib]
                         item["stale"] = stale
             yield {"pages": len(material.scripts), "kind": pages, "rounds": ended, "cases": results}
 
@@ -432,7 +431,8 @@ def show(found: dict, console: Console) -> None:
             spread = f"{min(seconds):.1f} to {max(seconds):.1f}"
             middle = statistics.median(seconds)
             stale = "" if item["stale"] is None else str(item["stale"])
-            table.add_row(case, name, f"{middle:.1f}", spread, f"{middle / own:.2f}", str(max(item["mib"])), stale)
+            mib = str(max(item["mib"], default=""))
+            table.add_row(case, name, f"{middle:.1f}", spread, f"{middle / own:.2f}", mib, stale)
     console.print(table)
 
 

@@ -234,7 +234,7 @@ def _try(job: tuple[Mutation, int]) -> tuple[str, str]:
 
 @contextlib.contextmanager
 def _own_folder() -> Iterator[str]:
-    """A folder for all that is written, and deleted with it: a process of a pool ends without cleaning up."""
+    """A folder for all that is written, and deleted with it: a process that is killed does not clean up."""
     # What a process that was killed had started may still write there.
     with tempfile.TemporaryDirectory(prefix="howto-mutation-", ignore_cleanup_errors=True) as folder:
         before, tempfile.tempdir = tempfile.tempdir, folder

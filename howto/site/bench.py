@@ -48,7 +48,9 @@ class BenchTables(SphinxDirective):
             for case in sorted(found.get("cases", ()), key=CASES.index):
                 tools = found["cases"][case]
                 head = (case.capitalize(), "Time", "× this project", "Seconds", "MiB", "Stale pages")
-                section += table(head, self.rows(tools))
+                columns = zip(head, *self.rows(tools), strict=True)
+                head, *rows = zip(*[column for column in columns if any(column[1:])], strict=True)
+                section += table(head, rows)
             shown.append(section)
         return shown
 
@@ -63,7 +65,7 @@ class BenchTables(SphinxDirective):
         return table(("Theme", "A page", "× this site", "Requests", "Lighthouse, speed"), rows)
 
     def rows(self, tools: dict[str, dict]) -> list[tuple]:
-        """A row for each tool: its bar, its ratio, its median and spread, its memory, the stale pages it shows."""
+        """A row for each tool: bar, ratio, median and spread, and if they are known, its memory and stale pages."""
         middles = {name: statistics.median(item["seconds"]) for name, item in tools.items()}
         rows = []
         for name, item in sorted(tools.items(), key=lambda entry: middles[entry[0]]):
@@ -76,6 +78,6 @@ class BenchTables(SphinxDirective):
             )
             seconds = f"{middles[name]:.1f} ({min(item['seconds']):.1f} to {max(item['seconds']):.1f})"
             stale = "" if item["stale"] is None else str(item["stale"])
-            cells = (f"{ratio:.2f}", seconds, str(max(item["mib"], default="not measured")), stale)
+            cells = (f"{ratio:.2f}", seconds, str(max(item["mib"], default="")), stale)
             rows.append((name, nodes.raw("", bar, format="html"), *cells))
         return rows

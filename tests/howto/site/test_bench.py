@@ -52,6 +52,8 @@ def test_a_page_shows_the_figures_with_their_ratio(measured):
         widths = {row.td.get_text(strip=True): int(row.rect["width"]) for row in table.select("tbody tr")}
         assert list(ratios.values()) == sorted(ratios.values())
         assert list(widths.values()) == sorted(widths.values())
+        head = [cell.get_text(strip=True) for cell in table.select("thead th")]
+        assert head[3:] == ["Seconds", "MiB"]  # no column of what was not looked for
 
 
 def test_memory_that_processes_share_counts_once(monkeypatch):
