@@ -45,7 +45,7 @@ def compile_wheel(stack: Stack, interpreter: Interpreter, place: Path, archs: st
     log.unlink(missing_ok=True)
     print(
         f"{stack.requirement} has no wheel for this machine; compiling it once, {environment['MAX_JOBS']} compilers "
-        f"at a time ({'half an hour' if archs else '2 to 4 min'} on 2 cores; log: {log})",
+        f"at a time ({'10 min' if archs else '2 to 4 min'} on 2 cores; log: {log})",
         flush=True,
     )
     with tempfile.TemporaryDirectory(dir=place) as folder:
@@ -110,7 +110,7 @@ def _environment(interpreter: Interpreter, archs: str) -> dict[str, str]:
 
 
 def _require_cuda_headers(stack: Stack, environment: dict[str, str]) -> None:
-    """Try in a second what would otherwise fail after half an hour.
+    """Try in a second what would otherwise fail after ten minutes.
 
     Raises:
         HowtoError: The toolkit's headers do not compile.
