@@ -1,11 +1,12 @@
 """Run MMDetection's own ``tools/train.py`` in two processes that average their gradients, without two GPUs.
 
 As ``python -m howto.checkout.distributed CONFIG ... OPTION ...``, in a checkout, it does for each config what
-``torchrun --nproc_per_node=2 tools/train.py CONFIG --launcher pytorch OPTION ...`` does, but for six things:
+``torchrun --nproc_per_node=2 tools/train.py CONFIG --launcher pytorch OPTION ...`` does, but for seven things:
 
 - Both processes are forked from one that has imported MMDetection: that saves 10 s.
 - The configs name ``gloo`` as their backend, since NCCL knows GPUs only.
 - No process chooses a GPU when it joins the others.
+- One that gets no answer from the other says so after 100 s, not after half an hour.
 - ``DistributedDataParallel`` is told of no GPU, and on 2.x, where moving a batch to the GPU also takes it out of its
   ``DataContainer``, it is taken out of it all the same.
 - On 2.x, mmcv's runner does not sleep for 2 s at the start of each epoch.
@@ -15,6 +16,8 @@ Everything else is the stock path: the sampler that gives each process its own i
 hooks, evaluation, checkpoints.
 """
 
+import datetime
+import functools
 import multiprocessing
 import os
 import runpy
@@ -27,6 +30,7 @@ from howto.checkout.family import api
 from howto.checkout.isolation import formatted_once
 
 PATIENCE = 10  # seconds that a process has to fail by itself after the other has failed
+SILENCE = 100  # seconds after which a process gives up waiting for the other
 
 
 def main(arguments: list[str]) -> int:
@@ -76,6 +80,7 @@ def _train(arguments: list[str]) -> int:
 
 def _process(rank: int, port: int, arguments: list[str], log) -> None:
     """One of the two, with the environment variables that torchrun sets."""
+    import torch.distributed
     from torch.nn.parallel import DistributedDataParallel
 
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -92,6 +97,8 @@ def _process(rank: int, port: int, arguments: list[str], log) -> None:
         wrap(self, module, **keys)
 
     DistributedDataParallel.__init__ = wrap_on_cpu
+    soon = datetime.timedelta(seconds=SILENCE)
+    torch.distributed.init_process_group = functools.partial(torch.distributed.init_process_group, timeout=soon)
     with api().without_gpus(), formatted_once():
         runpy.run_path(sys.argv[0], run_name="__main__")
     # Nothing is torn down: gloo may wait for ever for a connection that the other has closed by then.

@@ -33,6 +33,13 @@ try:
 except OSError:
     print("the port is taken", flush=True)
 """
+STUCK = """
+import torch
+import torch.distributed as dist
+
+dist.init_process_group("gloo")
+dist.recv(torch.zeros(1), 1 - dist.get_rank())
+"""
 FAILS = MEETS + "assert dist.get_rank() == 0, 'one fails'\ndist.barrier()\n"
 WAITS = "import os, time\nopen(os.environ['RANK'], 'w').write(str(os.getpid()))\ntime.sleep(600)\n"
 
@@ -66,6 +73,17 @@ def test_one_that_fails_ends_the_other_and_is_heard(tmp_path):
     printed = process.communicate(timeout=300)[0]
     assert process.returncode == 1
     assert "AssertionError: one fails" in printed
+
+
+def test_two_that_wait_for_each_other_say_so(tmp_path):
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "tools/train.py").write_text(STUCK)
+    run = "import sys; from howto.checkout import distributed; distributed.SILENCE = 2; "
+    command = [sys.executable, "-c", run + "sys.exit(distributed.main(['one.py']))"]
+    variables = {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1
+    assert "Timed out waiting 2000ms" in done.stdout
 
 
 def test_both_end_when_the_one_that_forked_them_is_killed(tmp_path):
