@@ -12,6 +12,7 @@ training when no evaluation has been better for a while.
 # .. snippet:: best_checkpoint/retinanet_r50_fpn_best_coco.py
 #
 # .. train:: best_checkpoint/retinanet_r50_fpn_best_coco.py
+#    :evaluates:
 #
 # .. snippet:: best_checkpoint/early_stopping.py
 
@@ -139,15 +140,6 @@ both = ["best_bbox_mAP_epoch_2.pth", "best_bbox_mAP_epoch_4.pth"]
 checkout.check("Best checkpoints after 0.1, 0.3, and resumed 0.2, 0.25", best, both)
 
 # %%
-# No best checkpoint on several GPUs: ``--no-validate``
-# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# .. include:: ../../gallery/words/best_checkpoint_gpus2.rst
-printed = checkout.launch(config, iterations=2, **small)
-checkout.check("Two processes trained", "Epoch [1]" in printed, True)
-left = checkout.root.glob("work_dirs/*_two_processes*/best*.pth")
-checkout.check("Best checkpoints", [path.name for path in left], [])
-
-# %%
 # Proof
 # -----
 
@@ -169,6 +161,16 @@ checkout.check("Equal to those of epoch 1 and 2", equal, [False, True])
 saved = torch.load(folder / both[0], map_location="cpu")
 checkout.check("Its epoch", saved["meta"]["epoch"], 2)
 checkout.check("It has the state of the optimizer", "optimizer" in saved, True)
+
+# %%
+# Several GPUs end together
+# ~~~~~~~~~~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/best_checkpoint_gpus2.rst
+evaluates = dict(evaluate=True, model__test_cfg__score_thr=0.0)
+waits = dict(custom_hooks__1__patience=1, optimizer__lr=0)
+checkout.train_in_two_processes([config], epochs=4, **small, **evaluates, **waits)
+left = checkout.root.glob("work_dirs/*_two_processes*/epoch_*.pth")
+checkout.check("The last epoch", [path.name for path in left], ["epoch_2.pth"])
 
 # %%
 # It is evaluated after each epoch
