@@ -217,7 +217,7 @@ checkout.check("It says", failure.message.partition("() ")[2], reason)
 # It learns at an eighth of the rate: ``--auto-scale-lr`` counts the images of an iteration
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # .. include:: ../../gallery/words/accumulate_gradients_auto.rst
-line = "auto_scale_lr = dict(base_batch_size=16 // accumulate)  # of an iteration\n"
+line = "auto_scale_lr = dict(base_batch_size=16 / accumulate)  # of an iteration\n"
 unaware = checkout.edit(config, {line: ""})
 quick = dict(fit.RESNET18, data__train__ann_file="data/two.json")
 slow = checkout.train(unaware, evaluate=False, warmed_up=True, **quick)

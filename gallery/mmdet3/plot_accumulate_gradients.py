@@ -38,7 +38,7 @@ four = checkout.edit(config, change, adapts=True)
 # Mixed precision
 # ~~~~~~~~~~~~~~~
 # ``--amp`` changes the type of the config's ``optim_wrapper``, and leaves ``accumulate`` to it.
-# It needs a GPU, and trained nothing here.
+# It needs a GPU, and was not tried here.
 from pathlib import Path
 
 stock_script = Path(checkout.root, "tools/train.py").read_text()
@@ -218,7 +218,7 @@ checkout.check(f"It says: {reason}", reason in failure.message, True)
 # It learns at an eighth of the rate: ``--auto-scale-lr`` counts the images of an iteration
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # .. include:: ../../gallery/words/accumulate_gradients_auto.rst
-line = "auto_scale_lr = dict(base_batch_size=16 // accumulate)  # of an iteration\n"
+line = "auto_scale_lr = dict(base_batch_size=16 / accumulate)  # of an iteration\n"
 unaware = checkout.edit(config, {line: ""})
 del quick["train_dataloader__batch_size"]
 slow = checkout.train(unaware, evaluate=False, warmed_up=True, **quick)
