@@ -240,8 +240,22 @@ checkout.check("Their files", files, [own_file, coco_file])
 checkout.check("Tested as validated", cfg.data.test == cfg.data.val, True)
 keys = sorted({*cfg.data.train, *cfg.data.val})
 checkout.check(
-    "Nothing of the standard config is left in them", keys, ["datasets", "type"]
+    "Nothing of the standard config is left in them",
+    keys,
+    ["datasets", "pipeline", "type"],
 )
+
+# %%
+# Its detector can be used
+# ~~~~~~~~~~~~~~~~~~~~~~~~
+# ``inference_detector`` asks the test data for a pipeline, and a joined dataset has none of its own.
+from mmdet.apis import inference_detector, init_detector
+
+photograph = next(checkout.root.glob("data/my_dataset/val/*.jpg"))
+with checkout.inside(run.cfg), quiet():
+    detector = init_detector(run.cfg, str(run.checkpoint), device=checkout.device)
+    found = inference_detector(detector, str(photograph))
+checkout.check("Arrays of boxes, one for each class", len(found), 2)
 
 # %%
 # It trains on several GPUs

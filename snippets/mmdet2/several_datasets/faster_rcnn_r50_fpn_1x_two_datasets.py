@@ -19,6 +19,7 @@ coco = dict(
 both = dict(
     _delete_=True,
     type='ConcatDataset',
+    pipeline={{_base_.test_pipeline}},  # inference_detector looks for it here
     datasets=[
         dict(
             type='CocoDataset',
