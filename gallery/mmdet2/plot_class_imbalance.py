@@ -20,6 +20,8 @@ Show their images more often with ``ClassBalancedDataset``, or weigh their loss 
 # %%
 # How often an image comes
 # ~~~~~~~~~~~~~~~~~~~~~~~~
+# Categories of the file count even if ``classes`` does not name them: take them out.
+#
 # .. include:: ../../gallery/words/class_imbalance_often.rst
 import json
 import math
@@ -209,6 +211,11 @@ with seeded(0):
 share = sum(number >= 7 for number in drawn) / len(drawn)
 print(f"share of the mug's image: {share:.1%}; two of nine are {2 / 9:.1%}")
 checkout.check("Difference", abs(share - 2 / 9), at_most=0.05)
+
+# %%
+# It hardly learns: the training ends within its warm-up
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/custom_classes_warm_up2.rst
 
 # %%
 # Proof

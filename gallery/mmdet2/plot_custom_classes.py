@@ -203,6 +203,11 @@ reason = "FileNotFoundError: CocoDataset: [Errno 2] No such file or directory: '
 checkout.check("It says", failure.message, reason)
 
 # %%
+# It hardly learns: the training ends within its warm-up
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/custom_classes_warm_up2.rst
+
+# %%
 # Proof
 # -----
 

@@ -167,6 +167,11 @@ labels = [coco.index("cat"), coco.index("cup")]
 checkout.check("Those of a cat and a cup", labels, [15, 41])
 
 # %%
+# It hardly learns: the training ends within its warm-up
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/custom_classes_warm_up2.rst
+
+# %%
 # Proof
 # -----
 

@@ -111,6 +111,12 @@ checkout.check(
 )
 
 # %%
+# The neck trains after all: the schedule has a least rate
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# ``min_lr`` of cosine annealing holds for every part, whatever its ``lr_mult``. ``min_lr_ratio`` is a share
+# of the part's own rate, and that of 0 is 0.
+
+# %%
 # The backbone's batch norms still change: a rate of 0 is for weights
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # .. include:: ../../gallery/words/freeze_statistics.rst

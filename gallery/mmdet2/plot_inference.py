@@ -157,6 +157,8 @@ checkout.check("Size mismatches", printed.count("size mismatch"), 0)
 # Mugs are called bicycles: the checkpoint has no class names
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # .. include:: ../../gallery/words/inference_names.rst
+#
+# Set them after the line ``model = …``: ``model.CLASSES = ('kitten', 'mug')``.
 import warnings
 
 import torch

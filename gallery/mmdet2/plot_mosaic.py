@@ -18,7 +18,7 @@ edited.
 # %%
 # Adapt it
 # --------
-# .. include:: ../../gallery/words/mosaic_adapt.rst
+# .. include:: ../../gallery/words/mosaic_adapt2.rst
 from howto import Workspace
 
 checkout = Workspace("mosaic")

@@ -101,7 +101,8 @@ axes.set_title("Which epoch is kept, and where training ends")
 # ``KeyError: 'bbox_mAP'`` after the first epoch: the metric's name has a prefix
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # The name is looked up when the first evaluation is through, after an epoch that may have taken
-# hours.
+# hours. A wrong ``monitor`` is only warned of, and the training runs to its end; with ``strict=True``
+# it stops there, too.
 short = checkout.edit(config, {"save_best='coco/bbox_mAP'": "save_best='bbox_mAP'"})
 checkpoints(checkout, short, remove=True)
 failure = checkout.fails(scores, [0.1], short)

@@ -213,6 +213,11 @@ print(f"share of the mug's image: {share:.1%}; two of nine are {2 / 9:.1%}")
 checkout.check("Difference", abs(share - 2 / 9), at_most=0.05)
 
 # %%
+# It hardly learns: the training ends within its warm-up
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/custom_classes_warm_up3.rst
+
+# %%
 # Proof
 # -----
 

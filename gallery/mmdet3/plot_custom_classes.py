@@ -225,6 +225,11 @@ reason = "AssertionError: `classes` in CocoDatasetshould be a tuple of str"
 checkout.check(f"It says: {reason}", reason in failure.message, True)
 
 # %%
+# It hardly learns: the training ends within its warm-up
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/custom_classes_warm_up3.rst
+
+# %%
 # Proof
 # -----
 

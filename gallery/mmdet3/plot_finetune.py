@@ -184,6 +184,16 @@ labels = [coco.index("cat"), coco.index("cup")]
 checkout.check("Those of a cat and a cup", labels, [15, 41])
 
 # %%
+# Random weights, and no error: ``--resume`` before there is a checkpoint
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/finetune_resume.rst
+
+# %%
+# It hardly learns: the training ends within its warm-up
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/custom_classes_warm_up3.rst
+
+# %%
 # Proof
 # -----
 

@@ -63,9 +63,9 @@ checkout.check(
 # %%
 # Your log should say
 # -------------------
-# Which parameters have a rate of their own. ``lr`` is that of the first one that has a gradient,
-# here 0, and ``base_lr`` the config's, which ``--auto-scale-lr`` leaves as it is. What training
-# changed this script says: it compares a checkpoint with the ``load_from`` of its config.
+# Which parameters have a rate of their own. ``lr`` is the rate of the first one that has a
+# gradient, here 0. ``base_lr`` is the config's, without what ``--auto-scale-lr`` makes of it. What
+# training changed this script says: it compares a checkpoint with the ``load_from`` of its config.
 #
 # .. snippet:: freeze/what_moved.py
 #
@@ -115,6 +115,12 @@ still = checkout.train(wide, evaluate=False, warmed_up=True, **small)
 checkout.check(
     "All that moves", [part for part in frozen.STAGES if still.moved(part)[0]], []
 )
+
+# %%
+# The neck trains after all: the schedule has a least rate
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# ``eta_min`` of cosine annealing holds for every part, whatever its ``lr_mult``. ``eta_min_ratio`` is a share
+# of the part's own rate, and that of 0 is 0.
 
 # %%
 # The backbone's batch norms still change: a rate of 0 is for weights
@@ -168,6 +174,11 @@ five = checkout.config(config, model__backbone__frozen_stages=5)
 failure = checkout.fails(checkout.build, five)
 reason = "'ResNet' object has no attribute 'layer5'"
 checkout.check(f"It says: {reason}", reason in failure.message, True)
+
+# %%
+# Random weights, and no error: ``--resume`` before there is a checkpoint
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# .. include:: ../../gallery/words/finetune_resume.rst
 
 # %%
 # Proof

@@ -162,6 +162,10 @@ checkout.check("Size mismatches", printed.count("size mismatch"), 0)
 # Mugs are called bicycles: the checkpoint has no class names
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # .. include:: ../../gallery/words/inference_names.rst
+#
+# Set them after the line ``detect = …``:
+# ``detect.model.dataset_meta = dict(classes=('kitten', 'mug'), palette='random')`` and
+# ``detect.visualizer.dataset_meta = detect.model.dataset_meta``.
 import warnings
 
 import torch

@@ -17,7 +17,7 @@ edited.
 # %%
 # Adapt it
 # --------
-# .. include:: ../../gallery/words/mosaic_adapt.rst
+# .. include:: ../../gallery/words/mosaic_adapt3.rst
 from howto import Workspace
 
 checkout = Workspace("mosaic")
@@ -205,7 +205,8 @@ checkout.check(
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # .. include:: ../../gallery/words/mosaic_workers_end.rst
 #
-# So it is wherever ``persistent_workers`` is not ``True``; the stock config sets it.
+# So it is wherever workers load the images and ``persistent_workers`` is not ``True``; the stock
+# config sets it.
 from howto.figures.mosaic import partners, read
 
 line = "dict(dataset=train_dataset"

@@ -3,8 +3,11 @@
 import pytest
 import torch
 
-from howto.checkout import weights
+from howto.checkout import fit, weights
+from howto.project import stacks
 from howto.project.errors import HowtoError
+
+FAMILY = stacks.current().family
 
 
 @pytest.fixture(scope="module")
@@ -35,3 +38,17 @@ def test_a_checkpoint_of_another_model_is_an_error(checkout, config):
     torch.save({"state_dict": {"head.fc.weight": torch.zeros(1)}}, checkout.root / "other.pth")
     with pytest.raises(HowtoError, match=r"KeyError: 'head\.fc\.weight'"):
         checkout.shell(f"python configs/freeze/what_moved.py {config} other.pth")
+
+
+@pytest.mark.parametrize(("share", "moves"), [(False, True), (True, False)], ids=["least rate", "least share"])
+def test_a_part_whose_rate_is_0_trains_under_a_schedule_with_a_least_rate(checkout, config, share, moves):
+    if FAMILY == "mmdet2":
+        least = {"min_lr_ratio": 0.1} if share else {"min_lr": 0.001}
+        schedule = {"lr_config": dict(policy="CosineAnnealing", by_epoch=False, _delete_=True, **least)}
+    else:
+        least = {"eta_min_ratio": 0.1} if share else {"eta_min": 0.001}
+        schedule = {"param_scheduler": [dict(type="CosineAnnealingLR", T_max=3, by_epoch=False, **least)]}
+    name = config.rpartition("/")[2]
+    run = checkout.train(name, evaluate=False, load_from=None, **fit.RESNET18, **schedule)
+    assert (run.moved("neck")[0] > 0) == moves
+    assert run.moved("roi_head")[0] > 0
