@@ -185,7 +185,7 @@ checkout.check("Those of a cat and a cup", labels, [15, 41])
 
 # %%
 # Random weights, and no error: ``--resume`` before there is a checkpoint
-# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # .. include:: ../../gallery/words/finetune_resume.rst
 
 # %%

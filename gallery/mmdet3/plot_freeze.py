@@ -177,7 +177,7 @@ checkout.check(f"It says: {reason}", reason in failure.message, True)
 
 # %%
 # Random weights, and no error: ``--resume`` before there is a checkpoint
-# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # .. include:: ../../gallery/words/finetune_resume.rst
 
 # %%
