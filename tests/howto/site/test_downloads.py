@@ -51,6 +51,10 @@ def test_a_notebook_shows_the_snippet_itself(notebook):
         ("A.\n\n.. install:: timm\n\nB.", f"A.\n\n```console\n$ {TIMM}\n```\n\nB."),
         ("A.\n\n.. needs:: detectron2\n\nB.", "A.\n\nIt needs the package detectron2.\n\nB."),
         (
+            ".. train:: {0}\n   :rate: some_words\n   :evaluates:\n\nB.",
+            "```console\n$ python tools/train.py configs/{0} --auto-scale-lr\n```\n\nB.",
+        ),
+        (
             ".. tab:: One\n\n   .. snippet:: {0}\n\n.. tab:: Two\n\n   .. snippet:: {0}\n",
             "**One**\n\n{1}\n\n**Two**\n\n{1}\n",
         ),
