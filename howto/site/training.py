@@ -76,7 +76,8 @@ class Train(SphinxDirective):
         if not path.is_file():
             raise self.error(f"there is no snippet {path}; name a file below {path.parents[1]}")
         Path(self.env.srcdir, files.GALLERY, f"{topic}.zip").write_bytes(downloads.topic_zip(howto))
-        one, validate, after = len(howto.snippets) == 1, "", ""
+        one = len(howto.snippets) == 1
+        validate = after = ""
         if family == "mmdet2":
             evaluates = "evaluates" in self.options
             validate = "" if evaluates else " --no-validate"
