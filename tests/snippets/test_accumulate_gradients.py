@@ -46,3 +46,9 @@ def test_what_is_clipped_is_the_sum(checkout):
     before, after = weights.load(checkout.root / "start.pth"), run.model.state_dict()
     step = torch.cat([each.flatten() for each in updates.update(before, after).values()])
     assert float(step.norm()) == pytest.approx(0.01, rel=1e-3)
+
+
+@pytest.mark.parametrize("number", [6, 12, 32])
+def test_the_rate_of_a_step_of_16_images_stays_if_its_iterations_do_not_divide_them(checkout, number):
+    cfg = checkout.config(checkout.edit(CONFIG, {"accumulate = 8": f"accumulate = {number}"}))
+    assert cfg.auto_scale_lr.base_batch_size * api().accumulated(cfg) == pytest.approx(16)
