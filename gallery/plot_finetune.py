@@ -1,0 +1,389 @@
+"""
+How do I start from a COCO checkpoint with other classes?
+=========================================================
+
+Set ``load_from`` to the checkpoint, and ``num_classes`` to your number. All its weights are taken
+over but those of the last two layers, whose shape depends on the classes.
+"""
+
+# %%
+# .. index:: ! load_from
+#
+# {% if mmdet2 %}
+# .. snippet:: finetune/faster_rcnn_r50_fpn_finetune_my_dataset.py
+# {% else %}
+# .. snippet:: finetune/faster-rcnn_r50_fpn_finetune_my_dataset.py
+# {% endif %}
+#
+# {% if mmdet2 %}
+# .. train:: finetune/faster_rcnn_r50_fpn_finetune_my_dataset.py
+# {% else %}
+# .. train:: finetune/faster-rcnn_r50_fpn_finetune_my_dataset.py
+# {% endif %}
+#
+# ``load_from`` takes an address or a file. The address of every published checkpoint stands in
+# ``configs/*/metafile.yml``. Your own data is laid out as for :doc:`training on your own classes
+# <plot_custom_classes>`.
+
+# %%
+# Adapt it
+# --------
+
+# %%
+# Another detector
+# ~~~~~~~~~~~~~~~~
+# Take the ``load_from`` of your detector, and a tenth of its own learning rate: RetinaNet's is 0.01,
+# Deformable DETR's 0.0002. Set ``num_classes`` wherever its config has one, and the weights below are left
+# out; all others are taken over.
+from howto import Workspace
+from howto.checkout import weights
+from howto.checkout.family import api
+from howto.figures import classes
+from howto.figures.show import Table, Unfolds
+
+checkout = Workspace("finetune")
+# {% if mmdet2 %}
+config = "faster_rcnn_r50_fpn_finetune_my_dataset.py"
+# {% else %}
+config = "faster-rcnn_r50_fpn_finetune_my_dataset.py"
+# {% endif %}
+cfg = checkout.config(config)
+
+# %%
+package, _ = api().detectors()
+published = {each["Config"]: each["Weights"] for each in weights.index(package)}
+detectors = classes.standard()
+lost = {name: classes.dependent(checkout, path) for name, path in detectors.items()}
+rows = [
+    (
+        name,
+        ", ".join(classes.layers(lost[name])),
+        Unfolds("load_from", published[f"configs/{path}"]),
+    )
+    for name, path in detectors.items()
+]
+Table(("Detector", "Layers left out", "Checkpoint"), rows)
+
+# %%
+head = "roi_head.bbox_head."
+four = [f"{head}fc_{of}.{kind}" for of in ("cls", "reg") for kind in ("weight", "bias")]
+checkout.check("Weights that Faster R-CNN leaves out", lost["Faster R-CNN"], four)
+stock = published[f"configs/{detectors['Faster R-CNN']}"]
+checkout.check("The config's checkpoint is that of the table", cfg.load_from, stock)
+
+# %%
+# Learning rate
+# ~~~~~~~~~~~~~
+# A tenth of the standard learning rate is what people advise, so that few images do not undo what
+# many have taught. MMDetection itself does not always: its config for Cityscapes loads the same
+# checkpoint and keeps the standard rate, 0.01 for 8 GPUs with one image each. Try both.
+# {% if mmdet2 %}
+cityscapes = checkout.config("cityscapes/faster_rcnn_r50_fpn_1x_cityscapes.py")
+same = cityscapes.load_from == cfg.load_from
+checkout.check("Cityscapes loads the same checkpoint", same, True)
+# {% else %}
+cityscapes = checkout.config("cityscapes/faster-rcnn_r50_fpn_1x_cityscapes.py")
+theirs, mine = (each.load_from.rpartition("/")[2] for each in (cityscapes, cfg))
+checkout.check("Cityscapes loads the same checkpoint", theirs, mine)
+# {% endif %}
+of = [api().rate(cityscapes), api().images(cityscapes)]
+checkout.check("Its learning rate, and images on each GPU", of, [0.01, 1])
+
+# %%
+# Keep the outputs of classes that COCO has too
+# ---------------------------------------------
+# COCO may know your classes, or some that look like them. This script takes over the outputs of
+# those that you name, one for each of your classes and in your order; a cat for a kitten, a cup for
+# a mug. It is for detectors whose head has ``fc_cls`` and ``fc_reg``, such as Faster R-CNN's.
+#
+# .. snippet:: finetune/keep_classes.py
+#
+# .. code-block:: console
+#
+# {% if mmdet2 %}
+#    $ python configs/finetune/keep_classes.py configs/finetune/faster_rcnn_r50_fpn_finetune_my_dataset.py kept.pth cat cup
+# {% else %}
+#    $ python configs/finetune/keep_classes.py configs/finetune/faster-rcnn_r50_fpn_finetune_my_dataset.py kept.pth cat cup
+# {% endif %}
+script = "python configs/finetune/keep_classes.py"
+printed = checkout.shell(f"{script} configs/finetune/{config} kept.pth cat cup")
+kept = weights.load(checkout.root / "kept.pth")
+source = checkout.checkpoint("faster_rcnn")
+now = classes.origins(kept, source, f"{head}fc_cls")
+
+# %%
+import matplotlib.pyplot as plt
+# {% if mmdet2 %}
+from mmdet.core import get_classes
+# {% else %}
+from mmdet.evaluation import get_classes
+# {% endif %}
+
+coco = [*get_classes("coco"), "background"]
+# {% if mmdet2 %}
+outputs = [*checkout.dataset(cfg).CLASSES, "background"]
+# {% else %}
+outputs = [*checkout.dataset(cfg).metainfo["classes"], "background"]
+# {% endif %}
+figure, axes = plt.subplots(figsize=(5, 2))
+classes.draw_origins(axes, outputs, now, coco)
+
+# %%
+# Then train from the file, with no weight left out:
+#
+# .. code-block:: console
+#
+# {% if mmdet2 %}
+#    $ python tools/train.py configs/finetune/faster_rcnn_r50_fpn_finetune_my_dataset.py --auto-scale-lr --cfg-options load_from=kept.pth
+# {% else %}
+#    $ python tools/train.py configs/finetune/faster-rcnn_r50_fpn_finetune_my_dataset.py --auto-scale-lr --cfg-options load_from=kept.pth
+# {% endif %}
+
+# %%
+# Your log should say
+# -------------------
+# The warning is expected if it names only layers that depend on ``num_classes``. Any other name in
+# it means that your model is not the one of the checkpoint.
+# {% if mmdet2 %}
+run = checkout.train(config, evaluate=False, warmed_up=True)
+# {% else %}
+#
+# Look for it on the terminal: MMEngine prints it, and its log file does not have it.
+run = checkout.train(config, warmed_up=True)
+# {% endif %}
+
+# %%
+# {% if mmdet3 %}
+import re
+
+# {% endif %}
+warning = "The model and loaded state dict do not match exactly"
+# {% if mmdet2 %}
+said = run.log.partition(warning)[2].lstrip().split("\n20")[0]
+print(warning, "", said, *run.logged("Epoch ["), sep="\n")
+# {% else %}
+said = re.split(r"\n\d\d/\d\d ", run.log.partition(warning)[2].lstrip())[0]
+print(warning, "", said, *run.logged("Epoch(train)"), sep="\n")
+# {% endif %}
+named = [line.partition("mismatch for ")[2].split(":")[0] for line in said.splitlines()]
+checkout.check("The warning names", [name for name in named if name], four)
+# {% if mmdet3 %}
+(log,) = (checkout.root / "work_dirs").rglob("*.log")
+checkout.check("Times that the log file has it", log.read_text().count(warning), 0)
+# {% endif %}
+
+# %%
+# Pitfalls
+# --------
+
+# %%
+# {% if mmdet2 %}
+# Nothing is trained: ``resume_from`` in the place of ``load_from``
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# Training goes on after the checkpoint's last epoch, which is 12 of 12. No line of an epoch
+# stands in the log, and no error.
+resumed = checkout.train(config, epochs=12, resume_from=cfg.load_from)
+# {% else %}
+# ``KeyError: 'message_hub'``: ``resume`` with a published checkpoint
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# ``resume = True`` is for a run of your own that was interrupted. What is published has lost its
+# ``message_hub`` and its optimizer: MMDetection's script for publishing keeps two keys.
+failure = checkout.fails(checkout.train, config, resume=True)
+checkout.check("It says", failure.message, "KeyError: 'message_hub'")
+script = checkout.root / "tools/model_converters/publish_model.py"
+keeps = "default=['meta', 'state_dict']" in script.read_text()
+checkout.check("The script keeps meta and state_dict alone", keeps, True)
+
+# %%
+# Nothing is trained: ``resume`` after the last epoch
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# Training goes on after the checkpoint's last epoch, here 1 of 1. No line of an epoch stands in
+# the log, and no error.
+saved = str(run.checkpoint.relative_to(checkout.root))
+resumed = checkout.train(config, resume=True, load_from=saved)
+# {% endif %}
+checkout.check("Epochs that ran", list(resumed.epochs), [])
+
+# %%
+# ``RuntimeError: The size of tensor a (3) must match the size of tensor b (2)``: it resumes
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# The checkpoint is of another number of classes, and holds the state of its optimizer, which fits
+# no other. To add or to drop a class, ``load_from`` it.
+one = checkout.edit(config, {"('kitten', 'mug')": "('mug', )"})
+# {% if mmdet2 %}
+saved = run.checkpoint
+failure = checkout.fails(checkout.train, one, epochs=2, resume_from=saved)
+# {% else %}
+failure = checkout.fails(checkout.train, one, epochs=2, resume=True, load_from=saved)
+# {% endif %}
+reason = "RuntimeError: The size of tensor a (3) must match the size of tensor b (2)"
+checkout.check(f"It says: {reason}", reason in failure.message, True)
+
+# %%
+# ``unexpected key in source state_dict: conv1.weight``: it is a classifier's
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# ``load_from`` is for whole detectors, whose names begin with ``backbone.``, ``neck.`` and so on.
+# Here it names a classifier, nothing is taken over, and the detector trains from random weights.
+# A classifier's checkpoint belongs in ``init_cfg`` of the backbone.
+asked = sorted(checkout.record.weights)
+classifier = "torchvision://resnet50"
+random = checkout.train(config, evaluate=False, load_from=classifier)
+reason = "unexpected key in source state_dict: conv1.weight"
+checkout.check(f"It says: {reason}", reason in random.log, True)
+missing = random.log.partition("missing keys in source state_dict: ")[2]
+missing = missing.splitlines()[0].split(", ")
+names = [name for name in run.model.state_dict() if "num_batches" not in name]
+found = [name for name in names if name not in missing]
+checkout.check("Weights that it takes over", found, [])
+
+# %%
+# ``FileNotFoundError: kept.pth can not be found.``: the path is relative
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# A relative path counts from the folder in which you start the command.
+away = checkout.root / "kept.pth"
+away.rename(away.with_name("other.pth"))
+failure = checkout.fails(checkout.train, config, load_from="kept.pth")
+away.with_name("other.pth").rename(away)
+reason = "FileNotFoundError: kept.pth can not be found."
+checkout.check("It says", failure.message, reason)
+
+# %%
+# Kittens begin as horses: the category's id in the place of the output's number
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# COCO's category ids have gaps, 17 is a cat's and 47 a cup's; a head's outputs have none. Ask for
+# names, as the script does. The outputs with these numbers are for other things:
+checkout.check("Outputs 17 and 47", [coco[17], coco[47]], ["horse", "apple"])
+labels = [coco.index("cat"), coco.index("cup")]
+checkout.check("Those of a cat and a cup", labels, [15, 41])
+
+# %%
+# {% if mmdet3 %}
+# Random weights, and no error: ``--resume`` before there is a checkpoint
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# ``--resume`` goes on with your own run in ``work_dirs/``, and drops ``load_from``. Where that run has no
+# checkpoint yet, nothing is loaded, and the log says ``Auto resumed from the latest checkpoint None``. Add
+# it from the second start on.
+
+# %%
+# {% endif %}
+# It hardly learns: the training ends within its warm-up
+# {% if mmdet2 %}
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# The rate rises for 500 iterations, however small your data: at 16 images a step twelve epochs of 660
+# images are not as many. Shorten it, with ``lr_config = dict(warmup_iters=100)``. And a loss is
+# logged every 50 iterations of an epoch, so of fewer there is no line: ``log_config = dict(interval=10)``.
+# {% else %}
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# The rate rises for 500 iterations, however small your data: at 16 images a step twelve epochs of 660
+# images are not as many. Shorten it, with ``param_scheduler = _base_.param_scheduler`` and
+# ``param_scheduler[0].update(end=100)``.
+# {% endif %}
+
+# %%
+# Proof
+# -----
+
+# %%
+# What is taken over
+# ~~~~~~~~~~~~~~~~~~
+# A run at a learning rate of 0 keeps what was loaded. These are its weights and statistics,
+# compared with those of the checkpoint one by one:
+import collections
+
+import torch
+
+# {% if mmdet2 %}
+still = checkout.train(config, evaluate=False, optimizer__lr=0)
+# {% else %}
+still = checkout.train(config, evaluate=False, optim_wrapper__optimizer__lr=0)
+# {% endif %}
+state = still.model.state_dict()
+equal = [name for name in state if torch.equal(state[name].cpu(), source[name])]
+
+# %%
+parts, same = (
+    collections.Counter(name.partition(".")[0] for name in of) for of in (state, equal)
+)
+rows = [(part, parts[part], same[part]) for part in parts]
+Table(("Part", "Weights and statistics", "Equal to the checkpoint's"), rows)
+
+# %%
+checkout.check("Not equal", [name for name in state if name not in equal], four)
+checkout.check("In the checkpoint alone", sorted(source.keys() - state.keys()), [])
+checkout.check("Checkpoints asked for", asked, [cfg.load_from.rpartition("/")[2]])
+
+# %%
+# Which outputs are kept
+# ~~~~~~~~~~~~~~~~~~~~~~
+# Trained from ``kept.pth`` at a rate of 0, the detector has these rows of COCO's last layers, and no
+# warning stands in its log.
+# {% if mmdet2 %}
+still = checkout.train(config, evaluate=False, optimizer__lr=0, load_from="kept.pth")
+# {% else %}
+still = checkout.train(
+    config, evaluate=False, optim_wrapper__optimizer__lr=0, load_from="kept.pth"
+)
+# {% endif %}
+checkout.check("Warnings in its log", still.log.count(warning), 0)
+state = still.model.state_dict()
+scores = classes.origins(state, source, f"{head}fc_cls")
+boxes = classes.origins(state, source, f"{head}fc_reg", each=4)
+checkout.check("Outputs of the scores were", scores, [*labels, 80])
+checkout.check("Outputs of the boxes were", boxes, labels)
+
+# %%
+# It trains, at a tenth of the rate
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# Without the 500 iterations of warm-up, the run under *Your log should say* is at the rate to which
+# the command above leads on one GPU.
+checkout.check("Learning rate, for 16 images", api().rate(cfg), 0.002)
+checkout.check("Images a step on one GPU", run.images_per_step, 2)
+checkout.check("Learning rates of the run", set(run.rates), {0.00025})
+stages = ["layer2", "layer3", "layer4", "neck", "rpn_head", "roi_head"]
+trained = [stage for stage in stages if run.trains(stage) == [True]]
+checkout.check("Stages that train", trained, stages)
+
+# %%
+# It trains on your data, and is evaluated on it
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+data, evaluated = checkout.dataset(cfg), checkout.dataset(cfg, "val")
+# {% if mmdet2 %}
+checkout.check("Classes", data.CLASSES, ("kitten", "mug"))
+# {% else %}
+checkout.check("Classes", data.metainfo["classes"], ("kitten", "mug"))
+# {% endif %}
+checkout.check("Images trained on, of 10 in the file", len(data), 4)
+# {% if mmdet2 %}
+checkout.check("Classes in the evaluation", evaluated.CLASSES, data.CLASSES)
+differ = [key for key in cfg.data.val if cfg.data.test[key] != cfg.data.val[key]]
+checkout.check("Keys in which the test differs from it", differ, [])
+# {% else %}
+checkout.check(
+    "Classes in the evaluation", evaluated.metainfo["classes"], data.metainfo["classes"]
+)
+checkout.check("Evaluations of the run above", run.evaluations, 1)
+checkout.check("Its box mAP is a share", 0 <= run.metrics["bbox_mAP"] <= 1, True)
+differ = [cfg.test_dataloader != cfg.val_dataloader]
+differ.append(cfg.test_evaluator != cfg.val_evaluator)
+checkout.check("The test differs: in its data, its evaluator", differ, [False] * 2)
+# {% endif %}
+
+# %%
+# It trains on several GPUs
+# ~~~~~~~~~~~~~~~~~~~~~~~~~
+# Two processes average their gradients, started by the command that you would use:
+printed = checkout.launch(config)
+# {% if mmdet2 %}
+checkout.check("Two processes trained", "Epoch [1]" in printed, True)
+# {% else %}
+checkout.check("Two processes trained", "Epoch(train) [1]" in printed, True)
+# {% endif %}
+
+# %%
+# What was not tried
+# ~~~~~~~~~~~~~~~~~~
+# - Accuracy: where the checkpoint was out of reach, random weights stood in its place, with the
+#   number of epochs that its metafile names. So it is not shown how much a checkpoint, kept outputs
+#   or another learning rate gain.
+# - Twelve epochs, and more than two GPUs.
+# - Kept outputs of heads other than Faster R-CNN's.

@@ -1,0 +1,759 @@
+"""
+How do I unfreeze the backbone after some epochs?
+=================================================
+
+Freeze the whole ResNet with ``frozen_stages=4``, so that only the neck and the heads
+learn at first, and let a hook unfreeze it at the epoch of your choice. You need two
+files; no file of MMDetection is edited.
+"""
+
+# %%
+# .. index:: ! frozen_stages
+#
+# {% if mmdet2 %}
+# .. snippet:: unfreeze_backbone/faster_rcnn_r50_fpn_unfreeze_1x_coco.py
+# {% else %}
+# .. snippet:: unfreeze_backbone/faster-rcnn_r50_fpn_unfreeze_1x_coco.py
+# {% endif %}
+#
+# {% if mmdet2 %}
+# .. train:: unfreeze_backbone/faster_rcnn_r50_fpn_unfreeze_1x_coco.py
+# {% else %}
+# .. train:: unfreeze_backbone/faster-rcnn_r50_fpn_unfreeze_1x_coco.py
+# {% endif %}
+#
+# .. snippet:: unfreeze_backbone/unfreeze_backbone_epoch_based_hook.py
+#
+# {% if mmdet2 %}
+# For MMDetection 2.9 or newer: ``custom_hooks`` came with 2.3, ``custom_imports`` with
+# 2.4 and ``NumClassCheckHook`` with 2.9. So its changelog says; this page ran on 2.28.
+# {% else %}
+# Releases of MMDetection 3 older than the one that this page ran on were not tried.
+# {% endif %}
+
+# %%
+# Adapt it
+# --------
+
+# %%
+# How much starts frozen
+# ~~~~~~~~~~~~~~~~~~~~~~
+# ``frozen_stages`` says how much of the backbone starts frozen. Standard configs have 1, and so
+# has the published tutorial's: 99 % of the backbone's weights then train from the first
+# iteration on. The last column is what the backbone keeps for the backward pass, for each image
+# of 800 × 1344 pixels.
+from howto import Workspace
+from howto.checkout.measure import kept_for_backward, levels, millions
+from howto.figures.show import Table
+
+checkout = Workspace("unfreeze_backbone")
+# {% if mmdet2 %}
+config = "faster_rcnn_r50_fpn_unfreeze_1x_coco.py"
+# {% else %}
+config = "faster-rcnn_r50_fpn_unfreeze_1x_coco.py"
+# {% endif %}
+cfg = checkout.config(config)
+# {% if mmdet2 %}
+stock = checkout.config("faster_rcnn/faster_rcnn_r50_fpn_1x_coco.py")
+# {% else %}
+stock = checkout.config("faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py")
+# {% endif %}
+usual = stock.model.backbone.frozen_stages
+checkout.check("The standard config's frozen_stages", usual, 1)
+
+
+# %%
+def rests(module):
+    """Whether a module has weights and none of them trains."""
+    trains = [value.requires_grad for value in module.parameters()]
+    return bool(trains) and not any(trains)
+
+
+def frozen(stages):
+    """What one value freezes of the config's backbone, and what its training keeps."""
+    backbone = checkout.backbone(**{**cfg.model.backbone, "frozen_stages": stages})
+    backbone.train()
+    names = [name for name, child in backbone.named_children() if rests(child)]
+    norms = [module for module in backbone.modules() if hasattr(module, "running_mean")]
+    weights = sum(millions(getattr(backbone, name)) for name in names)
+    memory = round(kept_for_backward(backbone.to("meta"), 800, 1344))
+    return stages, ", ".join(names), weights, sum(map(rests, norms)), memory
+
+
+# %%
+rows = [frozen(stages) for stages in range(-1, 5)]
+everything = "conv1, bn1, layer1, layer2, layer3, layer4"
+checkout.check("frozen_stages=4 freezes", rows[5][1], everything)
+checkout.check("frozen_stages=1 freezes", rows[2][1], "conv1, bn1, layer1")
+trains = round(1 - rows[2][2] / rows[5][2], 2)
+checkout.check("Share of the weights that trains with frozen_stages=1", trains, 0.99)
+memory = {row[0]: row[4] for row in rows}
+kept = [memory[4], memory[1], memory[-1]]
+checkout.check("MiB kept with 4, with 1, unfrozen", kept, [0, 972, 1756])
+
+# %%
+head = "frozen_stages", "Frozen", "Weights, million", "Batch norms", "MiB for an image"
+Table(head, rows)
+
+# %%
+# When it unfreezes
+# ~~~~~~~~~~~~~~~~~
+# ``unfreeze_epoch`` counts from 0, as the schedule does. The 1x schedule divides the learning
+# rate by ten after 8 epochs and again after 11, so the later you unfreeze, the less of the full
+# rate is left for the backbone: from 8 on nothing, and from 12 on it does not train at all.
+# {% if mmdet2 %}
+from collections import Counter
+from types import SimpleNamespace
+
+from mmcv.runner.hooks.lr_updater import StepLrUpdaterHook
+# {% else %}
+from mmengine.optim import MultiStepLR
+from torch import nn, optim
+# {% endif %}
+
+
+# {% if mmdet2 %}
+def schedule(cfg, unfreeze_epoch):
+    """The epoch, and for how many epochs the backbone then trains at each rate."""
+    settings = {key: value for key, value in cfg.lr_config.items() if key != "policy"}
+    drops, epochs = StepLrUpdaterHook(**settings), range(cfg.runner.max_epochs)
+    rates = [drops.get_lr(SimpleNamespace(epoch=n), cfg.optimizer.lr) for n in epochs]
+    trains = Counter(round(rate, 6) for rate in rates[unfreeze_epoch:])
+    return unfreeze_epoch, *(trains[rate] for rate in (0.02, 0.002, 0.0002))
+# {% else %}
+def epochs_rates(cfg):
+    """The learning rate of each epoch, without warm-up."""
+    settings = {k: v for k, v in cfg.param_scheduler[-1].items() if k != "type"}
+    weights, rates = nn.Linear(1, 1).parameters(), []
+    optimizer = optim.SGD(weights, lr=cfg.optim_wrapper.optimizer.lr)
+    drops = MultiStepLR(optimizer, **settings)
+    for _ in range(cfg.train_cfg.max_epochs):
+        rates.append(round(optimizer.param_groups[0]["lr"], 6))
+        optimizer.step()
+        drops.step()
+    return rates
+
+
+# %%
+from collections import Counter
+
+
+def schedule(cfg, unfreeze_epoch):
+    """The epoch, and for how many epochs the backbone then trains at each rate."""
+    trains = Counter(epochs_rates(cfg)[unfreeze_epoch:])
+    return unfreeze_epoch, *(trains[rate] for rate in (0.02, 0.002, 0.0002))
+# {% endif %}
+
+
+# %%
+head = "unfreeze_epoch", "Epochs at the full rate", "at a tenth", "at a hundredth"
+Table(head, [schedule(cfg, epoch) for epoch in (0, 1, 4, 8, 11, 12)])
+
+# %%
+checkout.check("Epochs at each rate, unfrozen at 1", schedule(cfg, 1)[1:], (7, 3, 1))
+checkout.check("Epochs at each rate, unfrozen at 8", schedule(cfg, 8)[1:], (0, 3, 1))
+checkout.check("Epochs at each rate, unfrozen at 12", schedule(cfg, 12)[1:], (0, 0, 0))
+
+
+# %%
+# To give the backbone all of the 1x schedule once it trains, make the run longer and move the
+# drops by as many epochs. Put this into a config of your own:
+def inherit(name, lines, base=config):
+    """Write a config that inherits from another and changes these lines; print it."""
+    text = f"_base_ = './{base}'\n{lines}"
+    (checkout.root / "configs/unfreeze_backbone" / name).write_text(text, "utf-8")
+    print(text)
+    return name
+
+
+# {% if mmdet2 %}
+lines = """
+custom_hooks = [
+    dict(type='NumClassCheckHook'),
+    dict(type='UnfreezeBackboneEpochBasedHook', unfreeze_epoch=4)
+]
+runner = dict(max_epochs=16)
+lr_config = dict(step=[12, 15])"""
+# {% else %}
+# %%
+lines = """
+custom_hooks = [dict(type='UnfreezeBackboneEpochBasedHook', unfreeze_epoch=4)]
+train_cfg = dict(max_epochs=16)
+param_scheduler = [
+    dict(
+        type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=500),
+    dict(
+        type='MultiStepLR',
+        begin=0,
+        end=16,
+        by_epoch=True,
+        milestones=[12, 15],
+        gamma=0.1)
+]"""
+
+# %%
+# {% endif %}
+later = checkout.config(inherit("unfreeze_later.py", lines))
+
+# %%
+# {% if mmdet2 %}
+trained = schedule(later, later.custom_hooks[1].unfreeze_epoch)[1:]
+# {% else %}
+trained = schedule(later, later.custom_hooks[0].unfreeze_epoch)[1:]
+# {% endif %}
+checkout.check("Epochs at each rate, unfrozen at 4 of 16", trained, (8, 3, 1))
+usual = schedule(stock, 0)[1:]
+checkout.check("They are the standard config's", trained == usual, True)
+
+# %%
+# Your own classes
+# ~~~~~~~~~~~~~~~~
+# Name your classes in each dataset, and their number in the box head. Where your images lie is
+# set there, too. This config inherits from the one above, so the hook comes with it:
+# {% if mmdet2 %}
+lines = """
+classes = ('person', 'cat')
+data = dict(
+    train=dict(classes=classes),
+    val=dict(classes=classes),
+    test=dict(classes=classes))
+model = dict(roi_head=dict(bbox_head=dict(num_classes=2)))"""
+# {% else %}
+lines = """
+metainfo = dict(classes=('person', 'cat'))
+train_dataloader = dict(dataset=dict(metainfo=metainfo))
+val_dataloader = dict(dataset=dict(metainfo=metainfo))
+test_dataloader = dict(dataset=dict(metainfo=metainfo))
+model = dict(roi_head=dict(bbox_head=dict(num_classes=2)))"""
+# {% endif %}
+mine = inherit("unfreeze_own_classes.py", lines)
+
+# %%
+own = checkout.train(mine, epochs=2, evaluate=False)
+stages = ("stem", "layer1", "layer2", "layer3", "layer4")
+trained = {tuple(own.trains(stage)) for stage in stages}
+name = "The ResNet-50's stem and four layers train, epoch by epoch"
+checkout.check(name, trained, {(False, True)})
+checkout.check("The neck is never frozen and trains", own.trains("neck"), [True, True])
+scores = own.model.roi_head.bbox_head.fc_cls.out_features
+checkout.check("Scores of a box: two classes and the background", scores, 3)
+images = len(checkout.dataset(own.cfg))
+everything = len(checkout.annotations("train")["images"])
+checkout.check("Images without them are left out", images < everything, True)
+
+# %%
+# {% if mmdet2 %}
+# A list in a config replaces the one that it inherits, so the config names the standard
+# ``NumClassCheckHook`` again. It stops a run whose box head has another number of
+# classes than the dataset.
+first = cfg.custom_hooks[:-1]
+checkout.check("Hooks of the standard config stay", first, stock.custom_hooks)
+small = dict(model__backbone__depth=18, model__neck__in_channels=[64, 128, 256, 512])
+small["model__backbone__init_cfg__checkpoint"] = "torchvision://resnet18"
+eighty = dict(model__roi_head__bbox_head__num_classes=80, **small)
+failure = checkout.fails(checkout.train, mine, **eighty)
+reason = "The `num_classes` (80) in Shared2FCBBoxHead"
+checkout.check(f"It says: {reason}", reason in failure.message, True)
+
+# %%
+# {% endif %}
+# What trains, and from when on
+# -----------------------------
+# The detector is the standard one. Its backbone starts frozen.
+from howto.figures.diagram import draw_detector
+
+model = checkout.build(cfg)
+draw_detector(model, cfg, stock, frozen="frozen before unfreeze_epoch")
+
+# %%
+# And this is what a run did, on the small COCO with a ResNet-18: how far the weights of each
+# stage moved in each epoch, as a share of them.
+from howto.figures.show import draw_stages
+
+# {% if mmdet2 %}
+run = checkout.train(config, epochs=3, warmed_up=True, evaluation__interval=2, **small)
+# {% else %}
+small = dict(model__backbone__depth=18, model__neck__in_channels=[64, 128, 256, 512])
+small["model__backbone__init_cfg__checkpoint"] = "torchvision://resnet18"
+keys = dict(warmed_up=True, **small)
+run = checkout.train(config, epochs=3, train_cfg__val_interval=2, **keys)
+# {% endif %}
+
+# %%
+figure = draw_stages({"unfreeze_epoch=1": run}, stages)
+
+# %%
+# Your log should say
+# -------------------
+# The hook writes one line when it unfreezes, with the names of what was frozen. Its epoch counts
+# from 0 and those of the other lines from 1, so it stands where the second epoch begins.
+message = "Epoch 1: unfroze conv1, norm1, layer1, layer2, layer3, layer4 of ResNet"
+checkout.check("The hook logs, once", run.logged("unfroze"), [message])
+# {% if mmdet2 %}
+begins = "Epoch [", "Epoch 1:"
+# {% else %}
+begins = "Epoch(train)", "Epoch 1:"
+# {% endif %}
+said = [line for line in run.logged("Epoch") if line.startswith(begins)]
+at = said.index(message)
+print(*said[at - 1 : at + 2], sep="\n")
+
+# %%
+around = [line.partition("[")[2][0] for line in (said[at - 1], said[at + 1])]
+checkout.check("Epochs of the lines around it", around, ["1", "2"])
+
+# %%
+# Pitfalls
+# --------
+
+# %%
+# {% if mmdet2 %}
+# The backbone trains for one epoch and rests again: ``frozen_stages`` is still set
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# Every epoch begins with ``ResNet.train()``, which freezes as many stages as
+# ``frozen_stages`` says. A hook that only makes the weights trainable is undone in the
+# next epoch; so is the published tutorial's, which these changes make of ours. Set
+# ``frozen_stages`` to -1, and let the hook do so in every epoch from that one on.
+changes = {
+    "runner.epoch < self": "runner.epoch != self",
+    "backbone.frozen_stages = -1": """for name in names:
+            stage = getattr(backbone, name).train()
+            for param in stage.parameters():
+                param.requires_grad = True
+        return""",
+}
+# {% else %}
+# The log says that it unfroze, and nothing trains: ``frozen_stages`` is still set
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# MMEngine's loop calls ``before_train_epoch`` first and ``model.train()`` after it, and
+# ``ResNet.train()`` freezes as many stages as ``frozen_stages`` says. A hook that only
+# makes the weights trainable is undone before the epoch's first image; so is the
+# published tutorial's, which these changes make of ours. Set ``frozen_stages`` to -1,
+# and let the hook do so in every epoch from that one on.
+changes = {
+    "runner.epoch < self": "runner.epoch != self",
+    "backbone.frozen_stages = -1": "[getattr(backbone, n).train() for n in names]",
+}
+# {% endif %}
+hook = "unfreeze_backbone_epoch_based_hook"
+once = checkout.edit(f"{hook}.py", changes).removesuffix(".py")
+
+# %%
+# {% if mmdet2 %}
+# It also lets the batch norms of those stages use each batch's own statistics, against
+# ``norm_eval=True``.
+# {% else %}
+# Its log claims otherwise, so look at the weights.
+# {% endif %}
+place = "configs.unfreeze_backbone"
+# {% if mmdet2 %}
+keys = dict(evaluate=False, warmed_up=True, **small)
+at_once = dict(custom_hooks__1__unfreeze_epoch=0)
+# {% else %}
+keys["evaluate"] = False
+at_once = dict(custom_hooks__0__unfreeze_epoch=0)
+# {% endif %}
+imports = dict(custom_imports__imports=[f"{place}.{once}"])
+# {% if mmdet2 %}
+published = checkout.train(mine, epochs=2, **keys, **at_once, **imports)
+# {% else %}
+published = checkout.train(mine, **keys, **at_once, **imports)
+# {% endif %}
+trained = published.trains("layer1")
+# {% if mmdet2 %}
+checkout.check("With the published hook layer1 trains", trained, [True, False])
+norms = [epoch.norms_training["layer1"] for epoch in published.epochs.values()]
+checkout.check("Batch norms that use the batch's statistics", norms, [True, False])
+
+# %%
+# ``TypeError: paramwise_cfg skips what is frozen``
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# MMCV builds the optimizer while the backbone is frozen, and gives the settings of
+# ``paramwise_cfg`` only to weights that train. Asked for a tenth of the learning rate
+# in the backbone, ``layer1`` gets the whole, and would train with it once it is
+# unfrozen. So the hook stops such a run before it begins.
+from mmcv.runner import build_optimizer
+
+tenth = dict(custom_keys=dict(backbone=dict(lr_mult=0.1)))
+
+
+def rates(model, optimizer):
+    """Learning rates of ``layer1``, as the config has them."""
+    groups = optimizer.param_groups
+    rate = {
+        group["params"][0]: group.get("initial_lr", group["lr"]) for group in groups
+    }
+    return {round(rate[weight], 6) for weight in model.backbone.layer1.parameters()}
+
+
+# %%
+optimizer = build_optimizer(model, dict(**cfg.optimizer, paramwise_cfg=tenth))
+rate = rates(model, optimizer)
+checkout.check("Without the stop, layer1's learning rate", rate, {0.02})
+
+# %%
+# Name the constructor that comes with the hook. It gives the same settings to what is
+# frozen, and leaves it frozen. On top of your own classes:
+lines = """
+optimizer = dict(
+    constructor='FrozenTooOptimizerConstructor',
+    paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.1))))"""
+slower = inherit("unfreeze_slower_backbone.py", lines, base=mine)
+
+# %%
+line = "    constructor='FrozenTooOptimizerConstructor',\n"
+variant = checkout.edit(slower, {line: ""})
+failure = checkout.fails(checkout.train, variant, **keys)
+message = "TypeError: paramwise_cfg skips what is frozen"
+checkout.check(f"It says: {message}", failure.message.startswith(message), True)
+
+
+# %%
+# Two images a step lead to 0.0025, a tenth of which is 0.00025. (What else this run has
+# is for *Batch norms stay as the config wants them*, below.)
+def first_layers(backbone, stage="layer1"):
+    """Whether a stage's first convolution and batch norm train."""
+    block = getattr(backbone, stage)[0]
+    return [weight.requires_grad for weight in (block.conv1.weight, block.bn1.weight)]
+
+
+norm = dict(model__backbone__frozen_stages=1, model__backbone__norm_eval=False)
+norm["model__backbone__norm_cfg__requires_grad"] = False
+other = checkout.train(slower, epochs=2, **norm, **keys)
+checkout.check("layer1 trains, epoch by epoch", other.trains("layer1"), [False, True])
+rate = rates(other.model, other.optimizer)
+checkout.check("A tenth of the rate for layer1", rate, {0.00025})
+# {% else %}
+checkout.check("With the published hook layer1 trains", trained, [False])
+claimed = [message.replace("Epoch 1", "Epoch 0")]
+checkout.check("The published hook logs", published.logged("unfroze"), claimed)
+# {% endif %}
+
+# %%
+# ``CUDA out of memory`` at the epoch that unfreezes
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# A frozen backbone keeps nothing for the backward pass. Once it trains it keeps what the table
+# under *Adapt it* says for each image, and each of its weights gets a gradient and, with SGD, a
+# momentum. So the run may end after hours. Try the memory first, with ``unfreeze_epoch=0`` for
+# some iterations. If it is too much, train fewer images on each GPU, or set ``with_cp=True`` in
+# the backbone: it then computes much of that a second time instead of keeping it.
+own.model.train()
+backbone = own.model.backbone
+kept = kept_for_backward(backbone, 128, 128)
+for block in (*backbone.layer1, *backbone.layer2, *backbone.layer3, *backbone.layer4):
+    block.with_cp = True
+share = kept_for_backward(backbone, 128, 128) / kept
+checkout.check("Share that with_cp=True keeps", share, at_most=0.6)
+
+# %%
+# ``ModuleNotFoundError: No module named 'configs'``: the root is not on the path
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# The config imports the hook by its place in the repository, but ``tools/train.py`` and
+# ``tools/test.py`` look for modules beside themselves. Write ``PYTHONPATH=.`` before either
+# command, as in the one above.
+path = f"configs/unfreeze_backbone/{config}"
+message = "ModuleNotFoundError: No module named 'configs'"
+# {% if mmdet2 %}
+saved = f"work_dirs/{run.checkpoint.parent.name}/epoch_3.pth"
+tested = f"tools/test.py {path} {saved} --eval bbox"
+# {% else %}
+tested = f"tools/test.py {path} work_dirs/{run.checkpoint.parent.name}/epoch_3.pth"
+# {% endif %}
+for command in (f"tools/train.py {path}", tested):
+    output = checkout.shell(f"python {command} {{fit}}", succeeds=False)
+    script = command.partition(" ")[0]
+    said = message in output.splitlines()
+    checkout.check(f"{script} without PYTHONPATH=. says so", said, True)
+
+# %%
+# {% if mmdet2 %}
+# ``UnfreezeBackboneEpochBasedHook is not in the hook registry``: not imported
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# A file that nobody imports registers nothing. ``custom_imports`` is what imports it.
+# {% else %}
+# ``UnfreezeBackboneEpochBasedHook is not in the mmdet::hook registry``: not imported
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# A file that nobody imports registers nothing. ``custom_imports`` is what imports it.
+# {% endif %}
+lines = """custom_imports = dict(
+    imports=['configs.unfreeze_backbone.unfreeze_backbone_epoch_based_hook'],
+    allow_failed_imports=False)
+"""
+variant = checkout.edit(config, {lines: ""})
+failure = checkout.fails(checkout.train, variant, **small)
+# {% if mmdet2 %}
+reason = "UnfreezeBackboneEpochBasedHook is not in the hook registry"
+# {% else %}
+reason = "UnfreezeBackboneEpochBasedHook is not in the mmdet::hook registry"
+# {% endif %}
+checkout.check(f"It says: {reason}", reason in failure.message, True)
+
+# %%
+# {% if mmdet2 %}
+# ``TypeError: IterBasedRunner has no epochs to wait for``: the run counts iterations
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# In an ``IterBasedRunner`` no epoch begins, so a hook that waits for one would never do
+# anything. This one stops the run before its first iteration. Train by epochs.
+by_iteration = dict(_delete_=True, type="IterBasedRunner", max_iters=4)
+failure = checkout.fails(checkout.train, config, runner=by_iteration, **small)
+message = "TypeError: IterBasedRunner has no epochs to wait for"
+# {% else %}
+# ``TypeError: IterBasedTrainLoop has no epochs to wait for``: the run counts iterations
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# An ``IterBasedTrainLoop`` stays in epoch 0, so a hook that waits for another would
+# never do anything. This one stops the run before its first iteration. Train by epochs.
+by_iteration = dict(_delete_=True, type="IterBasedTrainLoop", max_iters=4)
+failure = checkout.fails(checkout.train, config, train_cfg=by_iteration, **small)
+message = "TypeError: IterBasedTrainLoop has no epochs to wait for"
+# {% endif %}
+checkout.check(f"It says: {message}", failure.message.startswith(message), True)
+
+# %%
+# ``TypeError: MobileNetV2 has no ResNet stages to unfreeze``: another backbone
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# The stages have the names that MMDetection's ``ResNet`` gives them, and the backbones built on
+# it: ResNeXt, Res2Net, RegNet, ResNeSt. With another backbone the hook stops the run before its
+# first epoch.
+mobile = dict(type="MobileNetV2", out_indices=(1, 2, 4, 6))
+channels, _ = levels(checkout.backbone(**mobile), 64)
+checkout.check("Channels of MobileNetV2's levels", channels, [24, 32, 96, 320])
+instead = dict(model__backbone=dict(_delete_=True, **mobile))
+instead["model__neck__in_channels"] = channels
+failure = checkout.fails(checkout.train, config, **instead)
+message = "TypeError: MobileNetV2 has no ResNet stages to unfreeze"
+checkout.check(f"It says: {message}", failure.message.startswith(message), True)
+
+# %%
+# {% if mmdet3 %}
+# ``ModuleNotFoundError: No module named 'mmcv.runner'``: a hook for MMDetection 2
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# The hooks' registry was there in MMDetection 2. Runners and hooks are MMEngine's now;
+# take the hook of this page.
+import runpy
+
+old = "from mmdet.registry import HOOKS"
+variant = checkout.edit(f"{hook}.py", {old: "from mmcv.runner.hooks import HOOKS"})
+path = checkout.root / "configs/unfreeze_backbone" / variant
+failure = checkout.fails(runpy.run_path, str(path))
+message = "ModuleNotFoundError: No module named 'mmcv.runner'"
+checkout.check("It says", failure.message, message)
+
+# %%
+# {% endif %}
+# Proof
+# -----
+
+# %%
+# It unfreezes once, and for good
+# {% if mmdet2 %}
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# In the run of the map above, which was evaluated between the second epoch and the
+# third.
+# {% else %}
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# In the run of the map above, which was evaluated between the second epoch and the
+# third, and at the end.
+# {% endif %}
+trained = {tuple(run.trains(stage)) for stage in stages}
+name = "The ResNet-18's stem and four layers train, epoch by epoch"
+checkout.check(name, trained, {(False, True, True)})
+# {% if mmdet2 %}
+checkout.check("The run was evaluated, times", run.evaluations, 1)
+# {% else %}
+checkout.check("The run was evaluated, times", run.evaluations, 2)
+# {% endif %}
+
+# %%
+# The optimizer has known the frozen weights from the start; SGD gives them their
+# momentum once they get gradients.
+weights = list(run.model.backbone.parameters())
+state = run.optimizer.state
+moving = [weight for weight in weights if "momentum_buffer" in state[weight]]
+checkout.check("Parameters of the backbone with momentum", len(moving), len(weights))
+
+# %%
+# It trains at the full learning rate, and the loss falls
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# The run above leaves out the warm-up, in which a run as short as this would lie, and has the
+# rate to which the command for one GPU leads. Its ResNet-18 starts from random weights where the
+# published ones were out of reach.
+import statistics
+
+full = 0.02 * run.images_per_step / 16
+checkout.check("Learning rates of the run", set(run.rates), {full})
+first, *_, last = [statistics.mean(epoch.losses) for epoch in run.epochs.values()]
+checkout.check("The loss falls: third epoch over first", last / first, at_most=0.9)
+
+# %%
+# A resumed run unfreezes at once, together with what else a config may have
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# Resuming builds the model anew, frozen. The hook asks whether the epoch has *passed*, so it
+# unfreezes at once. This run goes on where the one above ended, and has more on top:
+# accumulated gradients, averaged weights (EMA) and synchronized batch norms. Each refers to
+# weights or layers of the model; those stay the same objects, so nothing is lost.
+# {% if mmdet2 %}
+together = dict(
+    optimizer_config=dict(type="GradientCumulativeOptimizerHook", cumulative_iters=2),
+    custom_hooks=[*cfg.custom_hooks, dict(type="ExpMomentumEMAHook")],
+    model__backbone__norm_cfg=dict(_delete_=True, type="SyncBN"),
+    model__backbone__norm_eval=False,
+)
+# {% else %}
+together = dict(
+    optim_wrapper__accumulative_counts=2,
+    custom_hooks=[*cfg.custom_hooks, dict(type="EMAHook", momentum=0.1)],
+    model__backbone__norm_cfg=dict(_delete_=True, type="SyncBN"),
+    model__backbone__norm_eval=False,
+)
+# {% endif %}
+together |= dict(epochs=4, resume_from=run.checkpoint)
+resumed = checkout.train(config, **together, **keys)
+checkout.check("Epochs that ran", list(resumed.epochs), [3])
+checkout.check("Resumed, layer1 trains", resumed.trains("layer1"), [True])
+
+# %%
+# {% if mmdet2 %}
+# After an epoch the detector has the averages, and the buffers beside them the weights.
+average = resumed.model.backbone.layer1[0].conv1.weight
+# {% else %}
+# The checkpoint has the averages, in the place of the weights.
+import torch
+
+saved = torch.load(resumed.checkpoint, map_location="cpu", weights_only=False)
+average = saved["state_dict"]["backbone.layer1.0.conv1.weight"]
+# {% endif %}
+before = run.model.backbone.layer1[0].conv1.weight
+# {% if mmdet2 %}
+moved = not average.allclose(before)
+# {% else %}
+moved = not average.allclose(before.cpu())
+# {% endif %}
+checkout.check("The average moves with layer1", moved, True)
+# {% if mmdet3 %}
+
+# %%
+# Learning rates of their own: ``paramwise_cfg``
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# Without it the optimizer knows the frozen weights from the start, and is built once.
+# ``auto_scale_lr`` tells of each: it fits the learning rate to a batch of 2 images.
+scaling = "Scaling the original LR by 0.125"
+built = len(run.logged(scaling))
+checkout.check("Optimizers built without paramwise_cfg", built, 1)
+
+# %%
+# With it MMEngine leaves them out of the optimizer, so that they would never train.
+# The hook then builds the optimizer once more, before the run begins. Here the backbone
+# gets a tenth of the learning rate, on top of your own classes.
+lines = """
+optim_wrapper = dict(
+    paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.1))))"""
+slower = inherit("unfreeze_slower_backbone.py", lines, base=mine)
+
+# %%
+norm = dict(model__backbone__norm_eval=False)
+norm["model__backbone__norm_cfg__requires_grad"] = False
+other = checkout.train(slower, epochs=2, **norm, **keys)
+checkout.check("layer1 trains, epoch by epoch", other.trains("layer1"), [False, True])
+built = len(other.logged(scaling))
+checkout.check("Optimizers built with paramwise_cfg", built, 2)
+
+# %%
+# Two images a step lead to 0.0025, a tenth of which is 0.00025. (What else this run has
+# is for the next part.)
+groups = other.optimizer.param_groups
+rates = {group["params"][0]: group["initial_lr"] for group in groups}
+rate = rates[other.model.backbone.layer1[0].conv1.weight]
+checkout.check("A tenth of the rate for layer1", round(rate, 6), 0.00025)
+
+# %%
+# Without that line of the hook the first optimizer stays, and ``layer1`` never trains:
+line = "self.build_optimizer_again(runner, params)"
+left = checkout.edit(f"{hook}.py", {line: "pass"}).removesuffix(".py")
+imports = dict(custom_imports__imports=[f"{place}.{left}"])
+without = checkout.train(slower, **keys, **at_once, **imports)
+trained = without.trains("layer1")
+checkout.check("layer1 trains with the one built first", trained, [False])
+
+# {% endif %}
+
+# %%
+# Batch norms stay as the config wants them
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# ``norm_eval=True`` is the standard setting: batch norms keep the checkpoint's statistics.
+# Unfreezing leaves it so, and trains their weights.
+norms = [epoch.norms_training["layer1"] for epoch in run.epochs.values()]
+checkout.check("norm_eval=True: the batch's statistics in layer1", norms, [False] * 3)
+# {% if mmdet3 %}
+
+
+# %%
+def first_layers(backbone):
+    """Whether ``layer1``'s first convolution and batch norm train."""
+    block = backbone.layer1[0]
+    return [weight.requires_grad for weight in (block.conv1.weight, block.bn1.weight)]
+
+
+# {% endif %}
+trains = first_layers(run.model.backbone)
+checkout.check("layer1's convolution and batch norm train", trains, [True, True])
+
+# %%
+# With ``norm_eval=False`` they use each batch's own statistics, from the epoch on that
+# unfreezes them; the synchronized ones, too.
+norms = [epoch.norms_training["layer1"] for epoch in other.epochs.values()]
+checkout.check("norm_eval=False: the batch's statistics", norms, [False, True])
+norms = [epoch.norms_training["layer1"] for epoch in resumed.epochs.values()]
+checkout.check("SyncBN: the batch's statistics", norms, [True])
+trains = first_layers(resumed.model.backbone)
+checkout.check("SyncBN: layer1's convolution and norm train", trains, [True, True])
+
+# %%
+# {% if mmdet2 %}
+# ``norm_cfg`` with ``requires_grad=False`` keeps their weights from training. A stage
+# that is unfrozen then trains its convolutions alone, like one that was never frozen.
+# {% else %}
+# ``norm_cfg`` with ``requires_grad=False`` keeps their weights from training. A stage
+# that is unfrozen then trains its convolutions alone.
+# {% endif %}
+trains = first_layers(other.model.backbone)
+checkout.check("requires_grad=False: layer1 trains", trains, [True, False])
+# {% if mmdet2 %}
+trains = first_layers(other.model.backbone, "layer4")
+checkout.check("requires_grad=False: layer4, never frozen", trains, [True, False])
+# {% endif %}
+
+# %%
+# Several GPUs
+# ~~~~~~~~~~~~
+# DistributedDataParallel averages the gradients of the parameters that needed them when the
+# model was wrapped. Those unfrozen later are not among them, so each process would train its
+# own; the hook therefore wraps the model again. ``tools/train.py`` trained a ResNet-18 in two
+# processes, unfrozen in the first epoch, with this hook and with one that leaves the model as it
+# was wrapped. The numbers are the largest difference of any weight between the two copies at the
+# end. Where there are no two GPUs, the processes are on the CPU and average by gloo instead of
+# NCCL.
+words = 'what required them when it wrapped."""'
+changes = {words: f"{words}\n        return model"}
+alone = checkout.edit(f"{hook}.py", changes).removesuffix(".py")
+imports = dict(custom_imports__imports=[f"{place}.{alone}"])
+both = dict(**small, **at_once)
+(equal,) = checkout.train_in_two_processes([config], **both)
+(apart,) = checkout.train_in_two_processes([config], **both, **imports)
+
+# %%
+for stage in ("stem", "layer1", "layer4", "neck"):
+    checkout.check(f"{stage} is the same in both, difference", equal[stage], 0.0)
+checkout.check("layer1 differs if it is not wrapped again", apart["layer1"] > 0, True)
+
+# %%
+head = "Stage", "Wrapped again", "Not wrapped again"
+Table(head, [(stage, equal[stage], apart[stage]) for stage in (*stages, "neck")])
+
+# %%
+# What was not tried
+# ~~~~~~~~~~~~~~~~~~
+# - Accuracy: the weights are random where the real ones were out of reach, and the small COCO is
+#   too small to tell whether a frozen start helps.
+# - The config's ResNet-50 at the full learning rate, twelve epochs on COCO, and eight GPUs.
+# - Mixed precision, and synchronized batch norms that train in several processes.
+# - A GPU that runs out of memory: the table says what is kept, not when it is too much.
