@@ -50,7 +50,7 @@ def test_one_opencv_is_locked_and_it_needs_no_screen(stack):
 
 def test_the_default_stack_is_the_one_the_pages_name():
     versions = named("mmdet2").versions
-    pinned = {"torch": "2.1.2", "torchvision": "0.16.2", "mmcv-full": "1.7.2", "mmdet": "2.28.2", "mmcls": "0.25.0"}
+    pinned = {"torch": "2.0.1", "torchvision": "0.15.2", "mmcv-full": "1.7.2", "mmdet": "2.28.2", "mmcls": "0.25.0"}
     assert versions.items() >= {**pinned, "timm": "0.6.13"}.items()
 
 
