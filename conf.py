@@ -9,7 +9,7 @@ ROOT = Path(__file__).parent
 sys.path.insert(0, str(ROOT))
 
 from howto.execution import page  # noqa: E402
-from howto.project import files, stacks  # noqa: E402
+from howto.project import files, howtos, stacks  # noqa: E402
 from howto.project.settings import Settings  # noqa: E402
 
 stack = stacks.current()
@@ -77,7 +77,7 @@ if analytics_url:
     html_js_files.append((analytics_url, {"defer": "defer"}))
 
 sphinx_gallery_conf = {
-    "examples_dirs": [str(ROOT / "gallery" / stack.family)],
+    "examples_dirs": [str(howtos.write_scripts(stack))],
     "gallery_dirs": [files.GALLERY],
     "ignore_repr_types": r"'(int|matplotlib\.text\.Text)'",  # what writing a file or a title happens to return
     "backreferences_dir": f"_build/backreferences/{stack.name}",

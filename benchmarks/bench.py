@@ -216,7 +216,7 @@ class This(Peer):
             self.write(topic, script)
 
     def write(self, topic: str, script: str) -> None:
-        (self.project / "gallery" / FAMILY / f"plot_{topic}.py").write_text(script, "utf-8")
+        (self.project / "gallery" / f"plot_{topic}.py").write_text(script, "utf-8")
 
     def command(self) -> list[str]:
         return ["sh", "-c", f"cd {self.project} && {sys.executable} -m howto build"]
@@ -239,22 +239,21 @@ class SphinxGallery(Peer):
 
     def set_up(self) -> None:
         self.source, self.out = self.place / "docs", self.place / "out"
-        (self.place / "gallery" / FAMILY).mkdir(parents=True)
+        (self.place / "gallery").mkdir(parents=True)
         self.source.mkdir()
-        shutil.copytree(ROOT / "gallery/words", self.place / "gallery/words")
-        (self.place / "gallery" / FAMILY / "GALLERY_HEADER.rst").write_text("How-tos\n=======\n", "utf-8")
+        (self.place / "gallery" / "GALLERY_HEADER.rst").write_text("How-tos\n=======\n", "utf-8")
         (self.source / "index.rst").write_text("Index\n=====\n\n.. toctree::\n\n   how-to/index\n", "utf-8")
         self.configure()
         for topic, script in self.scripts.items():
             self.write(topic, script)
 
     def configure(self) -> None:
-        more = f'sphinx_gallery_conf = dict(examples_dirs=["../gallery/{FAMILY}"], gallery_dirs=["how-to"])'
+        more = 'sphinx_gallery_conf = dict(examples_dirs=["../gallery"], gallery_dirs=["how-to"])'
         (self.source / "conf.py").write_text(CONF.format(extensions=["sphinx_gallery.gen_gallery"], more=more), "utf-8")
 
     def write(self, topic: str, script: str) -> None:
         shown = re.sub(r"# \.\. snippet:: (\S+)", rf"# .. literalinclude:: /../snippets/{FAMILY}/\1", script)
-        (self.place / "gallery" / FAMILY / f"plot_{topic}.py").write_text(shown, "utf-8")
+        (self.place / "gallery" / f"plot_{topic}.py").write_text(shown, "utf-8")
 
     def command(self) -> list[str]:
         return [sys.executable, "-m", "sphinx", "-q", "-b", "html", str(self.source), str(self.out)]
@@ -279,7 +278,7 @@ class Notebooks(SphinxGallery):
         from sphinx_gallery.notebook import python_to_jupyter_cli
 
         super().write(topic, script)
-        path = self.place / "gallery" / FAMILY / f"plot_{topic}.py"
+        path = self.place / "gallery" / f"plot_{topic}.py"
         python_to_jupyter_cli([str(path)])
         path.with_suffix(".ipynb").rename(self.source / f"plot_{topic}.ipynb")
 
@@ -315,7 +314,7 @@ class Loop(SphinxGallery):
     renders = False
 
     def command(self) -> list[str]:
-        run = f'for script in gallery/{FAMILY}/plot_*.py; do {sys.executable} "$script" || exit 1; done'
+        run = f'for script in gallery/plot_*.py; do {sys.executable} "$script" || exit 1; done'
         return ["sh", "-c", run]
 
 
@@ -324,7 +323,7 @@ class Limit(Loop):
 
     def command(self) -> list[str]:
         run = "import runpy, sys; [runpy.run_path(path, run_name='__main__') for path in sys.argv[1:]]"
-        scripts = sorted(map(str, (self.place / "gallery" / FAMILY).glob("plot_*.py")))
+        scripts = sorted(map(str, (self.place / "gallery").glob("plot_*.py")))
         return [sys.executable, "-c", run, *scripts]
 
 
@@ -340,7 +339,7 @@ class Material:
 
 
 def real(place: Path) -> Material:
-    scripts = {howto.topic: howto.script.read_text("utf-8") for howto in howtos.runnable(stacks.current())}
+    scripts = {howto.topic: howto.text for howto in howtos.runnable(stacks.current())}
     return Material(scripts, Path(shutil.copytree(ROOT / "snippets", place / "snippets")))
 
 

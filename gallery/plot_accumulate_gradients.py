@@ -13,10 +13,12 @@ images at a time, and a step sees 16, as on eight GPUs.
 # .. index:: ! gradient accumulation, ! accumulative_counts
 # {% endif %}
 #
-# .. snippet:: accumulate_gradients/retinanet_r50_fpn_accumulate8_coco.py
+# .. snippet:: retinanet_r50_fpn_accumulate8_coco.py
 #
-# .. train:: accumulate_gradients/retinanet_r50_fpn_accumulate8_coco.py
-#    :rate: accumulate_gradients_rate
+# .. train:: retinanet_r50_fpn_accumulate8_coco.py
+#
+#    The learning rate is for 16 images a step, and that is what a step of one GPU sees here. With
+#    ``--auto-scale-lr`` MMDetection multiplies the rate by the number of your GPUs.
 
 # %%
 # Adapt it
@@ -54,6 +56,7 @@ four = checkout.edit(config, change, adapts=True)
 # It has a hook of its own, in the place of the key ``fp16``. It needs a GPU: here it was built, and
 # trained nothing.
 from howto.project.quiet import quiet
+
 # {% else %}
 # ~~~~~~~~~~~~~~~
 # ``--amp`` changes the type of the config's ``optim_wrapper``, and leaves ``accumulate`` to it.
@@ -90,6 +93,7 @@ import json
 from howto.checkout import coco, fit
 from howto.figures import classes, updates
 from howto.figures.show import Table
+
 # {% if mmdet3 %}
 from howto.project.quiet import quiet
 # {% endif %}
@@ -151,6 +155,8 @@ def step(name, start, images, iterations, **more):
         run = checkout.train(name, evaluate=False, **batch, **more)
     made.append(run.steps == [iterations])
     return updates.update(start, run.model.state_dict())
+
+
 # {% else %}
 def step(name, start, images, iterations, **more):
     """What one step adds to the weights, after so many iterations of so many images."""
@@ -162,6 +168,8 @@ def step(name, start, images, iterations, **more):
         run = checkout.train(name, evaluate=False, **batch, **more)
     made.append(run.steps == [iterations])
     return updates.update(start, run.model.state_dict())
+
+
 # {% endif %}
 
 

@@ -10,6 +10,7 @@ row unfolds to a whole config. For any other backbone run the script below the t
 # Channels and strides are measured. Unfold the config of your detector and copy it: it is a whole
 # file, and apart from the backbone, and what the backbone needs, it is MMDetection's own.
 from howto import Workspace
+from howto.checkout.family import api
 from howto.figures.backbones import bare, lacking, listed, measured, origin
 
 checkout = Workspace("backbone_channels")
@@ -62,7 +63,7 @@ Table(head, rows)
 # %%
 # The script, with a ResNet-18, prints the shape of each level: batch, channels, height, width.
 #
-# .. snippet:: backbone_channels/get_channels.py
+# .. snippet:: get_channels.py
 #
 #    (1, 64, 8, 8)
 #    (1, 128, 4, 4)
@@ -187,11 +188,7 @@ run = checkout.train(
 # {% endif %}
 
 # %%
-# {% if mmdet2 %}
-said = [*run.logged("load model from"), *run.logged("Epoch [")[::2]]
-# {% else %}
-said = [*run.logged("load model from"), *run.logged("Epoch(train)")[::2]]
-# {% endif %}
+said = [*run.logged("load model from"), *run.logged(api().TRAINED)[::2]]
 print(*said, sep="\n")
 loaded = "load model from: torchvision://resnet18"
 checkout.check("It starts from the config's checkpoint", said[0], loaded)

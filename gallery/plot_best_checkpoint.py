@@ -17,15 +17,12 @@ training when no evaluation has been better for a while.
 # .. index:: ! save_best, ! early stopping, EarlyStoppingHook, max_keep_ckpts
 # {% endif %}
 #
-# .. snippet:: best_checkpoint/retinanet_r50_fpn_best_coco.py
+# .. snippet:: retinanet_r50_fpn_best_coco.py
 #
+# .. train:: retinanet_r50_fpn_best_coco.py
 # {% if mmdet2 %}
-# .. train:: best_checkpoint/retinanet_r50_fpn_best_coco.py
-#    :evaluates:
 #
-# .. snippet:: best_checkpoint/early_stopping.py
-# {% else %}
-# .. train:: best_checkpoint/retinanet_r50_fpn_best_coco.py
+# .. snippet:: early_stopping.py
 # {% endif %}
 
 # %%
@@ -98,8 +95,10 @@ checkout.check("The config's is one of them", "coco/bbox_mAP" in names, True)
 from unittest.mock import patch
 
 from howto.figures.scores import checkpoints, draw
+
 # {% if mmdet2 %}
 from mmdet.datasets import CocoDataset
+
 # {% else %}
 from mmdet.evaluation import CocoMetric
 # {% endif %}
@@ -111,12 +110,16 @@ def scores(told, name=config, **changes):
     results = [{"bbox_mAP": score} for score in told]
     with patch.object(CocoDataset, "evaluate", side_effect=results):
         return checkout.train(name, **{"epochs": len(told), **small, **changes})
+
+
 # {% else %}
 def scores(told, name=config, **changes):
     """Train epochs whose evaluations give these scores, whatever was learnt."""
     results = [{"bbox_mAP": score} for score in told]
     with patch.object(CocoMetric, "compute_metrics", side_effect=results):
         return checkout.train(name, **{"epochs": len(told), **small, **changes})
+
+
 # {% endif %}
 
 

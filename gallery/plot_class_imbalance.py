@@ -9,17 +9,9 @@ Show their images more often with ``ClassBalancedDataset``, or weigh their loss 
 # %%
 # .. index:: ! class_weight, ! ClassBalancedDataset, oversample_thr, class imbalance, alpha
 #
-# {% if mmdet2 %}
-# .. snippet:: class_imbalance/faster_rcnn_r50_fpn_1x_rare_classes.py
-# {% else %}
-# .. snippet:: class_imbalance/faster-rcnn_r50_fpn_1x_rare-classes.py
-# {% endif %}
+# .. snippet:: faster_rcnn_r50_fpn_1x_rare_classes.py
 #
-# {% if mmdet2 %}
-# .. train:: class_imbalance/faster_rcnn_r50_fpn_1x_rare_classes.py
-# {% else %}
-# .. train:: class_imbalance/faster-rcnn_r50_fpn_1x_rare-classes.py
-# {% endif %}
+# .. train:: faster_rcnn_r50_fpn_1x_rare_classes.py
 
 # %%
 # Adapt it
@@ -42,16 +34,13 @@ import json
 import math
 
 from howto import Workspace
+from howto.checkout.family import api
 from howto.checkout import fit
 from howto.checkout.coco import subset
 from howto.figures.show import Table
 
 checkout = Workspace("class_imbalance")
-# {% if mmdet2 %}
 config = "faster_rcnn_r50_fpn_1x_rare_classes.py"
-# {% else %}
-config = "faster-rcnn_r50_fpn_1x_rare-classes.py"
-# {% endif %}
 cfg = checkout.config(config)
 path = checkout.root / "data/my_dataset/annotations/train.json"
 content = json.loads(path.read_text())
@@ -77,15 +66,9 @@ balanced = checkout.dataset(checkout.config(config, **few))
 
 # %%
 rows = []
-# {% if mmdet2 %}
 for name, share in ("kitten", 7 / 8), ("mug", 1 / 8):
-    factor = max(1, math.sqrt(cfg.data.train.oversample_thr / share))
+    factor = max(1, math.sqrt(api().split(cfg, "train").oversample_thr / share))
     rows.append((name, f"{share:.1%}", f"{factor:.3f}", math.ceil(factor)))
-# {% else %}
-for name, share in ("kitten", 7 / 8), ("mug", 1 / 8):
-    factor = max(1, math.sqrt(cfg.train_dataloader.dataset.oversample_thr / share))
-    rows.append((name, f"{share:.1%}", f"{factor:.3f}", math.ceil(factor)))
-# {% endif %}
 Table(("Class", "Images that have it", "Factor", "Times that one comes"), rows)
 
 # %%
@@ -97,17 +80,10 @@ checkout.check("Factor of the mug", rows[1][2], "1.549")
 # The factor is rounded up, never down: a class just below the threshold comes twice, as does one at a
 # quarter of it. So ``oversample_thr`` is no fine control:
 rounded = {}
-# {% if mmdet2 %}
 for threshold in 0.13, 0.3, 0.5, 0.51, 1.0:
-    limit = dict(data__train__oversample_thr=threshold, **few)
+    limit = dict(train__oversample_thr=threshold, **few)
     other = checkout.dataset(checkout.config(config, **limit))
     rounded[threshold] = other.repeat_indices.count(7)
-# {% else %}
-for threshold in 0.13, 0.3, 0.5, 0.51, 1.0:
-    limit = dict(train_dataloader__dataset__oversample_thr=threshold, **few)
-    other = checkout.dataset(checkout.config(config, **limit))
-    rounded[threshold] = other.repeat_indices.count(7)
-# {% endif %}
 Table(
     ("oversample_thr", "Factor of the mug", "Times that its image comes"),
     [(key, f"{math.sqrt(key * 8):.2f}", times) for key, times in rounded.items()],
@@ -122,23 +98,19 @@ checkout.check("Times", list(rounded.values()), [2, 2, 2, 3, 3])
 # The loss of a proposal is multiplied by the weight of its class, so it pulls at all outputs as many
 # times as hard. The gradient of one proposal of each class, the outputs being equal:
 from howto.figures.losses import draw_pulls, pull
+
 # {% if mmdet2 %}
 from mmdet.models import build_loss
+
 # {% else %}
 from mmdet.registry import MODELS
 # {% endif %}
 
 head = cfg.model.roi_head.bbox_head
 names = ("kitten", "mug", "background")
-# {% if mmdet2 %}
 with checkout.inside():
-    weighed = build_loss(head.loss_cls)
-    even = build_loss(dict(head.loss_cls, class_weight=None))
-# {% else %}
-with checkout.inside():
-    weighed = MODELS.build(head.loss_cls)
-    even = MODELS.build(dict(head.loss_cls, class_weight=None))
-# {% endif %}
+    weighed = api().build_loss(head.loss_cls)
+    even = api().build_loss(dict(head.loss_cls, class_weight=None))
 before = [pull(even, label, 3) for label in range(3)]
 after = [pull(weighed, label, 3) for label in range(3)]
 
@@ -169,13 +141,10 @@ right.set_title("Gradient of one proposal, class_weight")
 # what ``alpha=0.5``, in the place of 0.25, makes of the gradient:
 stock = checkout.config("retinanet/retinanet_r50_fpn_1x_coco.py")
 focal = stock.model.bbox_head.loss_cls
-# {% if mmdet2 %}
 with checkout.inside():
-    quarter, half = (build_loss(dict(focal, alpha=alpha)) for alpha in (0.25, 0.5))
-# {% else %}
-with checkout.inside():
-    quarter, half = (MODELS.build(dict(focal, alpha=alpha)) for alpha in (0.25, 0.5))
-# {% endif %}
+    quarter, half = (
+        api().build_loss(dict(focal, alpha=alpha)) for alpha in (0.25, 0.5)
+    )
 change = [pull(half, label, 2) / pull(quarter, label, 2) for label in range(3)]
 checkout.check("The standard config's", focal.alpha, 0.25)
 Table(
@@ -200,11 +169,7 @@ checkout.check(
 # The log says nothing of the weights. An epoch has more images than the files: of these eight one comes
 # twice, and nine take five iterations of two.
 run = checkout.train(config, warmed_up=True, **few, **fit.RESNET18)
-# {% if mmdet2 %}
-print(*run.logged("Epoch [")[-1:])
-# {% else %}
-print(*run.logged("Epoch(train)")[-1:])
-# {% endif %}
+print(*run.logged(api().TRAINED)[-1:])
 checkout.check("Iterations, of two images", len(run.losses), 5)
 
 # %%
@@ -337,17 +302,13 @@ for name, index, expected in ("kitten", 0, False), ("mug", 7, True):
 # All else is as in the standard config
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # But for the two keys and the data:
-# {% if mmdet2 %}
 standard = checkout.config("faster_rcnn/faster_rcnn_r50_fpn_1x_coco.py")
-# {% else %}
-standard = checkout.config("faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py")
-# {% endif %}
 usual = standard.model.roi_head.bbox_head
 changed = sorted(key for key in head if head[key] != usual[key])
 checkout.check("Keys of the head that differ", changed, ["loss_cls", "num_classes"])
 checkout.check("Its outputs", head.num_classes, len(content["categories"]))
+checkout.check("Names of the classes", api().classes(balanced), ("kitten", "mug"))
 # {% if mmdet2 %}
-checkout.check("Names of the classes", balanced.CLASSES, ("kitten", "mug"))
 train = cfg.data.train
 checkout.check(
     "The pipeline", train.dataset.pipeline == standard.data.train.pipeline, True
@@ -358,7 +319,6 @@ checkout.check(
 
 # %%
 # {% else %}
-checkout.check("Names of the classes", balanced.metainfo["classes"], ("kitten", "mug"))
 theirs = standard.train_dataloader.dataset
 for key in "pipeline", "filter_cfg":
     checkout.check(f"The {key}", balancing.dataset[key] == theirs[key], True)
@@ -380,11 +340,7 @@ checkout.check("It is tested as it is validated", same, True)
 # ~~~~~~~~~~~~~~~~~~~~~~~~~
 # Two processes average their gradients, started by the command that you would use:
 printed = checkout.launch(config, iterations=2, **fit.RESNET18)
-# {% if mmdet2 %}
-checkout.check("Two processes trained", "Epoch [1]" in printed, True)
-# {% else %}
-checkout.check("Two processes trained", "Epoch(train) [1]" in printed, True)
-# {% endif %}
+checkout.check("Two processes trained", api().FIRST_EPOCH in printed, True)
 checkout.check("Parameters without a gradient", checkout.unused_parameters(cfg), [])
 
 # %%

@@ -9,17 +9,9 @@ each head. Inherit from the standard config; no file of MMDetection is edited.
 # %%
 # .. index:: ! num_classes
 #
-# {% if mmdet2 %}
-# .. snippet:: custom_classes/faster_rcnn_r50_fpn_1x_my_dataset.py
-# {% else %}
-# .. snippet:: custom_classes/faster-rcnn_r50_fpn_1x_my_dataset.py
-# {% endif %}
+# .. snippet:: faster_rcnn_r50_fpn_1x_my_dataset.py
 #
-# {% if mmdet2 %}
-# .. train:: custom_classes/faster_rcnn_r50_fpn_1x_my_dataset.py
-# {% else %}
-# .. train:: custom_classes/faster-rcnn_r50_fpn_1x_my_dataset.py
-# {% endif %}
+# .. train:: faster_rcnn_r50_fpn_1x_my_dataset.py
 #
 # Your own data lies in ``data/my_dataset``, in COCO's format: images in ``train`` and ``val``, and
 # ``annotations/train.json`` and ``annotations/val.json``. Nothing else changes, and no file of
@@ -40,15 +32,12 @@ each head. Inherit from the standard config; no file of MMDetection is edited.
 # that has one. SSD and YOLOX wrap the dataset that they train on: there its lines go one
 # ``dataset=dict(…)`` deeper. Below are the heads of some standard configs.
 from howto import Workspace
+from howto.checkout.family import api
 from howto.figures import classes
 from howto.figures.show import Table
 
 checkout = Workspace("custom_classes")
-# {% if mmdet2 %}
 config = "faster_rcnn_r50_fpn_1x_my_dataset.py"
-# {% else %}
-config = "faster-rcnn_r50_fpn_1x_my_dataset.py"
-# {% endif %}
 cfg = checkout.config(config)
 
 # %%
@@ -94,11 +83,10 @@ import json
 
 # {% endif %}
 dataset = checkout.dataset(cfg)
+names, labels = api().classes(dataset), dataset.cat2label
 # {% if mmdet2 %}
-names, labels = dataset.CLASSES, dataset.cat2label
 listed = {each["id"]: each["name"] for each in dataset.coco.dataset["categories"]}
 # {% else %}
-names, labels = dataset.metainfo["classes"], dataset.cat2label
 file = json.loads((checkout.root / dataset.ann_file).read_text())
 listed = {each["id"]: each["name"] for each in file["categories"]}
 # {% endif %}
@@ -118,9 +106,6 @@ checkout.check(
 
 # %%
 import matplotlib.pyplot as plt
-# {% if mmdet3 %}
-from howto.checkout.family import api
-# {% endif %}
 from howto.figures.show import draw_boxes
 
 loading = checkout.config(config)
@@ -131,15 +116,9 @@ loading.train_dataloader.dataset.pipeline[2:] = []
 # {% endif %}
 images = checkout.dataset(loading)
 figure, axes = plt.subplots(1, len(images), figsize=(9, 2.4))
-# {% if mmdet2 %}
-for number, axis in enumerate(axes):
-    with checkout.inside():
-        draw_boxes(axis, images[number], names, f"image {number}")
-# {% else %}
 for number, axis in enumerate(axes):
     with checkout.inside():
         draw_boxes(axis, api().plain(images[number]), names, f"image {number}")
-# {% endif %}
 
 # %%
 # That each class trains the output with its name can be seen in a gradient. A step down the
@@ -179,20 +158,12 @@ checkout.check("Outputs that an image with one object raises", trained, expected
 # Look at the table of the evaluation: it names your classes. Above it are the third and the eighth
 # epoch of a small ResNet on random weights and four images; while the head learns to find boxes at
 # all, the loss rises before it falls.
-# {% if mmdet2 %}
-changes = dict(**smaller, evaluation__interval=8)
-# {% else %}
-changes = dict(**smaller, train_cfg__val_interval=8)
-# {% endif %}
+changes = dict(**smaller, val_interval=8)
 run = checkout.train(config, epochs=8, warmed_up=True, **changes)
 
 # %%
 table = [line for line in run.log.splitlines() if line.startswith(("+--", "| "))]
-# {% if mmdet2 %}
-print(*run.logged("Epoch [")[5::10], *table, sep="\n")
-# {% else %}
-print(*run.logged("Epoch(train)")[5::10], *table, sep="\n")
-# {% endif %}
+print(*run.logged(api().TRAINED)[5::10], *table, sep="\n")
 told = [name for name in names if f"| {name} " in "".join(table)]
 checkout.check("The evaluation names", told, ["kitten", "mug"])
 
@@ -232,11 +203,7 @@ checkout.check("With the old key it says", failure.message, reason)
 variant = checkout.edit(config, {"('kitten', 'mug')": "('kiten', 'mug')"})
 misspelled = checkout.dataset(checkout.config(variant))
 label = misspelled.cat2label[3]
-# {% if mmdet2 %}
-checkout.check("A mug is then called", misspelled.CLASSES[label], "kiten")
-# {% else %}
-checkout.check("A mug is then called", misspelled.metainfo["classes"][label], "kiten")
-# {% endif %}
+checkout.check("A mug is then called", api().classes(misspelled)[label], "kiten")
 failure = checkout.fails(checkout.train, variant, **smaller)
 reason = "IndexError: list index out of range"
 checkout.check("The first evaluation says", failure.message, reason)
@@ -326,11 +293,7 @@ variant = checkout.edit(config, {"('kitten', 'mug')": "('mug', 'kitten')"})
 swapped = checkout.dataset(checkout.config(variant))
 label = swapped.cat2label[12]
 checkout.check("The label of a kitten is still", label, 0)
-# {% if mmdet2 %}
-checkout.check("and its name is", swapped.CLASSES[label], "mug")
-# {% else %}
-checkout.check("and its name is", swapped.metainfo["classes"][label], "mug")
-# {% endif %}
+checkout.check("and its name is", api().classes(swapped)[label], "mug")
 
 # %%
 # {% if mmdet2 %}
@@ -383,12 +346,11 @@ checkout.check("Images in the file", len(file["images"]), 10)
 checkout.check("Images trained on", len(dataset), 4)
 evaluated = checkout.dataset(cfg, "val")
 checkout.check("Labels in the evaluation", evaluated.cat2label, labels)
+checkout.check("and their names", api().classes(evaluated), names)
 # {% if mmdet2 %}
-checkout.check("and their names", evaluated.CLASSES, names)
 differ = [key for key in cfg.data.val if cfg.data.test[key] != cfg.data.val[key]]
 checkout.check("Keys in which the test differs from it", differ, [])
 # {% else %}
-checkout.check("and their names", evaluated.metainfo["classes"], names)
 differ = [cfg.test_dataloader != cfg.val_dataloader]
 differ.append(cfg.test_evaluator != cfg.val_evaluator)
 checkout.check("The test differs: in its data, its evaluator", differ, [False] * 2)
@@ -419,11 +381,7 @@ checkout.check("The loss falls: last epoch over highest", ratio, at_most=0.7)
 # ~~~~~~~~~~~~~~~~~~~~~~~~~
 # Two processes average their gradients, started by the command that you would use:
 printed = checkout.launch(config, **smaller)
-# {% if mmdet2 %}
-checkout.check("Two processes trained", "Epoch [1]" in printed, True)
-# {% else %}
-checkout.check("Two processes trained", "Epoch(train) [1]" in printed, True)
-# {% endif %}
+checkout.check("Two processes trained", api().FIRST_EPOCH in printed, True)
 
 # %%
 # What was not tried

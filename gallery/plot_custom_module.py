@@ -9,11 +9,11 @@ Here RetinaNet learns its boxes by a loss that MMDetection does not have.
 # %%
 # .. index:: ! custom_imports, ! register_module, ! registry, ! loss; of your own
 #
-# .. snippet:: custom_module/retinanet_r50_fpn_log_cosh_1x_coco.py
+# .. snippet:: retinanet_r50_fpn_log_cosh_1x_coco.py
 #
-# .. train:: custom_module/retinanet_r50_fpn_log_cosh_1x_coco.py
+# .. train:: retinanet_r50_fpn_log_cosh_1x_coco.py
 #
-# .. snippet:: custom_module/log_cosh_loss.py
+# .. snippet:: log_cosh_loss.py
 
 # %%
 # Adapt it
@@ -26,11 +26,13 @@ Here RetinaNet learns its boxes by a loss that MMDetection does not have.
 # from, and give the config its name as ``type``.
 # {% if mmdet2 %}
 import importlib
+
 # {% endif %}
 import math
 import re
 
 from howto import Workspace
+from howto.checkout.family import api
 from howto.figures.show import Table
 
 checkout = Workspace("custom_module")
@@ -147,11 +149,7 @@ checkout.check("Its loss", type(same).__name__, "LogCoshLoss")
 from howto.checkout import fit
 
 run = checkout.train(config, evaluate=False, warmed_up=True, **fit.RESNET18)
-# {% if mmdet2 %}
-print(*run.logged("Epoch ["), sep="\n")
-# {% else %}
-print(*run.logged("Epoch(train)"), sep="\n")
-# {% endif %}
+print(*run.logged(api().TRAINED), sep="\n")
 kind = type(run.model.bbox_head.loss_bbox).__name__
 checkout.check("The loss that trained", kind, "LogCoshLoss")
 
@@ -161,8 +159,10 @@ checkout.check("The loss that trained", kind, "LogCoshLoss")
 import matplotlib.pyplot as plt
 import torch
 from howto.figures.losses import draw
+
 # {% if mmdet2 %}
 from mmdet.models import build_loss
+
 # {% else %}
 from mmdet.registry import MODELS
 # {% endif %}
@@ -412,11 +412,7 @@ checkout.check("The head trains", run.trains("bbox_head"), [True])
 # ~~~~~~~~~~~~~~~~~~~~~~~~~
 # Two processes average their gradients, started by the command that you would use:
 printed = checkout.launch(config, iterations=2, **fit.RESNET18)
-# {% if mmdet2 %}
-checkout.check("Two processes trained", "Epoch [1]" in printed, True)
-# {% else %}
-checkout.check("Two processes trained", "Epoch(train) [1]" in printed, True)
-# {% endif %}
+checkout.check("Two processes trained", api().FIRST_EPOCH in printed, True)
 checkout.check("Parameters without a gradient", checkout.unused_parameters(cfg), [])
 
 # %%

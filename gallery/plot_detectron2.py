@@ -17,9 +17,9 @@ Install Detectron2 from its sources, against the torch that you have:
 # %%
 # This is Detectron2's RetinaNet with a ResNet-50:
 #
-# .. snippet:: detectron2/d2-retinanet_r50_fpn_1x_coco.py
+# .. snippet:: d2-retinanet_r50_fpn_1x_coco.py
 #
-# .. train:: detectron2/d2-retinanet_r50_fpn_1x_coco.py
+# .. train:: d2-retinanet_r50_fpn_1x_coco.py
 #
 # For MMDetection 3.0 or newer, with which ``Detectron2Wrapper`` came.
 

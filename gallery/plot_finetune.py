@@ -9,17 +9,9 @@ over but those of the last two layers, whose shape depends on the classes.
 # %%
 # .. index:: ! load_from
 #
-# {% if mmdet2 %}
-# .. snippet:: finetune/faster_rcnn_r50_fpn_finetune_my_dataset.py
-# {% else %}
-# .. snippet:: finetune/faster-rcnn_r50_fpn_finetune_my_dataset.py
-# {% endif %}
+# .. snippet:: faster_rcnn_r50_fpn_finetune_my_dataset.py
 #
-# {% if mmdet2 %}
-# .. train:: finetune/faster_rcnn_r50_fpn_finetune_my_dataset.py
-# {% else %}
-# .. train:: finetune/faster-rcnn_r50_fpn_finetune_my_dataset.py
-# {% endif %}
+# .. train:: faster_rcnn_r50_fpn_finetune_my_dataset.py
 #
 # ``load_from`` takes an address or a file. The address of every published checkpoint stands in
 # ``configs/*/metafile.yml``. Your own data is laid out as for :doc:`training on your own classes
@@ -36,17 +28,13 @@ over but those of the last two layers, whose shape depends on the classes.
 # Deformable DETR's 0.0002. Set ``num_classes`` wherever its config has one, and the weights below are left
 # out; all others are taken over.
 from howto import Workspace
-from howto.checkout import weights
 from howto.checkout.family import api
+from howto.checkout import weights
 from howto.figures import classes
 from howto.figures.show import Table, Unfolds
 
 checkout = Workspace("finetune")
-# {% if mmdet2 %}
 config = "faster_rcnn_r50_fpn_finetune_my_dataset.py"
-# {% else %}
-config = "faster-rcnn_r50_fpn_finetune_my_dataset.py"
-# {% endif %}
 cfg = checkout.config(config)
 
 # %%
@@ -77,12 +65,11 @@ checkout.check("The config's checkpoint is that of the table", cfg.load_from, st
 # A tenth of the standard learning rate is what people advise, so that few images do not undo what
 # many have taught. MMDetection itself does not always: its config for Cityscapes loads the same
 # checkpoint and keeps the standard rate, 0.01 for 8 GPUs with one image each. Try both.
-# {% if mmdet2 %}
 cityscapes = checkout.config("cityscapes/faster_rcnn_r50_fpn_1x_cityscapes.py")
+# {% if mmdet2 %}
 same = cityscapes.load_from == cfg.load_from
 checkout.check("Cityscapes loads the same checkpoint", same, True)
 # {% else %}
-cityscapes = checkout.config("cityscapes/faster-rcnn_r50_fpn_1x_cityscapes.py")
 theirs, mine = (each.load_from.rpartition("/")[2] for each in (cityscapes, cfg))
 checkout.check("Cityscapes loads the same checkpoint", theirs, mine)
 # {% endif %}
@@ -96,7 +83,7 @@ checkout.check("Its learning rate, and images on each GPU", of, [0.01, 1])
 # those that you name, one for each of your classes and in your order; a cat for a kitten, a cup for
 # a mug. It is for detectors whose head has ``fc_cls`` and ``fc_reg``, such as Faster R-CNN's.
 #
-# .. snippet:: finetune/keep_classes.py
+# .. snippet:: keep_classes.py
 #
 # .. code-block:: console
 #
@@ -113,18 +100,16 @@ now = classes.origins(kept, source, f"{head}fc_cls")
 
 # %%
 import matplotlib.pyplot as plt
+
 # {% if mmdet2 %}
 from mmdet.core import get_classes
+
 # {% else %}
 from mmdet.evaluation import get_classes
 # {% endif %}
 
 coco = [*get_classes("coco"), "background"]
-# {% if mmdet2 %}
-outputs = [*checkout.dataset(cfg).CLASSES, "background"]
-# {% else %}
-outputs = [*checkout.dataset(cfg).metainfo["classes"], "background"]
-# {% endif %}
+outputs = [*api().classes(checkout.dataset(cfg)), "background"]
 figure, axes = plt.subplots(figsize=(5, 2))
 classes.draw_origins(axes, outputs, now, coco)
 
@@ -160,11 +145,10 @@ import re
 warning = "The model and loaded state dict do not match exactly"
 # {% if mmdet2 %}
 said = run.log.partition(warning)[2].lstrip().split("\n20")[0]
-print(warning, "", said, *run.logged("Epoch ["), sep="\n")
 # {% else %}
 said = re.split(r"\n\d\d/\d\d ", run.log.partition(warning)[2].lstrip())[0]
-print(warning, "", said, *run.logged("Epoch(train)"), sep="\n")
 # {% endif %}
+print(warning, "", said, *run.logged(api().TRAINED), sep="\n")
 named = [line.partition("mismatch for ")[2].split(":")[0] for line in said.splitlines()]
 checkout.check("The warning names", [name for name in named if name], four)
 # {% if mmdet3 %}
@@ -292,11 +276,7 @@ import collections
 
 import torch
 
-# {% if mmdet2 %}
 still = checkout.train(config, evaluate=False, optimizer__lr=0)
-# {% else %}
-still = checkout.train(config, evaluate=False, optim_wrapper__optimizer__lr=0)
-# {% endif %}
 state = still.model.state_dict()
 equal = [name for name in state if torch.equal(state[name].cpu(), source[name])]
 
@@ -317,13 +297,7 @@ checkout.check("Checkpoints asked for", asked, [cfg.load_from.rpartition("/")[2]
 # ~~~~~~~~~~~~~~~~~~~~~~
 # Trained from ``kept.pth`` at a rate of 0, the detector has these rows of COCO's last layers, and no
 # warning stands in its log.
-# {% if mmdet2 %}
 still = checkout.train(config, evaluate=False, optimizer__lr=0, load_from="kept.pth")
-# {% else %}
-still = checkout.train(
-    config, evaluate=False, optim_wrapper__optimizer__lr=0, load_from="kept.pth"
-)
-# {% endif %}
 checkout.check("Warnings in its log", still.log.count(warning), 0)
 state = still.model.state_dict()
 scores = classes.origins(state, source, f"{head}fc_cls")
@@ -347,20 +321,15 @@ checkout.check("Stages that train", trained, stages)
 # It trains on your data, and is evaluated on it
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 data, evaluated = checkout.dataset(cfg), checkout.dataset(cfg, "val")
-# {% if mmdet2 %}
-checkout.check("Classes", data.CLASSES, ("kitten", "mug"))
-# {% else %}
-checkout.check("Classes", data.metainfo["classes"], ("kitten", "mug"))
-# {% endif %}
+checkout.check("Classes", api().classes(data), ("kitten", "mug"))
 checkout.check("Images trained on, of 10 in the file", len(data), 4)
+checkout.check(
+    "Classes in the evaluation", api().classes(evaluated), api().classes(data)
+)
 # {% if mmdet2 %}
-checkout.check("Classes in the evaluation", evaluated.CLASSES, data.CLASSES)
 differ = [key for key in cfg.data.val if cfg.data.test[key] != cfg.data.val[key]]
 checkout.check("Keys in which the test differs from it", differ, [])
 # {% else %}
-checkout.check(
-    "Classes in the evaluation", evaluated.metainfo["classes"], data.metainfo["classes"]
-)
 checkout.check("Evaluations of the run above", run.evaluations, 1)
 checkout.check("Its box mAP is a share", 0 <= run.metrics["bbox_mAP"] <= 1, True)
 differ = [cfg.test_dataloader != cfg.val_dataloader]
@@ -373,11 +342,7 @@ checkout.check("The test differs: in its data, its evaluator", differ, [False] *
 # ~~~~~~~~~~~~~~~~~~~~~~~~~
 # Two processes average their gradients, started by the command that you would use:
 printed = checkout.launch(config)
-# {% if mmdet2 %}
-checkout.check("Two processes trained", "Epoch [1]" in printed, True)
-# {% else %}
-checkout.check("Two processes trained", "Epoch(train) [1]" in printed, True)
-# {% endif %}
+checkout.check("Two processes trained", api().FIRST_EPOCH in printed, True)
 
 # %%
 # What was not tried

@@ -9,17 +9,9 @@ the neck and the RPN stay as they are, too, and only the box head trains.
 # %%
 # .. index:: ! freeze, frozen_stages, ! lr_mult, paramwise_cfg, custom_keys
 #
-# {% if mmdet2 %}
-# .. snippet:: freeze/faster_rcnn_r50_fpn_box_head_only_coco.py
-# {% else %}
-# .. snippet:: freeze/faster-rcnn_r50_fpn_box-head-only_coco.py
-# {% endif %}
+# .. snippet:: faster_rcnn_r50_fpn_box_head_only_coco.py
 #
-# {% if mmdet2 %}
-# .. train:: freeze/faster_rcnn_r50_fpn_box_head_only_coco.py
-# {% else %}
-# .. train:: freeze/faster-rcnn_r50_fpn_box-head-only_coco.py
-# {% endif %}
+# .. train:: faster_rcnn_r50_fpn_box_head_only_coco.py
 
 # %%
 # Adapt it
@@ -31,17 +23,13 @@ the neck and the RPN stay as they are, too, and only the box head trains.
 # These are the detector's parts. Add a line with ``lr_mult=0`` for each that is not to train; a part
 # of a part is named with a dot, as ``bbox_head.fc_reg``.
 from howto import Workspace
-from howto.checkout import fit, weights
 from howto.checkout.family import api
+from howto.checkout import fit, weights
 from howto.figures import frozen
 from howto.figures.show import Table
 
 checkout = Workspace("freeze")
-# {% if mmdet2 %}
 config = "faster_rcnn_r50_fpn_box_head_only_coco.py"
-# {% else %}
-config = "faster-rcnn_r50_fpn_box-head-only_coco.py"
-# {% endif %}
 cfg = checkout.config(config)
 detector = checkout.build(cfg)
 
@@ -87,7 +75,7 @@ checkout.check(
 # training changed this script says: it compares a checkpoint with the ``load_from`` of its config.
 # {% endif %}
 #
-# .. snippet:: freeze/what_moved.py
+# .. snippet:: what_moved.py
 #
 # .. code-block:: console
 #
@@ -115,13 +103,8 @@ checkout.check(f"Lines with {rates}", run.log.count(rates), len(run.losses))
 # checkpoint at the same rate:
 import matplotlib.pyplot as plt
 
-# {% if mmdet2 %}
 standard = "faster_rcnn/faster_rcnn_r50_fpn_1x_coco.py"
 same = dict(load_from=cfg.load_from, optimizer__lr=0.002)
-# {% else %}
-standard = "faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py"
-same = dict(load_from=cfg.load_from, optim_wrapper__optimizer__lr=0.002)
-# {% endif %}
 usual = checkout.train(standard, evaluate=False, warmed_up=True, **same)
 figure, axes = plt.subplots(figsize=(6, 3.4))
 axes.set_title("How far each part moves in an epoch")
@@ -291,11 +274,7 @@ checkout.check("All of the neck has momentum", all(map(torch.any, neck)), True)
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # People add ``decay_mult=0`` to be sure. It changes nothing: SGD and AdamW multiply the decay by the
 # learning rate.
-# {% if mmdet2 %}
-decay = cfg.optimizer.weight_decay
-# {% else %}
-decay = cfg.optim_wrapper.optimizer.weight_decay
-# {% endif %}
+decay = api().optimizer(cfg).weight_decay
 checkout.check("The weight decay of the config", decay, 0.0001)
 # {% if mmdet2 %}
 adam = dict(type="AdamW", lr=0.0001, weight_decay=0.05)
@@ -323,11 +302,7 @@ checkout.check("Learning rates of the run", set(run.rates), {0.00025})
 # ~~~~~~~~~~~~~~~~~~~~~~~~~
 # Two processes average their gradients, started by the command that you would use:
 printed = checkout.launch(config, iterations=2, **small)
-# {% if mmdet2 %}
-checkout.check("Two processes trained", "Epoch [1]" in printed, True)
-# {% else %}
-checkout.check("Two processes trained", "Epoch(train) [1]" in printed, True)
-# {% endif %}
+checkout.check("Two processes trained", api().FIRST_EPOCH in printed, True)
 
 # %%
 # What was not tried

@@ -13,7 +13,7 @@ image, and all boxes in one COCO file.
 # .. index:: ! inference, DetInferencer, init_detector, inference_detector
 # {% endif %}
 #
-# .. snippet:: inference/detect_folder.py
+# .. snippet:: detect_folder.py
 #
 # .. code-block:: console
 #
@@ -56,15 +56,9 @@ own = dict(
 # {% endif %}
 
 # %%
-# {% if mmdet2 %}
 run = checkout.train(
     "faster_rcnn/faster_rcnn_r50_fpn_1x_coco.py", evaluate=False, **small, **own
 )
-# {% else %}
-run = checkout.train(
-    "faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py", evaluate=False, **small, **own
-)
-# {% endif %}
 mine = checkout.root / "configs/inference/mine.py"
 run.cfg.dump(str(mine))
 
@@ -118,8 +112,10 @@ checkout.check(
 # move a little, and near a threshold one may come or go. With ``BATCH = 1`` an image's boxes do not
 # depend on its neighbours. Images of one size are not padded, and nothing changes:
 import numpy as np
+
 # {% if mmdet2 %}
 from mmdet.apis import inference_detector
+
 # {% else %}
 from mmdet.apis import DetInferencer
 # {% endif %}
@@ -143,6 +139,8 @@ def boxes_of(images):
     """For each image an array (boxes, 5) of x1, y1, x2, y2, score, of both classes."""
     with checkout.inside():
         return [np.concatenate(each) for each in inference_detector(model, images)]
+
+
 # {% else %}
 def boxes_of(images, number=6):
     """For each image an array (boxes, 6) of x1, y1, x2, y2, score, label; so many at a time."""
@@ -150,6 +148,8 @@ def boxes_of(images, number=6):
         found = detect(images, number)["predictions"]
     keys = ("scores", "labels")
     return [np.c_[np.array(each["bboxes"]), *map(each.get, keys)] for each in found]
+
+
 # {% endif %}
 
 
@@ -311,6 +311,7 @@ def batches_of(model, call, *arguments):
         call(*arguments)
     hook.remove()
     return seen
+
 
 # {% endif %}
 

@@ -24,15 +24,15 @@ in place of its ResNet-50; no file of MMDetection is edited.
 # {% endif %}
 #
 # {% if mmdet2 %}
-# .. snippet:: mmcls_backbone/retinanet_mobilenet_v3_small_fpn_1x_coco.py
+# .. snippet:: retinanet_mobilenet_v3_small_fpn_1x_coco.py
 # {% else %}
 # .. install:: mmpretrain
 # {% endif %}
 #
 # {% if mmdet2 %}
-# .. train:: mmcls_backbone/retinanet_mobilenet_v3_small_fpn_1x_coco.py
+# .. train:: retinanet_mobilenet_v3_small_fpn_1x_coco.py
 # {% else %}
-# .. snippet:: mmcls_backbone/retinanet_mobilenet-v3-small_fpn_1x_coco.py
+# .. snippet:: retinanet_mobilenet-v3-small_fpn_1x_coco.py
 # {% endif %}
 #
 # {% if mmdet2 %}
@@ -40,7 +40,7 @@ in place of its ResNet-50; no file of MMDetection is edited.
 # 2.12; but up to 2.13 RetinaNet hands ``pretrained`` to its backbone, which MobileNetV3
 # does not take. So the changelog and those versions say; this page ran on 2.28.
 # {% else %}
-# .. train:: mmcls_backbone/retinanet_mobilenet-v3-small_fpn_1x_coco.py
+# .. train:: retinanet_mobilenet-v3-small_fpn_1x_coco.py
 #
 # For any MMDetection 3.
 # {% endif %}
@@ -54,15 +54,12 @@ in place of its ResNet-50; no file of MMDetection is edited.
 # needs all four, and no ``start_level``. Column *Needs* says what the config sets because a
 # detector needs it.
 from howto import Workspace
+from howto.checkout.family import api
 from howto.figures.classifiers import HEAD, rows
 from howto.figures.show import Table
 
 checkout = Workspace("mmcls_backbone")
-# {% if mmdet2 %}
 config = "retinanet_mobilenet_v3_small_fpn_1x_coco.py"
-# {% else %}
-config = "retinanet_mobilenet-v3-small_fpn_1x_coco.py"
-# {% endif %}
 with checkout.inside():
     table = {row.name: row for row in rows()}
     folder = checkout.root / "configs/mmcls_backbone"
@@ -94,7 +91,7 @@ Table(HEAD, [row.cells() for row in table.values()])
 # can, below ``mmdet/configs/``, but no installed package does; so the how-tos that start from
 # it have no such form.
 #
-# .. snippet:: mmcls_backbone/retinanet_mobilenet_v3_small_fpn_1x_coco.py
+# .. snippet:: retinanet_mobilenet_v3_small_fpn_1x_coco.py
 #
 # .. code-block:: console
 #
@@ -154,11 +151,7 @@ run = checkout.train(
 # {% endif %}
 
 # %%
-# {% if mmdet2 %}
-lines = run.logged("Epoch [")
-# {% else %}
-lines = run.logged("Epoch(train)")
-# {% endif %}
+lines = run.logged(api().TRAINED)
 print(*run.logged("load backbone."), *lines[:2], "…", *lines[-2:], sep="\n")
 
 # %%

@@ -8,17 +8,9 @@ edited.
 """
 
 # %%
-# {% if mmdet2 %}
-# .. snippet:: mosaic/faster_rcnn_r50_fpn_mosaic_1x_coco.py
-# {% else %}
-# .. snippet:: mosaic/faster-rcnn_r50_fpn_mosaic_1x_coco.py
-# {% endif %}
+# .. snippet:: faster_rcnn_r50_fpn_mosaic_1x_coco.py
 #
-# {% if mmdet2 %}
-# .. train:: mosaic/faster_rcnn_r50_fpn_mosaic_1x_coco.py
-# {% else %}
-# .. train:: mosaic/faster-rcnn_r50_fpn_mosaic_1x_coco.py
-# {% endif %}
+# .. train:: faster_rcnn_r50_fpn_mosaic_1x_coco.py
 #
 # {% if mmdet2 %}
 # For MMDetection 2.19 or newer: ``persistent_workers`` came with 2.19, Mosaic with 2.15.1.
@@ -50,25 +42,14 @@ edited.
 # - **Plain images in the last epochs**: see `Mosaic to the last epoch`_.
 # {% endif %}
 from howto import Workspace
+from howto.checkout.family import api
 
 checkout = Workspace("mosaic")
-# {% if mmdet2 %}
 config = "faster_rcnn_r50_fpn_mosaic_1x_coco.py"
-# {% else %}
-config = "faster-rcnn_r50_fpn_mosaic_1x_coco.py"
-# {% endif %}
 cfg = checkout.config(config)
-# {% if mmdet2 %}
 stock = checkout.config("faster_rcnn/faster_rcnn_r50_fpn_1x_coco.py")
-# {% else %}
-stock = checkout.config("faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py")
-# {% endif %}
 
-# {% if mmdet2 %}
 base = "../faster_rcnn/faster_rcnn_r50_fpn_1x_coco.py"
-# {% else %}
-base = "../faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py"
-# {% endif %}
 other = checkout.edit(config, {base: "../retinanet/retinanet_r18_fpn_1x_coco.py"})
 # {% if mmdet2 %}
 moved = checkout.train(other, evaluate=False).trains("bbox_head")
@@ -132,6 +113,7 @@ draw_pipelines(cfg, stock)
 # visible. ``mixed`` keeps what each step made.
 # {% if mmdet2 %}
 import matplotlib.pyplot as plt
+
 # {% endif %}
 from howto.figures.mosaic import first_seed, mixed, sources
 from howto.figures.show import draw_boxes
@@ -285,6 +267,7 @@ checkout.check(f"Mosaic logs: {line}", line in log.getvalue(), True)
 # MixUp takes the same order: the image that it mixes in is fitted into (width, height).
 # {% endif %}
 import numpy as np
+
 # {% if mmdet2 %}
 from mmdet.datasets.pipelines import MixUp, Resize
 # {% endif %}
@@ -296,12 +279,16 @@ def picture(width, height):
     boxes = np.array([[0, 0, width, height]], np.float32)
     labels, ignored = np.zeros(1, int), np.zeros((0, 4), np.float32)
     return dict(img=image, gt_bboxes=boxes, gt_labels=labels, gt_bboxes_ignore=ignored)
+
+
 # {% else %}
 def picture(width, height):
     image = np.zeros((height, width, 3), np.uint8)
     boxes = np.array([[0, 0, width, height]], np.float32)
     result = dict(img=image, gt_bboxes=boxes, gt_bboxes_labels=np.zeros(1, int))
     return result | dict(gt_ignore_flags=np.zeros(1, bool))
+
+
 # {% endif %}
 
 
@@ -568,21 +555,24 @@ checkout.check("Lines of Mosaic in the log of a square scale", lines, 0)
 # the stock Faster R-CNN's.
 def without(step, size):
     return {key: value for key, value in step.items() if key != size}
+
+
 # {% else %}
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # Loading and mixing are YOLOX's, but for the sizes; flipping and packing is the stock
 # Faster R-CNN's, and so is the model, whose ``data_preprocessor`` normalises and pads.
 def without(step, *keys):
     return {key: value for key, value in step.items() if key not in keys}
+
+
 # {% endif %}
 
 
+train = api().split(cfg, "train")
 # {% if mmdet2 %}
-train = cfg.data.train
 yolox = checkout.config("yolox/yolox_s_8x8_300e_coco.py").data.train
 same = train.dataset.pipeline == yolox.dataset.pipeline
 # {% else %}
-train = cfg.train_dataloader.dataset
 yolox = checkout.config("yolox/yolox_s_8xb8-300e_coco.py").train_dataloader.dataset
 loading = [without(step, "backend_args") for step in yolox.dataset.pipeline]
 same = list(map(dict, train.dataset.pipeline)) == loading
@@ -598,11 +588,7 @@ for step, size in enumerate(("img_scale", "border")):
     mine, theirs = train.pipeline[step], yolox.pipeline[step]
     same = without(mine, size) == without(theirs, size)
     checkout.check(f"{mine.type} is YOLOX's but for {size}", same, True)
-# {% if mmdet2 %}
-same = train.pipeline[2:] == stock.data.train.pipeline[3:]
-# {% else %}
-same = train.pipeline[2:] == stock.train_dataloader.dataset.pipeline[3:]
-# {% endif %}
+same = train.pipeline[2:] == api().split(stock, "train").pipeline[3:]
 checkout.check("The steps from flipping on are the stock config's", same, True)
 # {% if mmdet3 %}
 checkout.check("The model is the stock config's", cfg.model == stock.model, True)
@@ -751,6 +737,7 @@ checkout.check("Parameters without a gradient", unused, [])
 # :doc:`plot_mosaic_off` gives any detector, and any schedule, plain images at its end.
 # {% if mmdet2 %}
 from mmdet.core.hook import YOLOXModeSwitchHook
+
 # {% else %}
 from mmdet.engine.hooks import YOLOXModeSwitchHook
 # {% endif %}

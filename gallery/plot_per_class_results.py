@@ -9,19 +9,11 @@ was taken for what, each object once; the tool that MMDetection brings counts so
 # %%
 # .. index:: ! classwise, ! confusion matrix, AP per class, confusion_matrix.py, eval_metric.py, nan
 #
-# {% if mmdet2 %}
-# .. snippet:: per_class_results/faster_rcnn_r50_fpn_1x_classwise_coco.py
-# {% else %}
-# .. snippet:: per_class_results/faster-rcnn_r50_fpn_1x_classwise_coco.py
-# {% endif %}
+# .. snippet:: faster_rcnn_r50_fpn_1x_classwise_coco.py
 #
-# {% if mmdet2 %}
-# .. train:: per_class_results/faster_rcnn_r50_fpn_1x_classwise_coco.py
-# {% else %}
-# .. train:: per_class_results/faster-rcnn_r50_fpn_1x_classwise_coco.py
-# {% endif %}
+# .. train:: faster_rcnn_r50_fpn_1x_classwise_coco.py
 #
-# .. snippet:: per_class_results/confused.py
+# .. snippet:: confused.py
 
 # %%
 # Adapt it
@@ -37,15 +29,12 @@ was taken for what, each object once; the tool that MMDetection brings counts so
 # may choose the best checkpoint: ``save_best='coco/cup_precision'``.
 # {% endif %}
 from howto import Workspace
+from howto.checkout.family import api
 from howto.checkout import fit
 from howto.figures.show import Table
 
 checkout = Workspace("per_class_results")
-# {% if mmdet2 %}
 config = "faster_rcnn_r50_fpn_1x_classwise_coco.py"
-# {% else %}
-config = "faster-rcnn_r50_fpn_1x_classwise_coco.py"
-# {% endif %}
 cfg = checkout.config(config)
 any_score = dict(model__test_cfg__rcnn__score_thr=0.0, **fit.RESNET18)
 run = checkout.train(config, warmed_up=True, **any_score)
@@ -66,13 +55,16 @@ checkout.check("cup_precision is among them", "cup_precision" in by_name, True)
 # besides. ``eval_metric.py`` evaluates such a file, as ``tools/test.py --out`` writes it:
 # {% if mmdet2 %}
 import json
+
 # {% endif %}
 import pickle
 
 # {% if mmdet2 %}
 import numpy as np
+
 # {% else %}
 import torch
+
 # {% endif %}
 from howto.figures import confusion
 
@@ -91,6 +83,8 @@ def predicted(image, boxes):
         row = [x, y, x + width, y + height, each["score"]]
         found[ids.index(each["category_id"])].append(row)
     return [np.array(rows, dtype="float32").reshape(-1, 5) for rows in found]
+
+
 # {% else %}
 def predicted(image, boxes):
     """The boxes of an image as ``tools/test.py --out`` pickles them."""
@@ -104,6 +98,8 @@ def predicted(image, boxes):
     )
     shape = image["height"], image["width"]
     return dict(img_id=image["id"], ori_shape=shape, pred_instances=instances)
+
+
 # {% endif %}
 
 
@@ -172,12 +168,16 @@ def stock(cfg, results, score_thr=0.3):
     data = checkout.dataset(cfg, "test")
     with quiet():
         return tool["calculate_confusion_matrix"](data, results, score_thr)
+
+
 # {% else %}
 def stock(cfg, results, score_thr=0.3):
     """The counts of MMDetection's own tool, which draws them as percentages."""
     data = checkout.dataset(cfg, "test")
     with quiet():
         return tool["calculate_confusion_matrix"](data, results, score_thr)
+
+
 # {% endif %}
 
 
@@ -419,11 +419,7 @@ checkout.check("It is tested as it is validated", same, True)
 # ~~~~~~~~~~~~~~~~~~~~~~~~~
 # Two processes average their gradients, started by the command that you would use:
 printed = checkout.launch(config, iterations=2, **fit.RESNET18)
-# {% if mmdet2 %}
-checkout.check("Two processes trained", "Epoch [1]" in printed, True)
-# {% else %}
-checkout.check("Two processes trained", "Epoch(train) [1]" in printed, True)
-# {% endif %}
+checkout.check("Two processes trained", api().FIRST_EPOCH in printed, True)
 checkout.check("Parameters without a gradient", checkout.unused_parameters(cfg), [])
 
 # %%

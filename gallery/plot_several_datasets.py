@@ -9,19 +9,11 @@ outputs. Here a small set of kittens and mugs, shown three times, is joined with
 # %%
 # .. index:: ! ConcatDataset, ! RepeatDataset, several datasets
 #
-# {% if mmdet2 %}
-# .. snippet:: several_datasets/faster_rcnn_r50_fpn_1x_two_datasets.py
-# {% else %}
-# .. snippet:: several_datasets/faster-rcnn_r50_fpn_1x_two-datasets.py
-# {% endif %}
+# .. snippet:: faster_rcnn_r50_fpn_1x_two_datasets.py
 #
-# {% if mmdet2 %}
-# .. train:: several_datasets/faster_rcnn_r50_fpn_1x_two_datasets.py
-# {% else %}
-# .. train:: several_datasets/faster-rcnn_r50_fpn_1x_two-datasets.py
-# {% endif %}
+# .. train:: faster_rcnn_r50_fpn_1x_two_datasets.py
 #
-# .. snippet:: several_datasets/order_categories.py
+# .. snippet:: order_categories.py
 
 # %%
 # Adapt it
@@ -31,37 +23,22 @@ outputs. Here a small set of kittens and mugs, shown three times, is joined with
 # - **Other names**: the number of names is ``num_classes``, in every head.
 # - **Only one evaluation**: put one dataset in the place of the joined one, and its metric.
 from howto import Workspace
-from howto.checkout import fit
 from howto.checkout.family import api
+from howto.checkout import fit
 from howto.figures.show import Table
 
 checkout = Workspace("several_datasets")
-# {% if mmdet2 %}
 config = "faster_rcnn_r50_fpn_1x_two_datasets.py"
-# {% else %}
-config = "faster-rcnn_r50_fpn_1x_two-datasets.py"
-# {% endif %}
 cfg = checkout.config(config)
-# {% if mmdet2 %}
-train = cfg.data.train
-# {% else %}
-train = cfg.train_dataloader.dataset
-# {% endif %}
+train = api().split(cfg, "train")
 dataset = checkout.dataset(cfg)
 own, coco = dataset.datasets[0].dataset, dataset.datasets[1]
 
 # %%
-# {% if mmdet2 %}
 rows = [
-    ("my_dataset", own.CLASSES, len(own), len(dataset.datasets[0])),
-    ("COCO", coco.CLASSES, len(coco), len(coco)),
+    ("my_dataset", api().classes(own), len(own), len(dataset.datasets[0])),
+    ("COCO", api().classes(coco), len(coco), len(coco)),
 ]
-# {% else %}
-rows = [
-    ("my_dataset", own.metainfo["classes"], len(own), len(dataset.datasets[0])),
-    ("COCO", coco.metainfo["classes"], len(coco), len(coco)),
-]
-# {% endif %}
 Table(
     ("Dataset", "Its names", "Images with one of them", "Images in an epoch"),
     [(name, ", ".join(names), *counts) for name, names, *counts in rows],
@@ -107,25 +84,14 @@ twin = checkout.dataset(checkout.config(config, **same)).datasets[1]
 
 # %%
 figure, axes = plt.subplots(1, 4, figsize=(9, 2))
-# {% if mmdet2 %}
 for data, names, folder, title, pair in [
-    (own, own.CLASSES, "my_dataset/train", "own", axes[:2]),
-    (twin, coco.CLASSES, "my_dataset/train", "COCO", axes[2:]),
+    (own, api().classes(own), "my_dataset/train", "own", axes[:2]),
+    (twin, api().classes(coco), "my_dataset/train", "COCO", axes[2:]),
 ]:
     photographs = list(api().annotated(data).items())[:: len(data) - 1]
     for (name, objects), axis in zip(photographs, pair, strict=True):
         path = checkout.root / "data" / folder / name
         draw_annotated(axis, path, objects, names, title)
-# {% else %}
-for data, names, folder, title, pair in [
-    (own, own.metainfo["classes"], "my_dataset/train", "own", axes[:2]),
-    (twin, coco.metainfo["classes"], "my_dataset/train", "COCO", axes[2:]),
-]:
-    photographs = list(api().annotated(data).items())[:: len(data) - 1]
-    for (name, objects), axis in zip(photographs, pair, strict=True):
-        path = checkout.root / "data" / folder / name
-        draw_annotated(axis, path, objects, names, title)
-# {% endif %}
 
 # %%
 # In Mosaic, too
@@ -209,11 +175,7 @@ content = json.loads(file.read_text())
 content["categories"].reverse()
 file.with_name("other.json").write_text(json.dumps(content))
 path = "data/my_dataset/annotations/"
-# {% if mmdet2 %}
-key = "data__train__datasets__0__dataset__ann_file"
-# {% else %}
-key = "train_dataloader__dataset__datasets__0__dataset__ann_file"
-# {% endif %}
+key = "train__datasets__0__dataset__ann_file"
 
 
 def labels(cfg):
@@ -347,17 +309,15 @@ checkout.check("It says", failure.message, reason)
 # Each object is in both files, under another name and id:
 equal = api().annotated(own) == api().annotated(twin)
 checkout.check("Boxes and labels of the photographs in both", equal, True)
+checkout.check("Names of the first", api().classes(own), ("kitten", "mug"))
+checkout.check("And of the second", api().classes(coco), ("cat", "cup"))
 # {% if mmdet2 %}
-checkout.check("Names of the first", own.CLASSES, ("kitten", "mug"))
-checkout.check("And of the second", coco.CLASSES, ("cat", "cup"))
 checkout.check("Those of the checkpoint", run.model.CLASSES, own.CLASSES)
 named = [each.CLASSES for each in checkout.dataset(cfg, "val").datasets]
 checkout.check("Of the datasets that are tested", named, [own.CLASSES, coco.CLASSES])
 outputs = run.model.roi_head.bbox_head.num_classes
 checkout.check("Outputs of the head, for as many names", outputs, len(own.CLASSES))
 # {% else %}
-checkout.check("Names of the first", own.metainfo["classes"], ("kitten", "mug"))
-checkout.check("And of the second", coco.metainfo["classes"], ("cat", "cup"))
 checkout.check(
     "Those of the checkpoint", load(run, palette="random"), ("kitten", "mug")
 )
@@ -431,6 +391,7 @@ checkout.check("Tested as validated", same, True)
 # ~~~~~~~~~~~~~~~~~~~~~~~~
 # ``inference_detector`` asks the test data for a pipeline, and a joined dataset has none of its own.
 from mmdet.apis import inference_detector, init_detector
+
 # {% else %}
 tested = checkout.dataset(cfg, "val").datasets
 modes = [each.test_mode for each in tested]
@@ -462,11 +423,7 @@ for each in repeated.dataset, second:
 # ~~~~~~~~~~~~~~~~~~~~~~~~~
 # Two processes average their gradients, started by the command that you would use:
 printed = checkout.launch(config, iterations=2, **fit.RESNET18)
-# {% if mmdet2 %}
-checkout.check("Two processes trained", "Epoch [1]" in printed, True)
-# {% else %}
-checkout.check("Two processes trained", "Epoch(train) [1]" in printed, True)
-# {% endif %}
+checkout.check("Two processes trained", api().FIRST_EPOCH in printed, True)
 checkout.check("Parameters without a gradient", checkout.unused_parameters(cfg), [])
 
 # %%

@@ -9,19 +9,11 @@ anchors in the place of the standard ones leave large objects with none: ``cover
 # %%
 # .. index:: ! small objects, ! anchor scales, image scale, optimize_anchors.py, min_size
 #
-# {% if mmdet2 %}
-# .. snippet:: small_objects/faster_rcnn_r50_fpn_1x_small_objects_coco.py
-# {% else %}
-# .. snippet:: small_objects/faster-rcnn_r50_fpn_1x_small-objects_coco.py
-# {% endif %}
+# .. snippet:: faster_rcnn_r50_fpn_1x_small_objects_coco.py
 #
-# {% if mmdet2 %}
-# .. train:: small_objects/faster_rcnn_r50_fpn_1x_small_objects_coco.py
-# {% else %}
-# .. train:: small_objects/faster-rcnn_r50_fpn_1x_small-objects_coco.py
-# {% endif %}
+# .. train:: faster_rcnn_r50_fpn_1x_small_objects_coco.py
 #
-# .. snippet:: small_objects/coverage.py
+# .. snippet:: coverage.py
 
 # %%
 # Adapt it
@@ -29,18 +21,13 @@ anchors in the place of the standard ones leave large objects with none: ``cover
 # Run ``coverage.py`` on your own config before you train. It tells how many objects of each size there are, and
 # how many anchors train on one of them. First the standard config, then this one, whose images are larger:
 from howto import Workspace
-from howto.checkout import fit
 from howto.checkout.family import api
+from howto.checkout import fit
 from howto.figures import anchors
 
 checkout = Workspace("small_objects")
-# {% if mmdet2 %}
 config = "faster_rcnn_r50_fpn_1x_small_objects_coco.py"
 standard = "faster_rcnn/faster_rcnn_r50_fpn_1x_coco.py"
-# {% else %}
-config = "faster-rcnn_r50_fpn_1x_small-objects_coco.py"
-standard = "faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py"
-# {% endif %}
 script = "python configs/small_objects/coverage.py"
 for path in standard, f"small_objects/{config}":
     covered = checkout.shell(f"{script} configs/{path} 500")
@@ -136,11 +123,15 @@ def height(cfg):
     with checkout.inside(cfg):
         item = checkout.dataset(cfg, "test")[0]
     return item["img_metas"][0].data["img_shape"][0]
+
+
 # {% else %}
 def height(cfg):
     """The height of the first test image, as the detector gets it."""
     with checkout.inside(cfg):
         return api().shape(checkout.dataset(cfg, "test")[0])[0]
+
+
 # {% endif %}
 
 
@@ -377,11 +368,7 @@ checkout.check("Scales", (small, large), ((1333, 800), (2000, 1200)))
 # ~~~~~~~~~~~~~~~~~~~~~~~~~
 # Two processes average their gradients, started by the command that you would use:
 printed = checkout.launch(config, iterations=2, **fit.RESNET18)
-# {% if mmdet2 %}
-checkout.check("Two processes trained", "Epoch [1]" in printed, True)
-# {% else %}
-checkout.check("Two processes trained", "Epoch(train) [1]" in printed, True)
-# {% endif %}
+checkout.check("Two processes trained", api().FIRST_EPOCH in printed, True)
 checkout.check("Parameters without a gradient", checkout.unused_parameters(cfg), [])
 
 # %%

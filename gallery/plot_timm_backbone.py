@@ -27,17 +27,9 @@ EfficientNet-B1.
 # .. install:: timm mmpretrain
 # {% endif %}
 #
-# {% if mmdet2 %}
-# .. snippet:: timm_backbone/retinanet_timm_efficientnet_b1_fpn_1x_coco.py
-# {% else %}
-# .. snippet:: timm_backbone/retinanet_timm-efficientnet-b1_fpn_1x_coco.py
-# {% endif %}
+# .. snippet:: retinanet_timm_efficientnet_b1_fpn_1x_coco.py
 #
-# {% if mmdet2 %}
-# .. train:: timm_backbone/retinanet_timm_efficientnet_b1_fpn_1x_coco.py
-# {% else %}
-# .. train:: timm_backbone/retinanet_timm-efficientnet-b1_fpn_1x_coco.py
-# {% endif %}
+# .. train:: retinanet_timm_efficientnet_b1_fpn_1x_coco.py
 #
 # {% if mmdet2 %}
 # MMDetection has this config among its own since 2.22, in ``configs/timm_example``. The
@@ -56,15 +48,12 @@ EfficientNet-B1.
 # its checkpoint was trained on, AdamW for ConvNeXt, ``find_unused_parameters`` for several GPUs. With
 # ``pretrained=True`` timm downloads the checkpoint by itself. The parameters are the backbone's alone.
 from howto import Workspace
+from howto.checkout.family import api
 from howto.figures.show import Table
 from howto.figures.timm_models import HEAD, rows
 
 checkout = Workspace("timm_backbone")
-# {% if mmdet2 %}
 config = "retinanet_timm_efficientnet_b1_fpn_1x_coco.py"
-# {% else %}
-config = "retinanet_timm-efficientnet-b1_fpn_1x_coco.py"
-# {% endif %}
 cfg = checkout.config(config)
 with checkout.inside():
     table = {row.name: row for row in rows()}
@@ -111,7 +100,7 @@ checkout.check("The levels of dla34 from stride 4 on", found, expected)
 # can, below ``mmdet/configs/``, but no installed package does; so the how-tos that start from
 # it have no such form.
 #
-# .. snippet:: timm_backbone/retinanet_timm_efficientnet_b1_fpn_1x_coco.py
+# .. snippet:: retinanet_timm_efficientnet_b1_fpn_1x_coco.py
 #
 # .. code-block:: console
 #
@@ -189,11 +178,7 @@ run = checkout.train(
 
 # %%
 said = run.logged("backbone out_")
-# {% if mmdet2 %}
-losses = run.logged("Epoch [")
-# {% else %}
-losses = run.logged("Epoch(train)")
-# {% endif %}
+losses = run.logged(api().TRAINED)
 print(*said, losses[0], "…", losses[-1], sep="\n")
 told = "backbone out_channels: [24, 40, 112, 320]" in said
 checkout.check("The wrapper logs the channels that the neck expects", told, True)

@@ -10,19 +10,11 @@ files; no file of MMDetection is edited.
 # %%
 # .. index:: ! frozen_stages
 #
-# {% if mmdet2 %}
-# .. snippet:: unfreeze_backbone/faster_rcnn_r50_fpn_unfreeze_1x_coco.py
-# {% else %}
-# .. snippet:: unfreeze_backbone/faster-rcnn_r50_fpn_unfreeze_1x_coco.py
-# {% endif %}
+# .. snippet:: faster_rcnn_r50_fpn_unfreeze_1x_coco.py
 #
-# {% if mmdet2 %}
-# .. train:: unfreeze_backbone/faster_rcnn_r50_fpn_unfreeze_1x_coco.py
-# {% else %}
-# .. train:: unfreeze_backbone/faster-rcnn_r50_fpn_unfreeze_1x_coco.py
-# {% endif %}
+# .. train:: faster_rcnn_r50_fpn_unfreeze_1x_coco.py
 #
-# .. snippet:: unfreeze_backbone/unfreeze_backbone_epoch_based_hook.py
+# .. snippet:: unfreeze_backbone_epoch_based_hook.py
 #
 # {% if mmdet2 %}
 # For MMDetection 2.9 or newer: ``custom_hooks`` came with 2.3, ``custom_imports`` with
@@ -43,21 +35,14 @@ files; no file of MMDetection is edited.
 # iteration on. The last column is what the backbone keeps for the backward pass, for each image
 # of 800 × 1344 pixels.
 from howto import Workspace
+from howto.checkout.family import api
 from howto.checkout.measure import kept_for_backward, levels, millions
 from howto.figures.show import Table
 
 checkout = Workspace("unfreeze_backbone")
-# {% if mmdet2 %}
 config = "faster_rcnn_r50_fpn_unfreeze_1x_coco.py"
-# {% else %}
-config = "faster-rcnn_r50_fpn_unfreeze_1x_coco.py"
-# {% endif %}
 cfg = checkout.config(config)
-# {% if mmdet2 %}
 stock = checkout.config("faster_rcnn/faster_rcnn_r50_fpn_1x_coco.py")
-# {% else %}
-stock = checkout.config("faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py")
-# {% endif %}
 usual = stock.model.backbone.frozen_stages
 checkout.check("The standard config's frozen_stages", usual, 1)
 
@@ -106,6 +91,7 @@ from collections import Counter
 from types import SimpleNamespace
 
 from mmcv.runner.hooks.lr_updater import StepLrUpdaterHook
+
 # {% else %}
 from mmengine.optim import MultiStepLR
 from torch import nn, optim
@@ -120,6 +106,8 @@ def schedule(cfg, unfreeze_epoch):
     rates = [drops.get_lr(SimpleNamespace(epoch=n), cfg.optimizer.lr) for n in epochs]
     trains = Counter(round(rate, 6) for rate in rates[unfreeze_epoch:])
     return unfreeze_epoch, *(trains[rate] for rate in (0.02, 0.002, 0.0002))
+
+
 # {% else %}
 def epochs_rates(cfg):
     """The learning rate of each epoch, without warm-up."""
@@ -142,6 +130,8 @@ def schedule(cfg, unfreeze_epoch):
     """The epoch, and for how many epochs the backbone then trains at each rate."""
     trains = Counter(epochs_rates(cfg)[unfreeze_epoch:])
     return unfreeze_epoch, *(trains[rate] for rate in (0.02, 0.002, 0.0002))
+
+
 # {% endif %}
 
 
@@ -289,11 +279,7 @@ figure = draw_stages({"unfreeze_epoch=1": run}, stages)
 # from 0 and those of the other lines from 1, so it stands where the second epoch begins.
 message = "Epoch 1: unfroze conv1, norm1, layer1, layer2, layer3, layer4 of ResNet"
 checkout.check("The hook logs, once", run.logged("unfroze"), [message])
-# {% if mmdet2 %}
-begins = "Epoch [", "Epoch 1:"
-# {% else %}
-begins = "Epoch(train)", "Epoch 1:"
-# {% endif %}
+begins = api().TRAINED, "Epoch 1:"
 said = [line for line in run.logged("Epoch") if line.startswith(begins)]
 at = said.index(message)
 print(*said[at - 1 : at + 2], sep="\n")

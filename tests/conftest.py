@@ -70,7 +70,7 @@ class Project:
 
     def add(self, topic: str) -> None:
         """Add a how-to that runs in no time."""
-        for path, text in ((f"snippets/mmdet2/{topic}/one.py", ONE), (f"gallery/mmdet2/plot_{topic}.py", PAGE)):
+        for path, text in ((f"snippets/mmdet2/{topic}/one.py", ONE), (f"gallery/plot_{topic}.py", PAGE)):
             (self.root / path).parent.mkdir(parents=True, exist_ok=True)
             (self.root / path).write_text(text.format(topic=topic))
 
@@ -116,7 +116,7 @@ def project(whole_project, tmp_path) -> Project:
 def tiny_project(whole_project, tmp_path_factory) -> Project:
     """A copy of this project whose only how-to, ``tiny``, runs in no time, with its site built. Not to be changed."""
     tiny = whole_project.copy(tmp_path_factory.mktemp("tiny") / "project")
-    for folder in ("snippets/mmdet2", "gallery/mmdet2"):
+    for folder in ("snippets/mmdet2", "gallery"):
         for path in (tiny.root / folder).iterdir():
             if path.is_dir():
                 shutil.rmtree(path)

@@ -18,10 +18,17 @@ class Family(Protocol):
     Attributes:
         LIBRARIES: OpenMMLab's packages, by their loggers' names; the last one has the classifiers.
         SCALES: Keys of a pipeline's steps that hold an image scale (width, height), in pixels.
+        KEYS: Where a config has what the families call differently, by the name that gallery scripts use: ``train``,
+            ``val`` and ``test`` for the datasets, ``batch_size``, ``optimizer``, ``val_interval``.
+        TRAINED: What each logged line of training begins with.
+        FIRST_EPOCH: What those of the first epoch begin with.
     """
 
     LIBRARIES: tuple[str, ...]
     SCALES: tuple[str, ...]
+    KEYS: dict[str, str]
+    TRAINED: str
+    FIRST_EPOCH: str
 
     def load(self, path: Path):
         """The config at `path`, with what it is based on."""
@@ -46,6 +53,18 @@ class Family(Protocol):
 
     def rate(self, cfg) -> float:
         """The learning rate that a config names."""
+
+    def optimizer(self, cfg) -> dict:
+        """The config of the optimizer."""
+
+    def split(self, cfg, name: str) -> dict:
+        """The config of the dataset for ``train``, ``val`` or ``test``, wrappers included."""
+
+    def classes(self, data) -> tuple[str, ...]:
+        """The names of a dataset's classes, in the order of their labels."""
+
+    def build_loss(self, keys: dict):
+        """The loss of a head's ``loss_cls`` or the like."""
 
     def datasets(self, cfg) -> dict[str, object]:
         """The configs of the datasets for training, validation and test, in this order, by dotted key."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from howto.checkout import checkpoints, coco
 from howto.project.errors import HowtoError
 from howto.project.files import snippet_folder
-from howto.project.howtos import HowTo
+from howto.project.howtos import HowTo, one_spelling
 from howto.project.quiet import quiet
 from howto.project.settings import Settings
 from howto.project.stacks import ROOT
@@ -51,18 +51,19 @@ class Layout:
         coco.make_own_dataset(root / "data" / "my_dataset", mini)
 
     def path(self, name: str) -> Path:
-        """A file of this how-to, or any below ``configs/``.
+        """A file of this how-to, or any below ``configs/``, by its name in either family.
 
         Raises:
             HowtoError: If there is none.
         """
-        path = self.folder / name
-        if not path.exists():
-            path = self.root / "configs" / name
-        if not path.exists():
-            names = ", ".join(sorted(path.name for path in self.source.glob("*.py")))
-            raise HowtoError(f"{self.topic} has no file {name}; it has {names}")
-        return path
+        for path in (self.folder / name, self.root / "configs" / name):
+            if path.exists():
+                return path
+            beside = path.parent.iterdir() if path.parent.is_dir() else ()
+            if found := [each for each in beside if one_spelling(each.name) == one_spelling(path.name)]:
+                return found[0]
+        names = ", ".join(sorted(path.name for path in self.source.glob("*.py")))
+        raise HowtoError(f"{self.topic} has no file {name}; it has {names}")
 
     def shown(self, path: Path) -> str:
         """A file of this how-to as its place in the project, any other as its place in the checkout."""

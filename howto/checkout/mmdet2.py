@@ -7,6 +7,15 @@ from pathlib import Path
 
 LIBRARIES = ("mmcv", "mmdet", "mmcls")
 SCALES = ("img_scale",)
+KEYS = {
+    "train": "data.train",
+    "val": "data.val",
+    "test": "data.test",
+    "batch_size": "data.samples_per_gpu",
+    "val_interval": "evaluation.interval",
+}
+TRAINED = "Epoch ["
+FIRST_EPOCH = "Epoch [1]"
 
 
 def load(path: Path):
@@ -55,9 +64,31 @@ def rate(cfg) -> float:
     return cfg.optimizer.lr
 
 
+def optimizer(cfg) -> dict:
+    """The config of the optimizer."""
+    return cfg.optimizer
+
+
+def split(cfg, name: str) -> dict:
+    """The config of the dataset for ``train``, ``val`` or ``test``."""
+    return cfg.data[name]
+
+
+def classes(data) -> tuple[str, ...]:
+    """The names of a dataset's classes, in the order of their labels."""
+    return data.CLASSES
+
+
+def build_loss(keys: dict):
+    """The loss of a head's ``loss_cls`` or the like."""
+    from mmdet.models import build_loss
+
+    return build_loss(keys)
+
+
 def datasets(cfg) -> dict[str, object]:
     """The configs of the datasets, by dotted key."""
-    return {f"data.{split}": cfg.data[split] for split in ("train", "val", "test")}
+    return {KEYS[name]: split(cfg, name) for name in ("train", "val", "test")}
 
 
 def detector(cfg):

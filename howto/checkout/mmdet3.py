@@ -6,6 +6,16 @@ from pathlib import Path
 
 LIBRARIES = ("mmengine", "mmcv", "mmdet", "mmpretrain")
 SCALES = ("scale", "scales", "img_scale")
+KEYS = {
+    "train": "train_dataloader.dataset",
+    "val": "val_dataloader.dataset",
+    "test": "test_dataloader.dataset",
+    "batch_size": "train_dataloader.batch_size",
+    "optimizer": "optim_wrapper.optimizer",
+    "val_interval": "train_cfg.val_interval",
+}
+TRAINED = "Epoch(train)"
+FIRST_EPOCH = "Epoch(train) [1]"
 
 
 def load(path: Path):
@@ -59,9 +69,31 @@ def rate(cfg) -> float:
     return cfg.optim_wrapper.optimizer.lr
 
 
+def optimizer(cfg) -> dict:
+    """The config of the optimizer."""
+    return cfg.optim_wrapper.optimizer
+
+
+def split(cfg, name: str) -> dict:
+    """The config of the dataset for ``train``, ``val`` or ``test``."""
+    return cfg[f"{name}_dataloader"].dataset
+
+
+def classes(data) -> tuple[str, ...]:
+    """The names of a dataset's classes, in the order of their labels."""
+    return data.metainfo["classes"]
+
+
+def build_loss(keys: dict):
+    """The loss of a head's ``loss_cls`` or the like."""
+    from mmdet.registry import MODELS
+
+    return MODELS.build(keys)
+
+
 def datasets(cfg) -> dict[str, object]:
     """The configs of the datasets, by dotted key."""
-    return {f"{split}_dataloader.dataset": cfg[f"{split}_dataloader"].dataset for split in ("train", "val", "test")}
+    return {KEYS[name]: split(cfg, name) for name in ("train", "val", "test")}
 
 
 def detector(cfg):

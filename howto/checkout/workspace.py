@@ -48,6 +48,7 @@ class Workspace:
     def __init__(self, topic: str) -> None:
         stack = stacks.current()
         howto, self.topic = howtos.find(stack, topic), topic
+        self._howto = howto
         self.device = gpu.choose()
         self._folder = tempfile.TemporaryDirectory(prefix=f"howto-{topic}-")
         self.root = Path(self._folder.name).resolve()
@@ -76,17 +77,23 @@ class Workspace:
         self._measure()
         self.record.check(name, measured, expected, at_most=at_most)
 
-    def config(self, name: str, **changes):
-        """The config `name` of this how-to, or any path below ``configs/``, as a ``Config``.
+    @property
+    def own(self) -> str:
+        """File name of the config that the page's readers train."""
+        return self._howto.config.name
+
+    def config(self, name: str | None = None, **changes):
+        """A config of this how-to, or of any path below ``configs/``, as a ``Config``.
 
         Args:
-            name: File name, or path.
-            **changes: What to change in it, with ``__`` for the dot: ``model__backbone__depth=18``.
+            name: File name, or path, in the spelling of either family; else the config that readers train.
+            **changes: What to change in it, with ``__`` for the dot: ``model__backbone__depth=18``. The names that
+                :attr:`howto.checkout.family.Family.KEYS` has do for both families: ``optimizer__lr=0.01``.
 
         Raises:
             HowtoError: If the file is missing, is no valid Python, or a ``_base_`` does not resolve.
         """
-        path = self._files.path(name)
+        path = self._files.path(name or self.own)
         with self._inside():
             self._files.check_syntax(path)
             try:
@@ -106,7 +113,7 @@ class Workspace:
                 raise
 
     def edit(self, name: str, changes: dict[str, str], adapts: bool = False) -> str:
-        """Make a variant of the file `name` in which each key of `changes` reads as its value.
+        """Make a variant of a file of this how-to in which each key of `changes` reads as its value.
 
         The file itself stays as it is; the difference is printed: from the variant, which has a mistake, to the file,
         or from the file to the variant if that adapts it. Where a mutation has changed what a key says, the variant is
@@ -161,13 +168,13 @@ class Workspace:
         return self._inside(cfg)
 
     def train(
-        self, name: str, epochs: int = 1, evaluate: bool = True, resume_from: Path | None = None,
+        self, name: str | None = None, epochs: int = 1, evaluate: bool = True, resume_from: Path | None = None,
         warmed_up: bool = False, keep_images: bool = False, **changes,
     ) -> Run:  # fmt: skip
-        """Train the config `name` by mmdet's own training API and say what happened.
+        """Train a config by mmdet's own training API and say what happened.
 
         Args:
-            name: Config file of this how-to.
+            name: Config file of this how-to; else the one that readers train.
             epochs: Number of epochs, of the config's own data.
             evaluate: Whether to evaluate after each epoch, as ``tools/train.py`` does by default.
             resume_from: Checkpoint to resume, as ``--resume-from``.
@@ -179,6 +186,7 @@ class Workspace:
         Raises:
             HowtoError: If a snippet cannot be loaded. What training raises is passed on, with the snippet's line.
         """
+        name = name or self.own
         cfg = self.config(name)
         warm = api().warmed_up(cfg) if warmed_up else {}
         changes = {**fit.overrides(cfg, self.device, epochs), **warm, **_dotted(changes)}
@@ -223,11 +231,11 @@ class Workspace:
         self._processes.train_in_two(configs, options)
         return [json.loads((config.with_suffix("") / "apart.json").read_text("utf-8")) for config in configs]
 
-    def launch(self, name: str, iterations: int = 3, succeeds: bool = True, **changes) -> str:
-        """Train the config `name` in two processes, as :meth:`train_in_two_processes`, and show a reader's command.
+    def launch(self, name: str | None = None, iterations: int = 3, succeeds: bool = True, **changes) -> str:
+        """Train a config in two processes, as :meth:`train_in_two_processes`, and show a reader's command.
 
         Args:
-            name: Config file of this how-to.
+            name: Config file of this how-to; else the one that readers train.
             iterations: As many epochs as this number of iterations takes are run, and not evaluated.
             succeeds: Whether it must succeed or must fail.
             **changes: More overrides, with ``__`` for the dot.
@@ -238,6 +246,7 @@ class Workspace:
         Raises:
             HowtoError: If it fails although it should succeed, or the other way round.
         """
+        name = name or self.own
         configs, options = self._prepare_launch([name], 1, iterations, False, changes, compared=False)
         command = api().several_gpus(self.config(name), str(self._files.path(name).relative_to(self.root)), 2)
         print("$", command, *(option for option in options if option == "--no-validate"))
@@ -374,4 +383,6 @@ class Failure:
 
 
 def _dotted(changes: dict[str, object]) -> dict[str, object]:
-    return {key.replace("__", "."): value for key, value in changes.items()}
+    """Changes by the dotted keys of this family's configs."""
+    parts = {key: key.split("__") for key in changes}
+    return {".".join([api().KEYS.get(first, first), *rest]): changes[key] for key, (first, *rest) in parts.items()}

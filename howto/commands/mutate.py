@@ -68,6 +68,7 @@ def mutate(stack: Stack, names: list[str], every: bool = False) -> int:
 
     doctor.require(stack)
     chosen = howtos.chosen(stack, names)
+    howtos.write_scripts(stack)
     found = [mutation for howto in chosen for mutation in mutations(howto, every)]
     report = files.mutations(stack)
     kept = json.loads(report.read_text("utf-8")) if report.exists() else {}
@@ -286,6 +287,6 @@ def _problem(howto: HowTo) -> str:
                 if found.failed:
                     return f"{path.name}: {found.failed} of its examples' lines do not print what they say"
         with fit.smaller(2):
-            return execute(howto.script).partition("\n")[0]
+            return execute(howto).partition("\n")[0]
     except Exception as error:
         return f"{type(error).__name__}: {error}".partition("\n")[0]

@@ -13,9 +13,9 @@ _base_ = '../retinanet/retinanet_r18_fpn_1x_coco.py'
 
 {change}  # half of what _base_ has
 """
-CHANGE = {  # for each family, what the snippet writes, where a config has it, and what a line of its log begins with
-    "mmdet2": ("optimizer = dict(lr=0.005)", "optimizer.lr", "Epoch ["),
-    "mmdet3": ("optim_wrapper = dict(optimizer=dict(lr=0.005))", "optim_wrapper.optimizer.lr", "Epoch(train)"),
+CHANGE = {  # for each family, what the snippet writes
+    "mmdet2": "optimizer = dict(lr=0.005)",
+    "mmdet3": "optim_wrapper = dict(optimizer=dict(lr=0.005))",
 }
 
 SCRIPT = '''\
@@ -28,9 +28,9 @@ RetinaNet on a ResNet-18.
 """
 
 # %%
-# .. snippet:: {topic}/{name}
+# .. snippet:: {name}
 #
-# .. train:: {topic}/{name}
+# .. train:: {name}
 
 # %%
 # Adapt it
@@ -38,10 +38,11 @@ RetinaNet on a ResNet-18.
 # Say what readers change for a model or data of their own. A ``Workspace`` is an MMDetection
 # checkout with a small COCO in it; the file above lies in it unchanged.
 from howto import Workspace
+from howto.checkout.family import api
 
 checkout = Workspace("{topic}")
-config = "{name}"
-cfg = checkout.config(config)
+config = checkout.own
+cfg = checkout.config()
 stock = checkout.config("retinanet/retinanet_r18_fpn_1x_coco.py")
 
 # %%
@@ -56,10 +57,10 @@ draw_detector(checkout.build(cfg), cfg, stock)
 # Your log should say
 # -------------------
 # Lines by which readers see that it works for them.
-run = checkout.train(config, epochs=1)
+run = checkout.train(epochs=1)
 
 # %%
-print(*run.logged("{logs}"), sep="\\n")
+print(*run.logged(api().TRAINED), sep="\\n")
 
 # %%
 # Pitfalls
@@ -68,10 +69,14 @@ print(*run.logged("{logs}"), sep="\\n")
 # %%
 # Twice the rate: the line is left out
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# The title is what one sees: the text of an error, if there is one. Say why, and what mends it.
-variant = checkout.edit(config, {{"{change}  # half of what _base_ has\\n": ""}})
-rate = checkout.config(variant).{rate}
-checkout.check("Without the line the learning rate is", rate, stock.{rate})
+# The title is what one sees: the text of an error, if there is one. Say what to do, then why.
+# {{% if mmdet2 %}}
+line = "optimizer = dict(lr=0.005)  # half of what _base_ has\\n"
+# {{% else %}}
+line = "optim_wrapper = dict(optimizer=dict(lr=0.005))  # half of what _base_ has\\n"
+# {{% endif %}}
+variant = checkout.config(checkout.edit(config, {{line: ""}}))
+checkout.check("Without it the learning rate is", api().rate(variant), api().rate(stock))
 
 # %%
 # Proof
@@ -80,7 +85,7 @@ checkout.check("Without the line the learning rate is", rate, stock.{rate})
 # %%
 # The rate is half of the standard one
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-checkout.check("Learning rate", cfg.{rate}, stock.{rate} / 2)
+checkout.check("Learning rate", api().rate(cfg), api().rate(stock) / 2)
 
 # %%
 # It trains
@@ -104,9 +109,12 @@ axes.set_xlabel("iteration")
 '''
 
 TEST = """\
+from howto.checkout.family import api
+
+
 def test_the_learning_rate_is_half_of_the_stock_one(checkout):
-    cfg = checkout.config("{name}")
-    assert cfg.{rate} == checkout.config("retinanet/retinanet_r18_fpn_1x_coco.py").{rate} / 2
+    stock = checkout.config("retinanet/retinanet_r18_fpn_1x_coco.py")
+    assert api().rate(checkout.config()) == api().rate(stock) / 2
 
 
 def test_the_command_of_the_page_trains(work_dir):
@@ -115,28 +123,27 @@ def test_the_command_of_the_page_trains(work_dir):
 
 
 def new(stack: Stack, topic: str) -> None:
-    """Write the three files of the how-to `topic` and say which they are.
+    """Write the files of the how-to `topic`, a snippet for each family, and say which they are.
 
     Raises:
         HowtoError: If the name cannot be one, or there is such a how-to.
     """
     if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", topic):
         raise HowtoError(f"{topic!r} cannot be the name of a how-to; take words in lower case with _ between them")
-    named = topic.replace("_", "-") if stack.family == "mmdet3" else topic  # as MMDetection names its own
-    name, (change, rate, logs) = f"retinanet_r18_fpn_{named}_1x_coco.py", CHANGE[stack.family]
-    texts = {
-        files.snippet_folder(stack.family) / topic / name: SNIPPET,
-        HowTo(stack, topic).script: SCRIPT,
-        ROOT / "tests" / "snippets" / stack.family / f"test_{topic}.py": TEST,
-    }
+    name = f"retinanet_r18_fpn_{topic}_1x_coco.py"
+    words = topic.replace("_", " ")
+    script = SCRIPT.format(topic=topic, name=name, words=words, line="=" * len(words))
+    texts = {HowTo(stack, topic).source: script, ROOT / "tests" / "snippets" / f"test_{topic}.py": TEST}
+    for family, change in CHANGE.items():
+        own = (
+            name if family == "mmdet2" else name.replace(topic, topic.replace("_", "-"))
+        )  # as MMDetection names its own
+        texts[files.snippet_folder(family) / topic / own] = SNIPPET.format(change=change)
     if there := [str(path) for path in texts if path.exists()]:
         raise HowtoError(f"there is a {' and a '.join(there)}; choose another name")
     for path, text in texts.items():
         path.parent.mkdir(parents=True, exist_ok=True)
-        words = topic.replace("_", " ")
-        line = "=" * len(words)
-        facts = dict(topic=topic, name=name, words=words, line=line, change=change, rate=rate, logs=logs)
-        path.write_text(text.format(**facts), "utf-8")
+        path.write_text(text, "utf-8")
         print(_shown(path))
     factor = "" if stack.name == "mmdet2" else f"-{stack.name}"
     print(f"Change them step by step, and see with: tox -e verify{factor} -- {topic}")

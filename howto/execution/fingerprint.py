@@ -30,15 +30,14 @@ def fingerprint(howto: HowTo) -> dict[str, str]:
     packages, the kind of device, the folder of a real COCO, and which weights are real: the
     checkpoints of the page that lie in the user's cache, and the hosts of its stand-ins that answer.
     """
-    path = howto.script
-    if not path.exists():
-        raise HowtoError(f"snippets/{howto.stack.family}/{howto.topic} has no gallery script; write {path}")
+    if not howto.source.exists():
+        raise HowtoError(f"snippets/{howto.stack.family}/{howto.topic} has no gallery script; write {howto.source}")
     try:
-        ast.parse(path.read_bytes(), str(path))
+        ast.parse(howto.text)
     except SyntaxError as error:
-        raise HowtoError(f"{error.filename}:{error.lineno}: syntax error: {error.msg}; mend that line") from error
+        raise HowtoError(f"{howto.at(error.lineno)}: syntax error: {error.msg}; correct that line") from error
     return {
-        "script": replay.digest(path),
+        "script": replay.digest(howto.text),
         "snippets": _hash(howto.snippets),
         "howto": _rooms(),
         "packages": _packages(howto.stack),
@@ -74,7 +73,7 @@ def built(stack: Stack) -> str:
 
 def sources(howto: HowTo) -> str:
     """sha256 of what a how-to's script executes, and its snippets: what a report of its mutations holds for."""
-    return hashlib.sha256(f"{replay.digest(howto.script)} {_hash(howto.snippets)}".encode()).hexdigest()
+    return hashlib.sha256(f"{replay.digest(howto.text)} {_hash(howto.snippets)}".encode()).hexdigest()
 
 
 def package_sources() -> int:
@@ -101,8 +100,8 @@ def commit() -> str:
 
 
 def prose(howto: HowTo) -> str:
-    """sha256 of the script and the words that it includes: a page that differs in these alone is not executed."""
-    return _hash([howto.script, *howto.words])
+    """sha256 of the script, words and all: a page that differs in its words alone is not executed."""
+    return hashlib.sha256(howto.text.encode()).hexdigest()
 
 
 def changed(howto: HowTo) -> list[str]:

@@ -32,9 +32,8 @@ def cells(script: str) -> list[str]:
     return [cell.strip() for cell in WORDS.split(code) if cell.strip()]
 
 
-def digest(script: Path) -> str:
+def digest(text: str) -> str:
     """sha256 of what a script executes: its cells, or the whole of it where words cannot be told apart."""
-    text = script.read_text("utf-8")
     try:
         content = cells(text) if known() else text
     except SyntaxError:
@@ -52,7 +51,7 @@ def kept(howto: HowTo) -> dict | None:
     if not known() or not howto.outputs.exists() or changed(howto):
         return None
     found = json.loads(howto.outputs.read_text("utf-8"))
-    return found if found["script"] == digest(howto.script) else None
+    return found if found["script"] == digest(howto.text) else None
 
 
 def choose(topics: dict[str, str]) -> None:
@@ -95,7 +94,7 @@ def install() -> None:
             outputs, seconds = execute(blocks, variables, *configurations)
             if variables.get("passing"):
                 code = [output for block, output in zip(blocks, outputs) if block.type == "code"]
-                script = digest(Path(variables["src_file"]))
+                script = digest(Path(variables["src_file"]).read_text("utf-8"))
                 write_json(howto.outputs, {"script": script, "outputs": code, "seconds": seconds})
             return outputs, seconds
         left = iter(found["outputs"])

@@ -16,6 +16,7 @@ from howto.execution import doctor
 from howto.execution.limits import limited
 from howto.project import howtos
 from howto.project.errors import HowtoError
+from howto.project.howtos import HowTo
 from howto.project.stacks import Stack
 
 
@@ -33,6 +34,7 @@ def verify(stack: Stack, names: list[str]) -> int:
     from rich.table import Table
 
     chosen = howtos.chosen(stack, names)
+    howtos.write_scripts(stack)
     doctor.require(stack)
     os.environ["MPLBACKEND"] = "agg"
     table = Table("how-to", "checks", "seconds", "result", title=f"{stack.name}: {stack.title}", title_justify="left")
@@ -46,7 +48,7 @@ def verify(stack: Stack, names: list[str]) -> int:
             if not console.is_terminal:
                 console.print(f"{label} …")
             started = time.perf_counter()
-            problem = execute(howto.script)
+            problem = execute(howto)
             progress.remove_task(task)
             record = Path(folder, howto.record.name)
             checks = json.loads(record.read_text("utf-8"))["checks"] if record.exists() else []
@@ -63,8 +65,8 @@ def verify(stack: Stack, names: list[str]) -> int:
     return int(passed < len(chosen))
 
 
-def execute(script: Path) -> str:
-    """Run one gallery script and return what is wrong, or nothing."""
+def execute(howto: HowTo) -> str:
+    """Run the gallery script of a how-to, as :func:`howtos.write_scripts` wrote it; what is wrong, or nothing."""
     import matplotlib.pyplot as plt
 
     standby.keep()
@@ -72,17 +74,19 @@ def execute(script: Path) -> str:
     try:
         with silent[0], silent[1], put_back(), limited():
             fresh()
-            runpy.run_path(str(script), run_name="__main__")
+            runpy.run_path(str(howto.script), run_name="__main__")
     except HowtoError as error:
         return str(error)
     except SyntaxError as error:  # of the script, which then has no frame, or of what it runs
-        return f"{Path(error.filename or script).name}:{error.lineno}: SyntaxError: {error.msg}"
+        own = error.filename in (None, str(howto.script))
+        place = howto.at(error.lineno) if own else f"{Path(error.filename).name}:{error.lineno}"
+        return f"{place}: SyntaxError: {error.msg}"
     except (Exception, SystemExit) as error:
         (line,) = [
-            frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(script)
+            frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(howto.script)
         ][-1:]
         last = traceback.format_exception_only(type(error), error)
-        return f"{script.name}:{line}: {''.join(last).strip()}"
+        return f"{howto.at(line)}: {''.join(last).strip()}"
     finally:
         plt.close("all")
     return ""

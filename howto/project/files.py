@@ -15,6 +15,7 @@ DOCS = ROOT / "docs"
 BUILD = DOCS / "_build"
 # What a copy of this project can do without.
 NO_SOURCES = shutil.ignore_patterns(".git", ".tox", ".*_cache", "__pycache__", "*.egg-info", "_build", "how-to")
+COSTS = DOCS / "results" / "costs.json"  # seconds that each page once took, before it has run here
 GALLERY = "how-to"  # below docs/: where sphinx-gallery puts the pages of the stack that is being built
 
 
@@ -77,6 +78,11 @@ def _forget_removed(stack: Stack) -> None:
         if name.removeprefix("plot_") not in here:
             path.unlink()
             shutil.rmtree(BUILD / "work" / stack.name, ignore_errors=True)
+
+
+def scripts(stack: Stack) -> Path:
+    """The folder of the gallery scripts of `stack`, rendered for its family."""
+    return BUILD / "scripts" / stack.name
 
 
 def records(stack: Stack) -> Path:

@@ -6,8 +6,9 @@ import json
 import re
 from pathlib import Path
 
-from howto.project import files
+from howto.project import files, rendering
 from howto.project.errors import HowtoError
+from howto.project.record import write_text
 from howto.project.stacks import ROOT, Stack
 
 
@@ -29,31 +30,63 @@ class HowTo:
         return sorted((files.snippet_folder(self.stack.family) / self.topic).glob("*.py"))
 
     @property
-    def script(self) -> Path:
-        """Its gallery script."""
-        return ROOT / "gallery" / self.stack.family / f"plot_{self.topic}.py"
+    def source(self) -> Path:
+        """Its gallery script as people write it: one for both families, see :mod:`howto.project.rendering`."""
+        return ROOT / "gallery" / f"plot_{self.topic}.py"
 
     @property
-    def words(self) -> list[Path]:
-        """The files of prose that its script includes, as the script of another family does too."""
-        names = re.findall(r"^# \.\. include:: (\S+)$", self.script.read_text("utf-8"), re.MULTILINE)
-        return [(files.DOCS / files.GALLERY / name).resolve() for name in names]
+    def text(self) -> str:
+        """Its gallery script as it is executed: the source, rendered for its family."""
+        return rendering.render(self.source, self.stack.family)
+
+    def snippet(self, name: str) -> Path:
+        """One of its files, by the name that it has in either family: MMDetection 3 has ``-`` where 2 has ``_``.
+
+        Raises:
+            HowtoError: It has no such file.
+        """
+        for path in self.snippets:
+            if one_spelling(path.name) == one_spelling(name.removeprefix(f"{self.topic}/")):
+                return path
+        names = ", ".join(path.name for path in self.snippets)
+        raise HowtoError(f"{self.topic} has no file {name}; it has {names}")
+
+    @property
+    def config(self) -> Path:
+        """The config that its readers train: that of its first ``train`` directive.
+
+        Raises:
+            HowtoError: It has no such directive.
+        """
+        if named := re.search(r"^# \.\. train:: (\S+)$", self.text, re.MULTILINE):
+            return self.snippet(named[1])
+        raise HowtoError(f"{self.source.name} has no `.. train:: FILE`; name the config")
+
+    @property
+    def script(self) -> Path:
+        """Where that lies once :func:`write_scripts` has written it."""
+        return files.scripts(self.stack) / self.source.name
+
+    def at(self, line: int) -> str:
+        """What a line of the executed script is to whoever writes it: the source and its line, as ``PATH:LINE``."""
+        lines = rendering.source_lines(self.source, self.stack.family)
+        return f"{self.source.relative_to(ROOT)}:{lines[line - 1]}"
 
     @property
     def question(self) -> str:
         """What it answers: the title of its script."""
-        return re.search(r'"""\n(.+)\n=', self.script.read_text("utf-8"))[1]
+        return re.search(r'"""\n(.+)\n=', self.text)[1]
 
     @property
     def answer(self) -> str:
         """Its answer in one sentence: the first below the title of its script."""
-        text = re.search(r'"""\n.+\n=+\n\n(.+?)(\n\n|""")', self.script.read_text("utf-8"), re.DOTALL)[1]
+        text = re.search(r'"""\n.+\n=+\n\n(.+?)(\n\n|""")', self.text, re.DOTALL)[1]
         return re.match(r".+?(\.(?=\s)|$)", " ".join(text.replace("``", "").split()))[0]
 
     @property
     def lacking(self) -> str:
         """The package that it needs, by ``.. needs:: detectron2``, and that is not installed; else nothing."""
-        text = self.script.read_text("utf-8") if self.script.exists() else ""
+        text = self.text if self.source.exists() else ""
         names = re.findall(r"^\.\. needs:: (\w+)$", text, re.MULTILINE)
         return next((name for name in names if not importlib.util.find_spec(name)), "")
 
@@ -74,16 +107,38 @@ class HowTo:
 
     @property
     def cost(self) -> float:
-        """Seconds that its page took when it last ran, as sphinx-gallery keeps it, else those of gallery/costs.json."""
+        """Seconds that its page took when it last ran, as sphinx-gallery keeps it, else as it once did."""
         path = files.DOCS / files.GALLERY / f"plot_{self.topic}.cost.json"
         if path.exists():
             return float(json.loads(path.read_text("utf-8"))["time"])
-        return float(json.loads((ROOT / "gallery" / "costs.json").read_text("utf-8")).get(self.topic, 30))
+        kept = json.loads(files.COSTS.read_text("utf-8")) if files.COSTS.exists() else {}
+        return float(kept.get(self.topic, 30))
+
+
+def one_spelling(name: str) -> str:
+    """A file's name as both families would have it."""
+    return name.replace("-", "_")
 
 
 def of(stack: Stack) -> list[HowTo]:
     """The how-tos of a stack, by name."""
     return [HowTo(stack, topic) for topic in files.topics(stack.family)]
+
+
+def write_scripts(stack: Stack) -> Path:
+    """Write the gallery scripts of a stack, each rendered for its family, and return their folder.
+
+    One that is as it was keeps its time. What how-tos left that are no more is deleted.
+    """
+    folder = files.scripts(stack)
+    texts = {howto.script: howto.text for howto in of(stack) if howto.source.exists()}
+    texts[folder / "GALLERY_HEADER.rst"] = "How-tos\n=======\n"  # which sphinx-gallery asks for, and no page shows
+    for path, text in texts.items():
+        if not path.exists() or path.read_text("utf-8") != text:
+            write_text(path, text)
+    for path in set(folder.iterdir()) - set(texts):
+        path.unlink()
+    return folder
 
 
 def find(stack: Stack, topic: str) -> HowTo:

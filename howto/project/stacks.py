@@ -35,7 +35,7 @@ class Stack:
 
     Attributes:
         name: What ``HOWTO_STACK`` and the tox environments call it.
-        family: The folder of ``snippets/`` and ``gallery/`` that it runs.
+        family: The folder of ``snippets/`` that it runs, and the name by which gallery scripts mark what is its own.
         title: What a page calls it.
         audience: Whom its pages are for, in the words of their titles.
         prints: What ``mmdet.__version__`` is for them.

@@ -111,14 +111,14 @@ def _sphinx(stack: Stack, builder: str, out: Path) -> int:
         with _interruptible():
             return main([str(option) for option in (*options, DOCS, out)])
     except SystemExit as error:  # sphinx-gallery lets it pass
-        gallery = re.escape(str(ROOT / "gallery" / stack.family))
+        scripts = re.escape(str(files.scripts(stack)))
         text = "".join(traceback.format_exception(error))  # with the traceback of the process that executed the page
-        at = re.findall(rf'File "{gallery}/(\w+\.py)", line (\d+)', text)
+        at = re.findall(rf'File "{scripts}/plot_(\w+)\.py", line (\d+)', text)
         if not at:
             raise
-        raise HowtoError(
-            f"{':'.join(at[-1])} ended the build by sys.exit({error.code!r}); raise an exception instead"
-        ) from error
+        topic, line = at[-1]
+        place = HowTo(stack, topic).at(int(line))
+        raise HowtoError(f"{place} ended the build by sys.exit({error.code!r}); raise an exception instead") from error
     finally:
         around_page.page.close()  # Ctrl-C leaves a page open
 

@@ -15,11 +15,13 @@ from howto.project.howtos import HowTo
 from howto.site import twins
 from howto.site.drift import STATEMENTS
 from howto.site.migrate import FROM, TO
-from howto.site.parts import asked, details, howto_of, note, read_record, table
+from howto.site.parts import asked, details, find_snippet, howto_of, note, read_record, table
 
 
 class Snippet(LiteralInclude):
-    """``.. snippet:: TOPIC/FILE``: a snippet file, whole, named by its place in a checkout, to copy or download.
+    """``.. snippet:: FILE``: a file of the page's how-to, whole, named by its place in a checkout, to copy or download.
+
+    The name is that of either family.
 
     Content is what the file prints; it is shown below it, and Sphinx's doctest builder compares.
     """
@@ -28,10 +30,8 @@ class Snippet(LiteralInclude):
     option_spec = {"caption": unchanged}
 
     def run(self) -> list[nodes.Node]:
-        path = files.snippet_folder(stacks.current().family) / self.arguments[0]
-        if not path.is_file():
-            raise self.error(f"there is no snippet {path}; name a file below {path.parents[1]}")
-        self.options |= {"language": "python", "caption": f"configs/{self.arguments[0]}"}
+        path = find_snippet(self, self.arguments[0])
+        self.options |= {"language": "python", "caption": f"configs/{path.parent.name}/{path.name}"}
         self.arguments = [f"/{os.path.relpath(path, self.env.srcdir)}"]
         (block,) = super().run()
         download = addnodes.download_reference("", "Download", reftarget=self.arguments[0], refdoc=self.env.docname)
@@ -170,7 +170,7 @@ class MutationTable(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         stack = stacks.current()
         for howto in howtos.of(stack):  # which make a report out of date
-            for path in (howto.script, *howto.snippets):
+            for path in (howto.source, *howto.snippets):
                 self.env.note_dependency(str(path))
         note(self.env, files.mutations(stack))
         found = mutations(stack)

@@ -6,7 +6,7 @@ import re
 import zipfile
 from pathlib import Path
 
-from howto.project import files, stacks
+from howto.project import stacks
 from howto.project.howtos import HowTo
 from howto.project.record import write_json
 
@@ -16,9 +16,9 @@ def topic_zip(howto: HowTo) -> bytes:
     return _zip({f"{howto.topic}/{path.name}": path.read_bytes() for path in howto.snippets})
 
 
-def one_gpu(family: str, name: str) -> str:
-    """The command that trains the config ``TOPIC/FILE`` on one GPU."""
-    return f"{root(files.snippet_folder(family) / name)}python tools/train.py configs/{name} --auto-scale-lr"
+def one_gpu(config: Path) -> str:
+    """The command that trains a how-to's config on one GPU."""
+    return f"{root(config)}python tools/train.py configs/{config.parent.name}/{config.name} --auto-scale-lr"
 
 
 def root(config: Path) -> str:
@@ -26,35 +26,33 @@ def root(config: Path) -> str:
     return "PYTHONPATH=. " if "'configs." in config.read_text("utf-8") else ""
 
 
-def finish_notebook(family: str, notebook: Path) -> None:
-    """Put the snippets, and the words that families share, into a notebook's prose, and zip script and notebook.
+def finish_notebook(howto: HowTo, notebook: Path) -> None:
+    """Put the snippets into a notebook's prose, and zip script and notebook.
 
     A notebook has no tabs: what is in one comes under its name.
     """
     if not notebook.exists():
         return
-    folder, content = files.snippet_folder(family), json.loads(notebook.read_text("utf-8"))
+    content = json.loads(notebook.read_text("utf-8"))
 
     def code(directive: re.Match) -> str:
-        return f"`configs/{directive[1]}`\n\n```python\n{Path(folder, directive[1]).read_text('utf-8')}```\n"
+        path = howto.snippet(directive[1])
+        return f"`configs/{howto.topic}/{path.name}`\n\n```python\n{path.read_text('utf-8')}```\n"
 
     def command(directive: re.Match) -> str:
         return f"```console\n$ {stacks.current().install(directive[1].split())}\n```"
 
     def train(directive: re.Match) -> str:
-        return f"```console\n$ {one_gpu(family, directive[1])}\n```"
-
-    def words(directive: re.Match) -> str:
-        return Path(notebook.parent, directive[1]).read_text("utf-8")
+        return f"```console\n$ {one_gpu(howto.snippet(directive[1]))}\n```"
 
     for cell in content["cells"]:
         if cell["cell_type"] == "markdown":
-            prose = re.sub(r"\.\. include:: (\S+)\n?", words, "".join(cell["source"]))
+            prose = "".join(cell["source"])
             prose = re.sub(r"^\.\. tab:: (.+)\n\n   (?=\.\. snippet)", r"**\1**\n\n", prose, flags=re.MULTILINE)
             prose = re.sub(r"^\.\. index:: .+\n\n?", "", prose, flags=re.MULTILINE)
             prose = re.sub(r"^\.\. needs:: (\S+)$", r"It needs the package \1.", prose, flags=re.MULTILINE)
             prose = re.sub(r"^\.\. install:: (.+)$", command, prose, flags=re.MULTILINE)
-            prose = re.sub(r"^\.\. train:: (\S+)(?:\n +:.*)*$", train, prose, flags=re.MULTILINE)
+            prose = re.sub(r"^\.\. train:: (\S+)$(?:\n\n(?:   .*\n?)+)?", train, prose, flags=re.MULTILINE)
             cell["source"] = [re.sub(r"\.\. snippet:: (\S+)(?:\n\n(?:   .*\n?)+)?", code, prose)]
     write_json(notebook, content)
     both = [notebook.with_suffix(".py"), notebook]

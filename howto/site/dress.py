@@ -186,7 +186,7 @@ def link_source(app: Sphinx, pagename: str, templatename: str, context: dict, do
     """Have a how-to's edit link lead to its script, and another page's to its own file."""
     if repository := app.config.html_theme_options.get("source_edit_link"):
         howto = howto_of(pagename)
-        source = howto.script.relative_to(stacks.ROOT).as_posix() if howto else f"docs/{pagename}.md"
+        source = howto.source.relative_to(stacks.ROOT).as_posix() if howto else f"docs/{pagename}.md"
         if (stacks.ROOT / source).exists():
             context["theme_source_edit_link"] = f"{repository}/edit/HEAD/{source}"
         else:

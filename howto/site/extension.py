@@ -4,6 +4,7 @@ from pathlib import Path
 
 from jinja2 import Template
 from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
 
 from howto.execution.fingerprint import package_sources
 from howto.project import files, howtos, settings, stacks
@@ -37,6 +38,7 @@ def setup(app: Sphinx) -> dict:
     app.connect("builder-inited", collect_problems, priority=900)
     app.connect("builder-inited", finish_what_did_not_run, priority=900)
     app.connect("env-get-outdated", find_what_has_come)
+    app.connect("env-get-outdated", find_changed_navigation)
     app.connect("source-read", add_panel)
     app.connect("env-updated", write_what_is_indexed)
     app.connect("build-finished", note_failures, priority=100)
@@ -63,6 +65,12 @@ def add_panel(app: Sphinx, docname: str, source: list[str]) -> None:
 def navigation(stack: stacks.Stack) -> dict[str, list[tuple[str, str]]]:
     """For each group its how-tos: what a question asks, in short, and the topic."""
     return {name: [(asked(each), each.topic) for each in members] for name, members in howtos.groups(stack).items()}
+
+
+def find_changed_navigation(app: Sphinx, env: BuildEnvironment, *_: set) -> list[str]:
+    """The first page, which has the navigation, if a how-to has come, gone or changed its title."""
+    before, env.howto_navigation = getattr(env, "howto_navigation", None), navigation(stacks.current())
+    return [] if before == env.howto_navigation else [app.config.root_doc]
 
 
 def publish_records(app: Sphinx, error: Exception | None) -> None:

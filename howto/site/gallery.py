@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import json
 import os
+import re
 import sys
 import threading
 import time
@@ -24,13 +25,13 @@ from howto.site import downloads
 
 def around_page(gallery_conf: dict, script: str, when: str) -> None:
     """sphinx-gallery's ``reset_modules``: a page gets a fresh state and limits, and may leave nothing behind."""
-    howto, source = HowTo(stacks.current(), Path(script).stem.removeprefix("plot_")), Path(gallery_conf["src_dir"])
+    howto, source = _howto(script), Path(gallery_conf["src_dir"])
     shown = source / files.GALLERY / f"plot_{howto.topic}.rst"
     replay.install()
     if replay.chosen(howto):
         if when == "after":
             limits.cut(shown)
-            downloads.finish_notebook(howto.stack.family, shown.with_suffix(".ipynb"))
+            downloads.finish_notebook(howto, shown.with_suffix(".ipynb"))
             dataclasses.replace(PageState.of(howto), prose=replay.words(howto)).keep(howto)
     elif when == "before":
         page.prepare()
@@ -45,7 +46,7 @@ def around_page(gallery_conf: dict, script: str, when: str) -> None:
         if problems:
             dataclasses.replace(PageState.of(howto), state="failed", problems=tuple(problems)).keep(howto)
             _mark(source, howto).unlink(missing_ok=True)
-        downloads.finish_notebook(howto.stack.family, shown.with_suffix(".ipynb"))
+        downloads.finish_notebook(howto, shown.with_suffix(".ipynb"))
         keep_passed(source, howto)
 
 
@@ -119,7 +120,7 @@ def finish_what_did_not_run(app: Sphinx) -> None:
     """Complete the notebooks of how-tos that lack a package, which sphinx-gallery writes in every build."""
     stack = stacks.current()
     for howto in set(howtos.of(stack)) - set(howtos.runnable(stack)):
-        downloads.finish_notebook(stack.family, Path(app.srcdir, files.GALLERY, f"plot_{howto.topic}.ipynb"))
+        downloads.finish_notebook(howto, Path(app.srcdir, files.GALLERY, f"plot_{howto.topic}.ipynb"))
 
 
 def keep_passed(srcdir: Path, howto: HowTo) -> None:
@@ -141,10 +142,16 @@ def note_failures(app: Sphinx, error: Exception | None) -> None:
     found = []
     for script, text in sorted(failed.items()):
         lines = [line.strip() for line in text.splitlines() if line.strip()]
-        at = [line for line in lines if line.startswith(f'File "{script}"')][-1:]
+        at = re.findall(rf'File "{re.escape(script)}", line (\d+)', text)[-1:]
+        at = [_howto(script).at(int(line)) for line in at]
         at += [line for line in lines if line.startswith(f'File "{snippets}{os.sep}')][-1:]
         found.append(f"{Path(script).name}: {' | '.join([*at, *lines[-2:]])}")
     write_json(files.records(stacks.current()).with_suffix(".failures.json"), found)
+
+
+def _howto(script: str) -> HowTo:
+    """The how-to of a gallery script's path or name."""
+    return HowTo(stacks.current(), Path(script).stem.removeprefix("plot_"))
 
 
 def _mark(srcdir: Path, howto: HowTo) -> Path:

@@ -7,8 +7,10 @@ from pathlib import Path
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
+from sphinx.util.docutils import SphinxDirective
 
 from howto.project import files, stacks
+from howto.project.errors import HowtoError
 from howto.project.howtos import HowTo
 
 LACKING = "howto-lacking"
@@ -23,6 +25,18 @@ def howto_of(docname: str) -> HowTo | None:
     if not docname.startswith(f"{files.GALLERY}/plot_"):
         return None
     return HowTo(stacks.current(), docname.rpartition("plot_")[2])
+
+
+def find_snippet(directive: SphinxDirective, name: str) -> Path:
+    """The file of the page's how-to that a directive names, by its name in either family.
+
+    Raises:
+        DirectiveError: The how-to has no such file.
+    """
+    try:
+        return howto_of(directive.env.docname).snippet(name)
+    except HowtoError as error:
+        raise directive.error(str(error)) from error
 
 
 def asked(howto: HowTo) -> str:

@@ -125,7 +125,7 @@ def changes() -> list[tuple[str, str, str, list[str]]]:
     """Commit, date, subject and how-tos of the last 30 changes of what readers copy; none outside a git checkout."""
     family = stacks.current().family
     command = ["git", "log", "-n", "30", "--format=%x00%H%x01%aI%x01%s", "--name-only", "--"]
-    places = [f"snippets/{family}", f"gallery/{family}"]
+    places = [f"snippets/{family}", "gallery"]
     try:
         told = subprocess.run([*command, *places], cwd=stacks.ROOT, capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):

@@ -116,7 +116,7 @@ def test_a_page_says_where_it_is_what_it_looks_like_and_where_it_is_edited(publi
     assert f'<link rel="canonical" href="{BASE}/mmdet2/how-to/plot_tiny.html">' in text
     card = re.search(rf'property="og:image" content="{BASE}/mmdet2/(_images/[^"]+\.png)"', text)
     assert (published / card[1]).is_file()
-    assert 'href="https://example.org/repository/edit/HEAD/gallery/mmdet2/plot_tiny.py"' in text
+    assert 'href="https://example.org/repository/edit/HEAD/gallery/plot_tiny.py"' in text
     assert (
         f'href="{BASE.removeprefix("https://example.org")}/mmdet2/index.html"' in (published / "404.html").read_text()
     )

@@ -22,7 +22,7 @@ FAMILY = stacks.current().family
 TOPICS = files.topics(FAMILY)
 EXECUTED = [howto.topic for howto in howtos.runnable(stacks.current())]
 SNIPPETS = [f"{howto.topic}/{path.name}" for howto in howtos.of(stacks.current()) for path in howto.snippets]
-SCRIPTS = [howto.script for howto in howtos.of(stacks.current())]
+SOURCES = [howto.source for howto in howtos.of(stacks.current())]
 SCHEMA = ROOT / "docs/_static/verified.schema.json"
 
 NO_PYTHON = {"bash", "console", "diff", "json", "none", "pytb", "sh", "shell", "text"}  # languages a block may be in
@@ -75,14 +75,14 @@ def test_no_page_has_python_code_of_its_own(path):
     assert set(blocks_of_markdown(path.read_text("utf-8"))) - NO_PYTHON == set()
 
 
-@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
 def test_the_prose_of_a_how_to_has_no_python_code_of_its_own(path):
     _, blocks = split_code_and_text_blocks(str(path))
     prose = [block.content for block in blocks if block.type == "text"]
     assert set(blocks_of_rst("\n\n".join(prose))) - NO_PYTHON == set()
 
 
-@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
 def test_no_code_cell_is_long(path):
     _, blocks = split_code_and_text_blocks(str(path))
     cells = {block.lineno: len(block.content.strip().splitlines()) for block in blocks if block.type == "code"}

@@ -33,9 +33,9 @@ def checkout(request) -> Workspace:
 def work_dir(checkout) -> Path:
     """What the stock ``tools/train.py`` leaves of one epoch of the how-to's zip, started with the command it gives."""
     howto = HowTo(stacks.current(), checkout.topic)
-    page = howto.script.read_text("utf-8").replace("\\\n# ", "")  # a command may go on below
+    page = howto.text.replace("\\\n# ", "")  # a command may go on below
     trained = re.search(r"^# \.\. train:: (\S+)$", page, re.MULTILINE)
-    page = f"#    $ {one_gpu(FAMILY, trained[1])}" if trained else page
+    page = f"#    $ {one_gpu(howto.config)}" if trained else page
     found = re.search(r"^#    \$ (.*\bpython tools/train\.py configs/\w+/(\S+)\.py.*)$", page, re.MULTILINE)
     command, name = found.groups()
     folder = checkout.root / "work_dirs" / name

@@ -36,7 +36,7 @@ class Subject:
 
     @property
     def launched_on_its_page(self) -> bool:
-        return launches(HowTo(stacks.current(), self.checkout.topic).script.read_text("utf-8"), self.name)
+        return launches(HowTo(stacks.current(), self.checkout.topic).text, self.name)
 
     @property
     def stock(self):
@@ -122,7 +122,7 @@ def test_it_trains_in_two_processes_here_or_on_its_page(subject):
 
 
 def test_pages_that_launch_their_config_are_told_from_those_that_do_not():
-    pages = {howto.topic: howto.script.read_text("utf-8") for howto in howtos.of(stacks.current())}
+    pages = {howto.topic: howto.text for howto in howtos.of(stacks.current())}
     launched = {topic for topic, name in CONFIGS if launches(pages[topic], name)}
     assert {"finetune", "freeze", "unfreeze_backbone"} < launched
     assert "mosaic" not in launched

@@ -81,7 +81,7 @@ def test_verify_executes_a_how_to_and_says_how_it_went(tiny_project):
 
 def test_verify_says_where_a_script_has_a_syntax_error_and_goes_on(tiny):
     tiny.add("another")
-    tiny.edit("gallery/mmdet2/plot_another.py", "import runpy", "import runpy)")
+    tiny.edit("gallery/plot_another.py", "import runpy", "import runpy)")
     done = tiny.howto("verify", "another", "tiny")
     assert done.returncode == 1
     assert re.search(r"another\W+0\W+\d+\W+plot_another\.py:12: SyntaxError: unmatched '\)'", done.stdout), done.stdout
@@ -90,7 +90,7 @@ def test_verify_says_where_a_script_has_a_syntax_error_and_goes_on(tiny):
 
 
 def test_what_a_locale_cannot_write_is_built_all_the_same(tiny):
-    tiny.edit("gallery/mmdet2/plot_tiny.py", "\nTwo.\n", "\nOne → two.\n")
+    tiny.edit("gallery/plot_tiny.py", "\nTwo.\n", "\nOne → two.\n")
     tiny.edit("snippets/mmdet2/tiny/one.py", "print(1 + 1)", "print(1 + 1)  # → 2")
     done = tiny.howto("build", LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -236,7 +236,7 @@ def mutated(tiny_project, tmp_path_factory):
     """Two how-tos with the same snippet, one that looks at what it prints and one that does not, one run for each."""
     project = tiny_project.copy(tmp_path_factory.mktemp("mutated") / "project")
     project.add("looks")
-    append(project, "gallery/mmdet2/plot_looks.py", PRINTED)
+    append(project, "gallery/plot_looks.py", PRINTED)
     runs = {topic: project.howto("mutate", topic) for topic in ("looks", "tiny")}
     return project, runs, reported(project)
 
@@ -281,7 +281,7 @@ def test_the_page_of_the_site_shows_what_was_found_and_says_when_the_how_to_has_
 
 def test_a_how_to_that_does_not_pass_as_it_is_is_not_mutated(mutated, tmp_path):
     project = mutated[0].copy(tmp_path / "project")
-    project.edit("gallery/mmdet2/plot_looks.py", '"2\\n")', '"3\\n")')
+    project.edit("gallery/plot_looks.py", '"2\\n")', '"3\\n")')
     done = project.howto("mutate", "looks")
     assert done.returncode == 1
     assert "looks does not pass as it is, see python -m howto verify looks" in done.stderr
@@ -296,10 +296,8 @@ if out.getvalue() != "2\\n":
 def test_what_was_found_before_the_run_ended_is_in_the_report(tiny_project, tmp_path):
     project = tiny_project.copy(tmp_path / "project")
     project.add("looks")
-    append(
-        project, "gallery/mmdet2/plot_looks.py", PRINTED + "import time; time.sleep(1)  # longer, so it is the first\n"
-    )
-    append(project, "gallery/mmdet2/plot_tiny.py", FULL)
+    append(project, "gallery/plot_looks.py", PRINTED + "import time; time.sleep(1)  # longer, so it is the first\n")
+    append(project, "gallery/plot_tiny.py", FULL)
     done = project.howto("mutate")
     assert (done.returncode, "no space left" in done.stderr) == (1, True)
     report = reported(project)

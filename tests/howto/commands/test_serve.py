@@ -45,9 +45,9 @@ def shows(address: str, words: str) -> float:
 
 def test_what_is_edited_is_executed_and_shown_again_and_again(tiny, address):
     shows(address, "the sum: 2")
-    tiny.edit("gallery/mmdet2/plot_tiny.py", "1 + 1, 2", "1 + 2, 3")
+    tiny.edit("gallery/plot_tiny.py", "1 + 1, 2", "1 + 2, 3")
     shows(address, "the sum: 3")
-    tiny.edit("gallery/mmdet2/plot_tiny.py", "1 + 2, 3", "2 + 2, 4")
+    tiny.edit("gallery/plot_tiny.py", "1 + 2, 3", "2 + 2, 4")
     took = shows(address, "the sum: 4")
     assert took < imported() / 2 + 3  # the page itself takes no time
 

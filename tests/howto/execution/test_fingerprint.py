@@ -80,8 +80,8 @@ def test_a_page_that_has_not_passed_is_not_fresh(checkout, state):
 
 
 EDITS = [
-    ("gallery/mmdet2/plot_mosaic.py", ["script"]),
-    ("gallery/mmdet2/plot_unfreeze_backbone.py", []),
+    ("gallery/plot_mosaic.py", ["script"]),
+    ("gallery/plot_unfreeze_backbone.py", []),
     ("snippets/mmdet2/mosaic/faster_rcnn_r50_fpn_mosaic_1x_coco.py", ["snippets"]),
     ("snippets/mmdet2/unfreeze_backbone/unfreeze_backbone_epoch_based_hook.py", []),
     ("howto/figures/mosaic.py", ["howto"]),
@@ -119,9 +119,9 @@ def test_what_another_process_runs_counts_too(checkout):
 
 def test_what_mutations_found_holds_while_words_alone_change(checkout):
     before = fingerprint.sources(MOSAIC)
-    checkout.edit("gallery/mmdet2/plot_mosaic.py", "How do I train with Mosaic?", "How do I use Mosaic for training?")
+    checkout.edit("gallery/plot_mosaic.py", "How do I train with Mosaic?", "How do I use Mosaic for training?")
     assert fingerprint.sources(MOSAIC) == before
-    checkout.edit("gallery/mmdet2/plot_mosaic.py", 'Workspace("mosaic")', 'Workspace("mosaic_off")')
+    checkout.edit("gallery/plot_mosaic.py", 'Workspace("mosaic")', 'Workspace("mosaic_off")')
     changed = fingerprint.sources(MOSAIC)
     checkout.edit("snippets/mmdet2/mosaic/faster_rcnn_r50_fpn_mosaic_1x_coco.py", "_base_ =", "# edited\n_base_ =")
     assert len({before, changed, fingerprint.sources(MOSAIC)}) == 3

@@ -81,12 +81,12 @@ def built(tiny_project, folder):
     before = content(project.site)
     for topic, code in PAGES.items():
         project.add(topic)
-        append(project, f"gallery/mmdet2/plot_{topic}.py", "\n# %%\n" + code.replace("{folder}", str(folder)))
+        append(project, f"gallery/plot_{topic}.py", "\n# %%\n" + code.replace("{folder}", str(folder)))
     return project, project.howto("build", **LIMITS), before
 
 
 def line_of(project, topic, text):
-    lines = (project.root / f"gallery/mmdet2/plot_{topic}.py").read_text().splitlines()
+    lines = (project.root / f"gallery/plot_{topic}.py").read_text().splitlines()
     return next(number for number, line in enumerate(lines, 1) if text in line)
 
 
@@ -147,7 +147,7 @@ def test_what_a_page_finds_does_not_depend_on_the_pages_before_it(built):
 
 @pytest.mark.parametrize("code", ["0", "'no'"])
 def test_a_page_that_exits_is_named_with_its_line(tiny, code):
-    append(tiny, "gallery/mmdet2/plot_tiny.py", f"\n# %%\nimport sys\n\nsys.exit({code})\n")
+    append(tiny, "gallery/plot_tiny.py", f"\n# %%\nimport sys\n\nsys.exit({code})\n")
     before = content(tiny.site)
     done = tiny.howto("build")
     assert done.returncode == 1
@@ -157,7 +157,7 @@ def test_a_page_that_exits_is_named_with_its_line(tiny, code):
 
 
 def test_a_limit_that_is_no_number_is_named(tiny):
-    append(tiny, "gallery/mmdet2/plot_tiny.py", "\n# edited\n")
+    append(tiny, "gallery/plot_tiny.py", "\n# edited\n")
     done = tiny.howto("build", HOWTO_TIME_LIMIT="much")
     assert done.returncode == 1
     assert "HOWTO_TIME_LIMIT=much is no number" in done.stderr

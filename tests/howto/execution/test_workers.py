@@ -31,7 +31,7 @@ def three(tiny):
     folder.mkdir()
     for topic in ("one", "two"):
         tiny.add(topic)
-        with (tiny.root / f"gallery/mmdet2/plot_{topic}.py").open("a") as script:
+        with (tiny.root / f"gallery/plot_{topic}.py").open("a") as script:
             script.write(WAIT.format(folder=str(folder), topic=topic))
     return tiny
 
@@ -57,7 +57,7 @@ def test_pages_run_at_the_same_time(three):
 def test_a_build_that_is_killed_takes_its_workers_with_it(three):
     build = three.start("build", HOWTO_WORKERS="2")
     (three.root / "met/nobody").touch()
-    with (three.root / "gallery/mmdet2/plot_two.py").open("a") as script:
+    with (three.root / "gallery/plot_two.py").open("a") as script:
         script.write("time.sleep(600)\n")
     for line in build.stderr:
         if "two: executing" in line:
@@ -105,7 +105,7 @@ def test_a_build_that_is_interrupted_says_so_in_a_line_and_takes_its_workers_wit
         time.sleep(1)
     else:
         (three.root / "met/nobody").touch()
-        with (three.root / "gallery/mmdet2/plot_two.py").open("a") as script:
+        with (three.root / "gallery/plot_two.py").open("a") as script:
             script.write("time.sleep(600)\n")
         next(line for line in build.stderr if "two: executing" in line)
     os.killpg(build.pid, signal.SIGINT)
@@ -130,7 +130,7 @@ def test_a_build_that_is_interrupted_says_so_in_a_line_and_takes_its_workers_wit
     ids=["exit", "raise", "die", "leave"],
 )
 def test_a_page_that_fails_in_a_worker_fails_the_build_and_is_named(three, code, said):
-    with (three.root / "gallery/mmdet2/plot_two.py").open("a") as script:
+    with (three.root / "gallery/plot_two.py").open("a") as script:
         script.write(f"{code}\n")
     done = three.howto("build", HOWTO_WORKERS="2", HOWTO_TIME_LIMIT="60")
     assert done.returncode == 1

@@ -51,7 +51,7 @@ def test_the_readme_shows_a_snippet_as_it_is_and_what_its_page_measured():
     )
     shapes = [(1, 64, 8, 8), (1, 128, 4, 4), (1, 256, 2, 2), (1, 512, 1, 1)]
     assert re.findall(r"`(\(1, [\d, ]+\))`", readme) == [str(shape) for shape in shapes]
-    text = (ROOT / "gallery/mmdet2/plot_backbone_channels.py").read_text("utf-8")
+    text = (ROOT / "gallery/plot_backbone_channels.py").read_text("utf-8")
     assert all(str(shape) in text for shape in shapes)  # where the page checks them
     (picture,) = re.findall(r"\]\((docs/\S+\.webp)\)", readme)
     assert (ROOT / picture).stat().st_size < 100_000

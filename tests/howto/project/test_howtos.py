@@ -8,18 +8,17 @@ import pytest
 from howto.project import files, howtos
 from howto.project.errors import HowtoError
 from howto.project.howtos import HowTo
-from howto.project.stacks import ROOT, STACKS, named
+from howto.project.stacks import STACKS, named
 
 MMDET2 = named("mmdet2")
 MOSAIC = HowTo(MMDET2, "mosaic")
 
 
 @pytest.mark.parametrize("stack", STACKS.values(), ids=STACKS)
-def test_each_has_snippets_a_script_and_words_that_are_there(stack):
+def test_each_has_snippets_and_a_script(stack):
     for howto in howtos.of(stack):
         assert howto.snippets and all(path.parent.name == howto.topic for path in howto.snippets)
-        assert howto.script.is_file()
-        assert all(path.is_file() for path in howto.words)
+        assert howto.source.is_file()
 
 
 @pytest.mark.parametrize("stack", STACKS.values(), ids=STACKS)
@@ -65,7 +64,7 @@ def test_all_are_chosen_that_can_run_or_those_that_are_named(monkeypatch):
 
 def test_a_cost_is_what_the_page_took_else_what_is_kept_else_a_guess(monkeypatch, tmp_path):
     monkeypatch.setattr(files, "DOCS", tmp_path)
-    assert MOSAIC.cost == json.loads((ROOT / "gallery/costs.json").read_text())["mosaic"]
+    assert MOSAIC.cost == json.loads(files.COSTS.read_text())["mosaic"]
     assert HowTo(MMDET2, "new_one").cost == 30
     (tmp_path / files.GALLERY).mkdir()
     (tmp_path / files.GALLERY / "plot_mosaic.cost.json").write_text('{"time": 12.5}')

@@ -113,7 +113,7 @@ def test_a_page_that_was_lost_or_broken_is_reason_enough(tiny, damage):
 
 
 def test_changed_words_are_set_beside_what_the_code_put_out_and_nothing_is_executed(tiny):
-    tiny.edit("gallery/mmdet2/plot_tiny.py", "\nTwo.\n", "\nIt is two.\n")
+    tiny.edit("gallery/plot_tiny.py", "\nTwo.\n", "\nIt is two.\n")
     done = tiny.howto("build", python=("-X", "importtime"))
     assert (done.returncode, executed(done)) == (0, []), done.stderr
     assert "howto.execution.preloaded" not in done.stderr
@@ -126,7 +126,7 @@ def test_changed_words_are_set_beside_what_the_code_put_out_and_nothing_is_execu
 
 
 def test_search_knows_the_words_of_an_index_when_only_another_page_is_written(tiny):
-    tiny.edit("gallery/mmdet2/plot_tiny.py", "# .. snippet::", "# .. index:: ! addition\n#\n# .. snippet::")
+    tiny.edit("gallery/plot_tiny.py", "# .. snippet::", "# .. index:: ! addition\n#\n# .. snippet::")
     assert tiny.howto("build").returncode == 0
     append(tiny, "docs/publish.md", "\nA sentence more.\n")
     assert tiny.howto("build").returncode == 0
@@ -135,7 +135,7 @@ def test_search_knows_the_words_of_an_index_when_only_another_page_is_written(ti
 
 
 def test_a_page_that_checks_nothing_is_refused(tiny):
-    tiny.edit("gallery/mmdet2/plot_tiny.py", 'record.check("the sum", 1 + 1, 2)', "print(record)")
+    tiny.edit("gallery/plot_tiny.py", 'record.check("the sum", 1 + 1, 2)', "print(record)")
     done = tiny.howto("build")
     assert done.returncode == 1
     assert (
@@ -145,7 +145,7 @@ def test_a_page_that_checks_nothing_is_refused(tiny):
 
 
 def test_a_new_paragraph_between_two_cells_executes_nothing(tiny):
-    tiny.edit("gallery/mmdet2/plot_tiny.py", "# %%\nimport runpy", "# %%\n# The sum.\n\n# %%\n# Now.\nimport runpy")
+    tiny.edit("gallery/plot_tiny.py", "# %%\nimport runpy", "# %%\n# The sum.\n\n# %%\n# Now.\nimport runpy")
     done = tiny.howto("build")
     assert (done.returncode, executed(done)) == (0, []), done.stderr
     assert pages(tiny) == ["tiny"]
@@ -153,21 +153,21 @@ def test_a_new_paragraph_between_two_cells_executes_nothing(tiny):
 
 
 def test_a_changed_cell_is_executed(tiny):
-    tiny.edit("gallery/mmdet2/plot_tiny.py", "1 + 1, 2)", "1 + 1, 2)  # of course")
+    tiny.edit("gallery/plot_tiny.py", "1 + 1, 2)", "1 + 1, 2)  # of course")
     assert executed(tiny.howto("build")) == ["tiny"]
 
 
 def test_under_another_sphinx_gallery_changed_words_are_executed(tiny):
     tiny.edit("howto/execution/replay.py", 'KNOWN = "0.22.1"', 'KNOWN = "0.1"')
     assert executed(tiny.howto("build")) == ["tiny"]
-    tiny.edit("gallery/mmdet2/plot_tiny.py", "\nTwo.\n", "\nIt is two.\n")
+    tiny.edit("gallery/plot_tiny.py", "\nTwo.\n", "\nIt is two.\n")
     assert executed(tiny.howto("build")) == ["tiny"]
 
 
 def test_a_page_that_failed_has_no_outputs_to_keep(tiny):
-    tiny.edit("gallery/mmdet2/plot_tiny.py", "1 + 1, 2)", "1 + 1, 3)")
+    tiny.edit("gallery/plot_tiny.py", "1 + 1, 2)", "1 + 1, 3)")
     assert executed(tiny.howto("build")) == ["tiny"]
-    tiny.edit("gallery/mmdet2/plot_tiny.py", "\nTwo.\n", "\nIt is two.\n")
+    tiny.edit("gallery/plot_tiny.py", "\nTwo.\n", "\nIt is two.\n")
     assert executed(tiny.howto("build")) == ["tiny"]
 
 
@@ -175,13 +175,14 @@ def test_the_longest_page_begins_first(tiny):
     costs = {"a": 1, "b": 2, "c": 4, "d": 3}
     for topic in costs:
         tiny.add(topic)
-    (tiny.root / "gallery/costs.json").write_text(json.dumps(costs))
+    (tiny.root / "docs/results").mkdir()
+    (tiny.root / "docs/results/costs.json").write_text(json.dumps(costs))
     done = tiny.howto("build", HOWTO_WORKERS="2")
     assert executed(done)[0] in ("c", "d"), done.stderr  # both begin at once, in two processes
 
 
 def test_words_that_change_while_their_page_runs_are_set_by_the_next_build_which_executes_nothing(tiny):
-    path = "gallery/mmdet2/plot_tiny.py"
+    path = "gallery/plot_tiny.py"
     edit = f"import runpy\nfrom pathlib import Path\n\nown = Path({str(tiny.root / path)!r})\n"
     edit += "own.write_text(own.read_text().replace('Two.', 'Three.', 1))\n"
     tiny.edit(path, "import runpy\n", edit)
@@ -205,7 +206,7 @@ def failed(tiny_project, tmp_path_factory):
     before = content(project.site)
     for topic in ("good", "wrong"):
         project.add(topic)
-    project.edit("gallery/mmdet2/plot_tiny.py", "1 + 1, 2)", "1 + 1, 3)")
+    project.edit("gallery/plot_tiny.py", "1 + 1, 2)", "1 + 1, 3)")
     append(project, "snippets/mmdet2/wrong/one.py", "\n1 / 0\n")
     return project, project.howto("build"), before
 
@@ -220,7 +221,7 @@ def report(done, topic):
 def test_a_check_that_fails_fails_the_build_and_is_named_with_its_line(failed):
     project, done, _ = failed
     assert done.returncode == 1
-    script = (project.root / "gallery/mmdet2/plot_tiny.py").read_text().splitlines()
+    script = (project.root / "gallery/plot_tiny.py").read_text().splitlines()
     line = next(number for number, text in enumerate(script, 1) if "record.check" in text)
     assert re.search(rf"\b{line}\b", report(done, "tiny"))
     assert "tiny: the sum: expected 3, measured 2" in report(done, "tiny")
@@ -241,7 +242,7 @@ def test_a_failed_build_leaves_the_last_good_site(failed):
 def mended(failed, tmp_path_factory):
     """The project whose build failed, with what was wrong mended, and its next build."""
     project = failed[0].copy(tmp_path_factory.mktemp("mended") / "project")
-    project.edit("gallery/mmdet2/plot_tiny.py", "1 + 1, 3)", "1 + 1, 2)")
+    project.edit("gallery/plot_tiny.py", "1 + 1, 3)", "1 + 1, 2)")
     project.edit("snippets/mmdet2/wrong/one.py", "1 / 0", "1 / 1")
     return project, project.howto("build")
 
@@ -257,11 +258,24 @@ def test_what_passed_in_a_failed_build_is_not_executed_again(failed, mended):
 def test_a_how_to_that_was_removed_leaves_the_site(mended, tmp_path):
     project = mended[0].copy(tmp_path / "removed")
     shutil.rmtree(project.root / "snippets/mmdet2/wrong")
-    (project.root / "gallery/mmdet2/plot_wrong.py").unlink()
+    (project.root / "gallery/plot_wrong.py").unlink()
     done = project.howto("build")
     assert done.returncode == 0, done.stderr
     assert "2 snippets on 2 pages, 0 executed now" in done.stdout
     assert [name for name in content(project.site) if "wrong" in name] == []
+
+
+def test_a_how_to_comes_to_a_site_that_is_built_and_goes_again(tiny):
+    tiny.add("another")
+    done = tiny.howto("build")
+    assert (done.returncode, executed(done)) == (0, ["another"]), done.stderr
+    assert "how-to/plot_another.html" in (tiny.site / "index.html").read_text()
+    assert "plot_another.html" in (tiny.site / "how-to/plot_tiny.html").read_text()  # in its navigation
+    shutil.rmtree(tiny.root / "snippets/mmdet2/another")
+    (tiny.root / "gallery/plot_another.py").unlink()
+    done = tiny.howto("build")
+    assert (done.returncode, executed(done)) == (0, []), done.stderr
+    assert "plot_another" not in (tiny.site / "index.html").read_text()
 
 
 def test_a_warning_fails_the_build_each_time_until_it_is_mended(tiny):
@@ -278,7 +292,7 @@ def test_a_warning_fails_the_build_each_time_until_it_is_mended(tiny):
 
 @pytest.mark.parametrize("mistake", ["missing", "syntax"])
 def test_a_script_that_cannot_be_run_is_named_in_one_line(tiny, mistake):
-    script = tiny.root / "gallery/mmdet2/plot_tiny.py"
+    script = tiny.root / "gallery/plot_tiny.py"
     if mistake == "missing":
         script.unlink()
     else:
@@ -292,13 +306,13 @@ def test_a_script_that_cannot_be_run_is_named_in_one_line(tiny, mistake):
 
 def test_a_snippet_that_was_edited_while_its_page_ran_is_executed_again(tiny):
     edit = "from pathlib import Path\n\nPath(snippet).write_text(Path(snippet).read_text() + '# edited')\n"
-    append(tiny, "gallery/mmdet2/plot_tiny.py", f"\n{edit}")
+    append(tiny, "gallery/plot_tiny.py", f"\n{edit}")
     assert tiny.howto("build").returncode == 0
     assert changed(tiny, "tiny") == {"tiny": ["snippets"]}
 
 
 def test_a_script_that_was_edited_for_the_doctests_and_reverted_keeps_its_output(tiny):
-    script = tiny.root / "gallery/mmdet2/plot_tiny.py"
+    script = tiny.root / "gallery/plot_tiny.py"
     before = script.read_text()
     append(tiny, script, "\n# %%\n# More.\n")
     tiny.howto("doctest")
@@ -324,7 +338,7 @@ def start_with_a_page_that_waits(project, gate):
     """Add two pages, of which the second waits for `gate`; start a build and return it when that page runs."""
     for topic in ("one", "second"):
         project.add(topic)
-    append(project, "gallery/mmdet2/plot_second.py", WAIT.format(path=str(gate)))
+    append(project, "gallery/plot_second.py", WAIT.format(path=str(gate)))
     build = project.start("build")
     wait_for(build.stderr, "second: executing")
     return build
@@ -435,7 +449,7 @@ def lacking(tiny_project, tmp_path_factory):
     """A project with a page that needs a package which is not installed, and its build."""
     project = tiny_project.copy(tmp_path_factory.mktemp("lacking") / "project")
     project.add("needy")
-    project.edit("gallery/mmdet2/plot_needy.py", "Two.\n", "Two.\n\n.. needs:: rare_package\n")
+    project.edit("gallery/plot_needy.py", "Two.\n", "Two.\n\n.. needs:: rare_package\n")
     return project, project.howto("build")
 
 

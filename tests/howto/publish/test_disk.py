@@ -30,7 +30,7 @@ def howto(project, mount, after=""):
 
 
 def test_a_tree_that_cannot_be_written_is_named_in_one_line(tiny):
-    append(tiny, "gallery/mmdet2/plot_tiny.py", "\n# edited\n")
+    append(tiny, "gallery/plot_tiny.py", "\n# edited\n")
     before = content(tiny.root)
     done = howto(tiny, f"mount --bind {tiny.root} {tiny.root}; mount -o remount,bind,ro {tiny.root}")
     assert done.returncode == 1
@@ -47,7 +47,7 @@ def size(folder):
 
 @pytest.mark.parametrize("during", ["execution", "writing the pages", "publishing"])
 def test_a_disk_that_fills_up_leaves_the_last_good_site_and_the_next_build_is_whole(tiny, tmp_path, during):
-    append(tiny, "gallery/mmdet2/plot_tiny.py", "\n# %%\nprint('more')\n")
+    append(tiny, "gallery/plot_tiny.py", "\n# %%\nprint('more')\n")
     before, folder, kept = content(tiny.site), tiny.root / "docs/_build", tmp_path / "kept"
     pages_alone = size(folder / "work")
     shutil.rmtree(folder / "work")

@@ -34,7 +34,7 @@ def notebook(tmp_path):
     path = tmp_path / "plot_mosaic.ipynb"
     path.write_text(json.dumps({"cells": [{"cell_type": "markdown", "source": [prose]}]}))
     path.with_suffix(".py").write_text("x = 1\n")
-    finish_notebook(FAMILY, path)
+    finish_notebook(MOSAIC, path)
     return path
 
 
@@ -51,7 +51,7 @@ def test_a_notebook_shows_the_snippet_itself(notebook):
         ("A.\n\n.. install:: timm\n\nB.", f"A.\n\n```console\n$ {TIMM}\n```\n\nB."),
         ("A.\n\n.. needs:: detectron2\n\nB.", "A.\n\nIt needs the package detectron2.\n\nB."),
         (
-            ".. train:: {0}\n   :rate: some_words\n   :evaluates:\n\nB.",
+            ".. train:: {0}\n\n   Some words on the rate.\n\nB.",
             "```console\n$ python tools/train.py configs/{0} --auto-scale-lr\n```\n\nB.",
         ),
         (
@@ -66,7 +66,7 @@ def test_a_notebook_says_in_words_what_only_a_page_can_show(tmp_path, prose, sho
     path = tmp_path / "plot_mosaic.ipynb"
     path.write_text(json.dumps({"cells": [{"cell_type": "markdown", "source": [prose.format(name)]}]}))
     path.with_suffix(".py").write_text("x = 1\n")
-    finish_notebook(FAMILY, path)
+    finish_notebook(MOSAIC, path)
     (cell,) = json.loads(path.read_text())["cells"]
     code = f"`configs/{name}`\n\n```python\n{snippet.read_text()}```\n"
     assert "".join(cell["source"]) == shown.format(name, code)
