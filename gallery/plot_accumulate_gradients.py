@@ -181,7 +181,7 @@ checkout.check("Each run made one step, at its end", made, [True] * 6)
 # %%
 # If a detector's GPUs share this count, accumulation cannot reproduce training on several GPUs at any
 # learning rate. It may still train just as well. Measured is the loss of each detector on one image: alone,
-# and as if another GPU had made the shared count a hundred times as large.
+# and as if another GPU counted far more.
 detectors = {**classes.standard(), "ATSS": atss_path}
 shares = {name: updates.exchanges(checkout, path) for name, path in detectors.items()}
 words = {False: ("no", "training on several GPUs"), True: ("yes", "neither")}

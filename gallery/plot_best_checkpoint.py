@@ -298,7 +298,7 @@ checkout.check("Best checkpoint", both, [best.format(2)])
 # MMCV saves the state of the optimizer in the best checkpoint, too. Resumed from it, the third epoch is
 # the one that follows ``epoch_2.pth``.
 best_one = two.checkpoint.with_name(both[0])
-again = scores([0.2], epochs=3, resume_from=best_one)
+again = scores([0.2], epochs=3, resume_from=best_one, **keep)
 checkout.check("Epochs that ran", [epoch + 1 for epoch in again.epochs], [3])
 same = again.losses == resumed.epochs[2].losses and again.rates[0] == resumed.rates[0]
 checkout.check("Its losses and learning rate are the same", same, True)
