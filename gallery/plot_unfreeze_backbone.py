@@ -256,7 +256,8 @@ def rates(model, optimizer):
     """Learning rates of ``layer1``, as the config has them."""
     groups = optimizer.param_groups
     rate = {each["params"][0]: each.get("initial_lr", each["lr"]) for each in groups}
-    return {round(rate[weight], 6) for weight in model.backbone.layer1.parameters()}
+    known = [weight for weight in model.backbone.layer1.parameters() if weight in rate]
+    return {round(rate[weight], 6) for weight in known}
 
 
 norm = dict(model__backbone__norm_eval=False)
@@ -324,7 +325,8 @@ checkout.check("Epochs of the lines around it", around, ["1", "2"])
 # the weights trainable is undone in the next epoch. The published tutorial's is such a hook, and these
 # changes make it of ours. It also lets the batch norms of those stages use each batch's own statistics,
 # against ``norm_eval=True``.
-epochs, changes = 2, {
+epochs = 2
+changes = {
     "runner.epoch < self": "runner.epoch != self",
     "backbone.frozen_stages = -1": """for name in names:
             stage = getattr(backbone, name).train()
@@ -340,7 +342,8 @@ epochs, changes = 2, {
 # as ``frozen_stages`` says, so a hook that only makes the weights trainable is undone before the epoch's
 # first image. The published tutorial's is such a hook, and these changes make it of ours. Its log claims
 # otherwise, so look at the weights.
-epochs, changes = 1, {
+epochs = 1
+changes = {
     "runner.epoch < self": "runner.epoch != self",
     "backbone.frozen_stages = -1": "[getattr(backbone, n).train() for n in names]",
 }

@@ -23,7 +23,7 @@ CLASSIFIERS = {"mmdet2": "mmcls", "mmdet3": "mmpretrain"}[FAMILY]
 
 every_stem = pytest.mark.parametrize("kind", STEM)
 one_rate_or_several = pytest.mark.parametrize("paramwise", [None, TENTH], ids=["one rate", "paramwise_cfg"])
-only = {name: pytest.mark.skipif(FAMILY != name, reason=f"of {name}") for name in ("mmdet2", "mmdet3")}
+only = {name: pytest.mark.skipif(name != FAMILY, reason=f"of {name}") for name in ("mmdet2", "mmdet3")}
 
 
 @pytest.fixture(scope="module", params=[(kind, stages) for kind in STEM for stages in (0, 1, 4)], ids=str)

@@ -177,7 +177,7 @@ class _Settings:
     part_unused: bool = False
     seed: int = 0
     hooks: Sequence[dict] = ()
-    before: Callable = lambda detector: None  # noqa: E731
+    before: Callable = lambda detector: None
     backbone: dict
 
     @property
