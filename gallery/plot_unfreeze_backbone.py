@@ -83,8 +83,6 @@ Table(head, rows)
 # ``unfreeze_epoch`` counts from 0, as the schedule does. The 1x schedule divides the learning
 # rate by ten after 8 epochs and again after 11, so the later you unfreeze, the less of the full
 # rate is left for the backbone: from 8 on nothing, and from 12 on it does not train at all.
-from collections import Counter
-
 # {% if mmdet2 %}
 from types import SimpleNamespace
 
@@ -119,6 +117,9 @@ def epochs_rates(cfg):
 
 # {% endif %}
 # %%
+from collections import Counter
+
+
 def schedule(cfg, unfreeze_epoch):
     """The epoch, and for how many epochs the backbone then trains at each rate."""
     trains = Counter(epochs_rates(cfg)[unfreeze_epoch:])
@@ -348,6 +349,8 @@ changes = {
     "backbone.frozen_stages = -1": "[getattr(backbone, n).train() for n in names]",
 }
 # {% endif %}
+
+# %%
 hook = "unfreeze_backbone_epoch_based_hook"
 place = "configs.unfreeze_backbone"
 at_once = {f"custom_hooks__{len(cfg.custom_hooks) - 1}__unfreeze_epoch": 0}
