@@ -338,7 +338,6 @@ checkout.check("Equal to those of epoch 1 and 2", equal, [False, True])
 # Two processes train, and evaluate together. The first alone has the metric, and tells the other when to
 # end. At a rate of 0 no epoch is better than the first:
 waits = dict(custom_hooks__1__patience=1, optimizer__lr=0)
-left = "epoch_2.pth"
 # {% else %}
 # Several GPUs end together
 # ~~~~~~~~~~~~~~~~~~~~~~~~~

@@ -194,6 +194,9 @@ model = dict(roi_head=dict(bbox_head=dict(num_classes=2)))"""
 mine = inherit("unfreeze_own_classes.py", lines)
 
 # %%
+small = dict(model__backbone__depth=18, model__neck__in_channels=[64, 128, 256, 512])
+small["model__backbone__init_cfg__checkpoint"] = "torchvision://resnet18"
+keys = dict(evaluate=False, warmed_up=True, **small)
 own = checkout.train(mine, epochs=2, evaluate=False)
 stages = ("stem", "layer1", "layer2", "layer3", "layer4")
 trained = {tuple(own.trains(stage)) for stage in stages}
@@ -210,9 +213,6 @@ checkout.check("Images without them are left out", images < everything, True)
 # Another base
 # ~~~~~~~~~~~~
 # Keep the hooks of the config that you start from: a list in a config replaces the one that it inherits.
-small = dict(model__backbone__depth=18, model__neck__in_channels=[64, 128, 256, 512])
-small["model__backbone__init_cfg__checkpoint"] = "torchvision://resnet18"
-keys = dict(evaluate=False, warmed_up=True, **small)
 # {% if mmdet2 %}
 # So this page's config names the standard ``NumClassCheckHook`` again, which stops a run whose box head has
 # another number of classes than the dataset. Repeat the base's entries of ``custom_imports``, too.
@@ -225,10 +225,14 @@ checkout.check(f"It says: {reason}", reason in failure.message, True)
 # {% else %}
 # ``*_base_.custom_hooks`` repeats those of the base, and ``*_base_.custom_imports.imports`` its imports:
 lines = """
-custom_hooks = [*_base_.custom_hooks, dict(type='EMAHook')]"""
-averaged = checkout.config(inherit("unfreeze_averaged.py", lines))
+custom_hooks = [*_base_.custom_hooks, dict(type='EMAHook')]
+imports = [*_base_.custom_imports.imports, 'mmpretrain.models']
+custom_imports = dict(imports=imports)"""
+more = checkout.config(inherit("unfreeze_more.py", lines))
 hooks = [*cfg.custom_hooks, dict(type="EMAHook")]
-checkout.check("Hooks of the base, and one more", averaged.custom_hooks == hooks, True)
+checkout.check("Hooks of the base, and one more", more.custom_hooks == hooks, True)
+imports = [*cfg.custom_imports.imports, "mmpretrain.models"]
+checkout.check("Its imports, too", more.custom_imports.imports == imports, True)
 # {% endif %}
 
 # %%
@@ -421,8 +425,10 @@ saved = run.checkpoint.relative_to(checkout.root)
 message = "ModuleNotFoundError: No module named 'configs'"
 # {% if mmdet2 %}
 tested = f"tools/test.py {path} {saved} --eval bbox"
+registry, key, loop = "hook", "runner", "IterBasedRunner"
 # {% else %}
 tested = f"tools/test.py {path} {saved}"
+registry, key, loop = "mmdet::hook", "train_cfg", "IterBasedTrainLoop"
 # {% endif %}
 for command in (f"tools/train.py {path}", tested):
     output = checkout.shell(f"python {command} {{fit}}", succeeds=False)
@@ -434,11 +440,9 @@ for command in (f"tools/train.py {path}", tested):
 # {% if mmdet2 %}
 # ``UnfreezeBackboneEpochBasedHook is not in the hook registry``: not imported
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-reason = "UnfreezeBackboneEpochBasedHook is not in the hook registry"
 # {% else %}
 # ``UnfreezeBackboneEpochBasedHook is not in the mmdet::hook registry``: not imported
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-reason = "UnfreezeBackboneEpochBasedHook is not in the mmdet::hook registry"
 # {% endif %}
 # Keep ``custom_imports``. Only an import of the file registers the hook.
 lines = """custom_imports = dict(
@@ -447,17 +451,16 @@ lines = """custom_imports = dict(
 """
 variant = checkout.edit(checkout.own, {lines: ""})
 failure = checkout.fails(checkout.train, variant, **small)
+reason = f"UnfreezeBackboneEpochBasedHook is not in the {registry} registry"
 checkout.check(f"It says: {reason}", reason in failure.message, True)
 
 # %%
 # {% if mmdet2 %}
 # ``TypeError: IterBasedRunner has no epochs to wait for``: the run counts iterations
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-key, loop = "runner", "IterBasedRunner"
 # {% else %}
 # ``TypeError: IterBasedTrainLoop has no epochs to wait for``: the run counts iterations
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-key, loop = "train_cfg", "IterBasedTrainLoop"
 # {% endif %}
 # Train by epochs. A run that counts iterations never begins another epoch, so a hook that waits for one
 # would never act. This one stops the run before its first iteration.
