@@ -15,11 +15,11 @@ training when no evaluation has been better for a while.
 #
 # .. snippet:: retinanet_r50_fpn_best_coco.py
 #
-# .. train:: retinanet_r50_fpn_best_coco.py
 # {% if mmdet2 %}
-#
 # .. snippet:: early_stopping.py
+#
 # {% endif %}
+# .. train:: retinanet_r50_fpn_best_coco.py
 
 # %%
 # Adapt it

@@ -12,9 +12,9 @@ files.
 #
 # .. snippet:: faster_rcnn_r50_fpn_unfreeze_1x_coco.py
 #
-# .. train:: faster_rcnn_r50_fpn_unfreeze_1x_coco.py
-#
 # .. snippet:: unfreeze_backbone_epoch_based_hook.py
+#
+# .. train:: faster_rcnn_r50_fpn_unfreeze_1x_coco.py
 #
 # {% if mmdet2 %}
 # It needs MMDetection 2.9 or newer (tested on 2.28).
