@@ -61,9 +61,10 @@ def trained(howto: HowTo) -> str:
 def launches(page: str, name: str, own: str) -> bool:
     """Whether a page, whose script this is, trains the config `name` in two processes, which must succeed.
 
-    A page names it by a variable, or not at all if it is its `own`.
+    A page names it by a variable, in the spelling of either family, or not at all if it is its `own`.
     """
-    first = [r"\[?config\b"] if re.search(rf'^config = "{re.escape(name)}"$', page, re.MULTILINE) else []
+    named = [config.replace("-", "_") for config in re.findall(r'^config = "(.+)"$', page, re.MULTILINE)]
+    first = [r"\[?config\b"] if name.replace("-", "_") in named else []
     first += [r"\[?checkout\.own\b", r"\w+=", r"\*\*", r"\)"] if name == own else []
     call = rf"checkout\.(?:launch|train_in_two_processes)\((?:{'|'.join(first)}).*$"
     return bool(first) and any("succeeds=False" not in found for found in re.findall(call, page, re.MULTILINE))
