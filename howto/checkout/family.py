@@ -18,7 +18,7 @@ class Family(Protocol):
         LIBRARIES: OpenMMLab's packages, by their loggers' names; the last one has the classifiers.
         SCALES: Keys of a pipeline's steps that hold an image scale (width, height), in pixels.
         KEYS: Where a config has what the families call differently, by the name that gallery scripts use: ``train``,
-            ``val`` and ``test`` for the datasets, ``batch_size``, ``optimizer``, ``val_interval``.
+            ``val`` and ``test`` for the datasets, ``batch_size``, ``optimizer``, ``val_interval``, ``accumulate``.
         TRAINED: What each logged line of training begins with.
         FIRST_EPOCH: What those of the first epoch begin with.
     """

@@ -12,6 +12,7 @@ KEYS = {
     "test": "data.test",
     "batch_size": "data.samples_per_gpu",
     "val_interval": "evaluation.interval",
+    "accumulate": "optimizer_config.cumulative_iters",
 }
 TRAINED = "Epoch ["
 FIRST_EPOCH = "Epoch [1]"
@@ -297,7 +298,7 @@ def _observing(observer) -> dict:
     from mmcv.runner.hooks import HOOKS, Hook
 
     class HowtoObserverHook(Hook):
-        def before_train_epoch(self, runner):
+        def before_epoch(self, runner):  # of training; a run that counts iterations is one, and says no more
             observer.begins(runner.epoch, self.unwrap(runner), runner.optimizer)
 
         def before_train_iter(self, runner):

@@ -12,6 +12,7 @@ KEYS = {
     "batch_size": "train_dataloader.batch_size",
     "optimizer": "optim_wrapper.optimizer",
     "val_interval": "train_cfg.val_interval",
+    "accumulate": "optim_wrapper.accumulative_counts",
 }
 TRAINED = "Epoch(train)"
 FIRST_EPOCH = "Epoch(train) [1]"

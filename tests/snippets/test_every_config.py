@@ -14,6 +14,7 @@ from howto.checkout import fit, measure
 from howto.checkout.family import api
 from howto.commands.edits import is_config
 from howto.project import howtos, stacks
+from howto.project.errors import HowtoError
 from howto.project.howtos import HowTo
 
 FAMILY = stacks.current().family
@@ -36,7 +37,8 @@ class Subject:
 
     @property
     def launched_on_its_page(self) -> bool:
-        return launches(HowTo(stacks.current(), self.checkout.topic).text, self.name)
+        howto = HowTo(stacks.current(), self.checkout.topic)
+        return launches(howto.text, self.name, trained(howto))
 
     @property
     def stock(self):
@@ -48,11 +50,24 @@ class Subject:
         return self.checkout.config(str(next(self.checkout.root.glob(f"configs/*/{model}_1x_coco.py"))))
 
 
-def launches(page: str, name: str) -> bool:
-    """Whether a page, whose script this is, trains the config `name` in two processes, which must succeed."""
-    own = re.search(rf'^config = "{re.escape(name)}"$', page, re.MULTILINE)
-    calls = re.findall(r"checkout\.(?:launch|train_in_two_processes)\(\[?config\b.*$", page, re.MULTILINE)
-    return bool(own) and any("succeeds=False" not in call for call in calls)
+def trained(howto: HowTo) -> str:
+    """File name of the config that a page's readers train; empty if it has no such config."""
+    try:
+        return howto.config.name
+    except HowtoError:
+        return ""
+
+
+def launches(page: str, name: str, own: str) -> bool:
+    """Whether a page, whose script this is, trains the config `name` in two processes, which must succeed.
+
+    A page names it by a variable, in the spelling of either family, or not at all if it is its `own`.
+    """
+    named = [config.replace("-", "_") for config in re.findall(r'^config = "(.+)"$', page, re.MULTILINE)]
+    first = [r"\[?config\b"] if name.replace("-", "_") in named else []
+    first += [r"\[?checkout\.own\b", r"\w+=", r"\*\*", r"\)"] if name == own else []
+    call = rf"checkout\.(?:launch|train_in_two_processes)\((?:{'|'.join(first)}).*$"
+    return bool(first) and any("succeeds=False" not in found for found in re.findall(call, page, re.MULTILINE))
 
 
 def sides(node: object, key: object = None) -> Iterator[int]:
@@ -122,15 +137,18 @@ def test_it_trains_in_two_processes_here_or_on_its_page(subject):
 
 
 def test_pages_that_launch_their_config_are_told_from_those_that_do_not():
-    pages = {howto.topic: howto.text for howto in howtos.of(stacks.current())}
-    launched = {topic for topic, name in CONFIGS if launches(pages[topic], name)}
+    pages = {howto.topic: (howto.text, trained(howto)) for howto in howtos.of(stacks.current())}
+    launched = {topic for topic, name in CONFIGS if launches(pages[topic][0], name, pages[topic][1])}
     assert {"finetune", "freeze", "unfreeze_backbone"} < launched
     assert "mosaic" not in launched
     page = 'config = "one.py"\nsaid = checkout.launch(config{})\n'
-    assert launches(page.format(", iterations=2"), "one.py")
-    assert not launches(page.format(", succeeds=False"), "one.py")
-    assert not launches(page.format(""), "other.py")
-    assert not launches(page.replace("launch(config", "launch(variant").format(""), "one.py")
+    assert launches(page.format(", iterations=2"), "one.py", "")
+    assert not launches(page.format(", succeeds=False"), "one.py", "")
+    assert not launches(page.format(""), "other.py", "other.py")
+    assert not launches(page.replace("launch(config", "launch(variant").format(""), "one.py", "one.py")
+    for arguments in ("iterations=2", "**small", "checkout.own", ""):
+        assert launches(f"checkout.launch({arguments})", "one.py", "one.py")
+        assert not launches(f"checkout.launch({arguments})", "one.py", "other.py")
 
 
 def test_its_rate_is_that_of_the_stock_config_for_eight_gpus_or_a_tenth_to_finetune(subject):

@@ -52,3 +52,13 @@ def test_a_part_whose_rate_is_0_trains_under_a_schedule_with_a_least_rate(checko
     run = checkout.train(name, evaluate=False, load_from=None, **fit.RESNET18, **schedule)
     assert (run.moved("neck")[0] > 0) == moves
     assert run.moved("roi_head")[0] > 0
+
+
+@pytest.mark.skipif(FAMILY != "mmdet3", reason="--resume is of MMDetection 3")
+@pytest.mark.parametrize(("options", "loaded"), [("started", True), ("resumed --resume", False)])
+def test_resuming_before_there_is_a_checkpoint_loads_nothing(checkout, config, options, loaded):
+    checkout.shell(f"python tools/train.py {config} --work-dir {options} {{fit}}")
+    (log,) = (checkout.root / options.split()[0]).glob("*/*.log")
+    written = log.read_text("utf-8")
+    assert ("Load checkpoint from http" in written) == loaded
+    assert ("Auto resumed from the latest checkpoint None." in written) != loaded
