@@ -73,6 +73,12 @@ def _mutate(stack: Stack, arguments: argparse.Namespace) -> int:
     return mutate(stack, arguments.topics, arguments.all)
 
 
+def _compare(stack: Stack, arguments: argparse.Namespace) -> int:
+    from howto.commands.compare import compare
+
+    return compare(*arguments.files)
+
+
 def _doctest(stack: Stack, arguments: argparse.Namespace) -> int:
     from howto.publish.build import doctest
 
@@ -146,6 +152,12 @@ COMMANDS = {
             "change the snippets one thing at a time and see whether the checks notice",
             _mutate,
             TOPICS | {"--all": dict(action="store_true", help="change every place of a line, not the first alone")},
+        ),
+        Command(
+            "compare",
+            "list the checks that measured something else in another verified.json: a GPU's, say",
+            _compare,
+            {"files": dict(nargs=2, metavar="FILE", type=Path)},
         ),
         Command("doctest", "run the examples in pages and docstrings", _doctest),
     ),

@@ -1,14 +1,11 @@
 """Run MMDetection's own ``tools/train.py`` in two processes that average their gradients, without two GPUs.
 
 As ``python -m howto.checkout.distributed CONFIG ... OPTION ...``, in a checkout, it does for each config what
-``torchrun --nproc_per_node=2 tools/train.py CONFIG --launcher pytorch OPTION ...`` does, but for seven things:
+``torchrun --nproc_per_node=2 tools/train.py CONFIG --launcher pytorch OPTION ...`` does, but for five things:
 
 - Both processes are forked from one that has imported MMDetection: that saves 10 s.
-- The configs name ``gloo`` as their backend, since NCCL knows GPUs only.
-- No process chooses a GPU when it joins the others.
+- The GPUs are simulated, see :mod:`howto.checkout.simulated_gpu`, with ``gloo`` in the place of NCCL.
 - One that gets no answer from the other says so after 100 s, not after half an hour.
-- ``DistributedDataParallel`` is told of no GPU, and on 2.x, where moving a batch to the GPU also takes it out of its
-  ``DataContainer``, it is taken out of it all the same.
 - On 2.x, mmcv's runner does not sleep for 2 s at the start of each epoch.
 - What yapf made of a config's text is kept for the next time that it is asked.
 
@@ -26,8 +23,7 @@ import tempfile
 import threading
 import time
 
-from howto.checkout.family import api
-from howto.checkout.isolation import formatted_once
+from howto.checkout.isolation import formatted_once, no_naps
 
 PATIENCE = 10  # seconds that a process has to fail by itself after the other has failed
 SILENCE = 100  # seconds after which a process gives up waiting for the other
@@ -81,7 +77,8 @@ def _train(arguments: list[str]) -> int:
 def _process(rank: int, port: int, arguments: list[str], log) -> None:
     """One of the two, with the environment variables that torchrun sets."""
     import torch.distributed
-    from torch.nn.parallel import DistributedDataParallel
+
+    from howto.checkout.simulated_gpu import simulated_gpus
 
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.dup2(log.fileno(), 1)
@@ -91,15 +88,9 @@ def _process(rank: int, port: int, arguments: list[str], log) -> None:
     os.environ |= {"TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "0"}
     sys.argv = ["tools/train.py", *arguments, "--launcher", "pytorch"]
     sys.path[0] = os.path.abspath("tools")  # noqa: PTH100  as Python does for a script
-    wrap = DistributedDataParallel.__init__
-
-    def wrap_on_cpu(self, module, device_ids=None, **keys):
-        wrap(self, module, **keys)
-
-    DistributedDataParallel.__init__ = wrap_on_cpu
     soon = datetime.timedelta(seconds=SILENCE)
     torch.distributed.init_process_group = functools.partial(torch.distributed.init_process_group, timeout=soon)
-    with api().without_gpus(), formatted_once():
+    with simulated_gpus(2), no_naps(), formatted_once():
         runpy.run_path(sys.argv[0], run_name="__main__")
     # Nothing is torn down: gloo may wait for ever for a connection that the other has closed by then.
 

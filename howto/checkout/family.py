@@ -1,6 +1,5 @@
 """Find what speaks to the MMDetection of the stack in use, and say what that has to offer."""
 
-import contextlib
 import importlib
 from collections.abc import Callable
 from pathlib import Path
@@ -103,17 +102,14 @@ class Family(Protocol):
         The image is (height, width, 3), BGR, uint8, without padding.
         """
 
-    def train(self, cfg, device: str, evaluate: bool, resume_from: Path | None, observer):
-        """Train as ``tools/train.py`` does, and tell `observer` of each step; the trained detector."""
+    def train(self, cfg, evaluate: bool, resume_from: Path | None, observer):
+        """Train on a GPU as ``tools/train.py`` does, and tell `observer` of each step; the trained detector."""
 
     def several_gpus(self, cfg, path: str, gpus: int) -> str:
         """The command that trains `cfg`, which is the file at `path`, on several GPUs of one machine."""
 
-    def launching(self, cfg, evaluate: bool, on_cpu: bool) -> list[str]:
+    def launching(self, cfg, evaluate: bool) -> list[str]:
         """Change `cfg` so that it can train in several processes; the options ``tools/train.py`` needs besides."""
-
-    def without_gpus(self) -> contextlib.AbstractContextManager:
-        """Let this process join others without a GPU; see :mod:`howto.checkout.distributed`."""
 
     def hooks(self) -> tuple:
         """The registry of hooks, and what a hook is derived from."""

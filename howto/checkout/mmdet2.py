@@ -1,8 +1,7 @@
 """Speak to MMDetection 2.x: its configs, registries and training API."""
 
-import contextlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 LIBRARIES = ("mmcv", "mmdet", "mmcls")
@@ -157,8 +156,8 @@ def images_of(batch: dict) -> list[tuple]:
     return found
 
 
-def train(cfg, device: str, evaluate: bool, resume_from: Path | None, observer):
-    """Train as ``tools/train.py`` does; the trained detector."""
+def train(cfg, evaluate: bool, resume_from: Path | None, observer):
+    """Train on a GPU as ``tools/train.py`` does; the trained detector."""
     from mmdet.apis import init_random_seed, set_random_seed, train_detector
     from mmdet.datasets import build_dataset
     from mmdet.utils import replace_cfg_vals, setup_multi_processes
@@ -167,7 +166,7 @@ def train(cfg, device: str, evaluate: bool, resume_from: Path | None, observer):
 
     cfg = replace_cfg_vals(cfg)
     cfg.resume_from = resume_from and str(resume_from)
-    cfg.device, cfg.gpu_ids, cfg.seed = device, [0], init_random_seed(0, device)
+    cfg.device, cfg.gpu_ids, cfg.seed = "cuda", [0], init_random_seed(0)
     cfg.custom_hooks = [*cfg.get("custom_hooks", []), _observing(observer)]
     Path(cfg.work_dir).mkdir(parents=True, exist_ok=True)
     setup_multi_processes(cfg)
@@ -193,36 +192,9 @@ def several_gpus(cfg, path: str, gpus: int) -> str:
     return f"{root}torchrun --nproc_per_node={gpus} tools/train.py {path} --launcher pytorch"
 
 
-def launching(cfg, evaluate: bool, on_cpu: bool) -> list[str]:
+def launching(cfg, evaluate: bool) -> list[str]:
     """Change `cfg` so that it can train in several processes; the options that ``tools/train.py`` needs besides."""
-    if on_cpu:
-        cfg.dist_params.backend = "gloo"
     return ["--seed", "0", *([] if evaluate else ["--no-validate"])]  # the seed is that of tools/dist_train.sh
-
-
-@contextlib.contextmanager
-def without_gpus() -> Iterator[None]:
-    """Let this process join others, and wrap a model for that, without a GPU; see :mod:`howto.checkout.distributed`."""
-    import torch.distributed as dist
-    from mmcv.parallel import MMDistributedDataParallel, scatter_kwargs
-    from mmcv.runner import dist_utils
-    from mmdet.apis import train
-
-    from howto.checkout.isolation import no_naps
-
-    class OnCPU(MMDistributedDataParallel):
-        def train_step(self, *inputs, **kwargs):
-            (inputs,), (kwargs,) = scatter_kwargs(inputs, kwargs, [-1])
-            return super().train_step(*inputs, **kwargs)
-
-        def _run_ddp_forward(self, *inputs, **kwargs):
-            (inputs,), (kwargs,) = scatter_kwargs(inputs, kwargs, [-1])
-            return super()._run_ddp_forward(*inputs, **kwargs)
-
-    dist_utils._init_dist_pytorch = lambda backend, **keys: dist.init_process_group(backend, **keys)
-    train.build_ddp = lambda model, device, **keys: OnCPU(model, **keys)
-    with no_naps():
-        yield
 
 
 def hooks() -> tuple:

@@ -1,6 +1,5 @@
 """Speak to MMDetection 3.x: its configs, registries and training API."""
 
-import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -154,8 +153,8 @@ def images_of(batch: dict) -> list[tuple]:
     return [(sample.img_path, image.numpy().transpose(1, 2, 0)) for sample, image in pairs]
 
 
-def train(cfg, device: str, evaluate: bool, resume_from: Path | None, observer):
-    """Train as ``tools/train.py`` does; the trained detector."""
+def train(cfg, evaluate: bool, resume_from: Path | None, observer):
+    """Train on a GPU as ``tools/train.py`` does; the trained detector."""
     from mmengine.runner import Runner
 
     from howto.checkout.isolation import formatted_once
@@ -166,7 +165,6 @@ def train(cfg, device: str, evaluate: bool, resume_from: Path | None, observer):
         cfg.resume, cfg.load_from = True, str(resume_from)
     if not evaluate:
         _leave_evaluation_out(cfg)
-    _choose(device)
     with formatted_once():
         return Runner.from_cfg(cfg).train()
 
@@ -176,25 +174,12 @@ def several_gpus(cfg, path: str, gpus: int) -> str:
     return f"bash tools/dist_train.sh {path} {gpus}"
 
 
-def launching(cfg, evaluate: bool, on_cpu: bool) -> list[str]:
+def launching(cfg, evaluate: bool) -> list[str]:
     """Change `cfg` so that it can train in several processes; the options that ``tools/train.py`` needs besides."""
     cfg.randomness = dict(seed=0)
-    if on_cpu:
-        cfg.env_cfg.dist_cfg.backend = "gloo"
     if not evaluate:
         _leave_evaluation_out(cfg)
     return []
-
-
-@contextlib.contextmanager
-def without_gpus() -> Iterator[None]:
-    """Let this process join others without a GPU; see :mod:`howto.checkout.distributed`."""
-    import torch.distributed as dist
-    from mmengine.dist import utils
-
-    utils._init_dist_pytorch = lambda backend, init_backend, **keys: dist.init_process_group(backend, **keys)
-    _choose("cpu")
-    yield
 
 
 def hooks() -> tuple:
@@ -307,13 +292,6 @@ def _take_scope() -> None:
     from mmengine.registry import init_default_scope
 
     init_default_scope("mmdet")
-
-
-def _choose(device: str) -> None:
-    """Set the device; no config can, and a GPU is taken if there is one."""
-    from mmengine.device import utils
-
-    utils.DEVICE = device
 
 
 def _leave_evaluation_out(cfg) -> None:

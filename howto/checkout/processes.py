@@ -53,8 +53,14 @@ class Processes:
         """
         own = weights.environment(self.weights_home) | {"PYTHONWARNINGS": "ignore", "PYTHONPATH": ""} | PLAIN
         if self.device == "cpu":
-            own |= {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+            own |= {"OMP_NUM_THREADS": "1"}
         environment = {**os.environ, **own, **variables}
+        is_script = words[0] == sys.executable and words[1].endswith(".py")
+        if is_script and self.device == "cpu":
+            environment[standby.SIMULATED_GPUS] = "1"
+            environment.pop("CUDA_VISIBLE_DEVICES", None)  # MMEngine counts by it
+        if is_script and anew and self.device == "cpu":
+            words = [sys.executable, str(Path(__file__).with_name("simulated_gpu.py")), *words[1:]]
         if words[0] == sys.executable and not anew:
             done = standby.run(words[1:], self.root, environment)
         else:
@@ -76,7 +82,7 @@ class Processes:
         variables = {"PYTHONPATH": f"{self.root}:{ROOT}", "PATH": path}
         paths = [str(config.relative_to(self.root)) for config in configs]
         if self.gpus < 2:
-            variables |= {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+            variables |= {"OMP_NUM_THREADS": "1"}
             return self.run([sys.executable, "-m", distributed.__name__, *paths, *options], variables, succeeds)
         commands = [api().several_gpus({}, each, 2) for each in paths]
         return "".join(self.run([*shlex.split(each), *options], variables, succeeds) for each in commands)

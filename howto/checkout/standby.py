@@ -22,6 +22,7 @@ from howto.project import device
 from howto.project.errors import HowtoError
 from howto.project.processes import end_with_parent
 
+SIMULATED_GPUS = "HOWTO_SIMULATED_GPUS"  # in the environment of a program: how many it is to find, where there is none
 FORK = "fork" if sys.platform == "linux" else None
 
 
@@ -169,6 +170,9 @@ def _program(
     sys.path[:] = [own, *added, *(path for path in installed if not path.endswith("setuptools/_vendor"))]  # it added it
     importlib.invalidate_caches()
     tempfile.tempdir = None  # a new process looks where it may write
+    from howto.checkout.simulated_gpu import simulated_gpus
+
+    stack = contextlib.ExitStack()
     for name in [name for name in sys.modules if name.partition(".")[0] == "howto"]:  # it may have been edited
         del sys.modules[name]
     if hub := sys.modules.get("huggingface_hub.constants"):  # they are what the environment said when it was imported
@@ -177,6 +181,8 @@ def _program(
     main = sys.modules["__main__"] = types.ModuleType("__main__")
     atexit._clear()  # that is for the end of the process that this one is a copy of
     try:
+        if number := int(environment.get(SIMULATED_GPUS, 0)):
+            stack.enter_context(simulated_gpus(number))
         if first == "-c":
             exec(compile(rest[0], "<string>", "exec"), vars(main))
         elif first == "-m":

@@ -202,8 +202,8 @@ class Workspace:
 
         log, observer = io.StringIO(), Observer(keep_images)
         cfg.work_dir = str(self.root / "work_dirs" / Path(name).stem)
-        with self._inside(cfg), contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
-            model = api().train(cfg, self.device, evaluate, resume_from, observer)
+        with self._inside(cfg), self._gpu(), contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
+            model = api().train(cfg, evaluate, resume_from, observer)
         return Run(cfg, model, observer, log.getvalue(), Path(cfg.work_dir, f"epoch_{epochs}.pth"))
 
     def train_in_two_processes(
@@ -249,7 +249,8 @@ class Workspace:
         name = name or self.own
         configs, options = self._prepare_launch([name], 1, iterations, False, changes, compared=False)
         command = api().several_gpus(self.config(name), str(self._files.path(name).relative_to(self.root)), 2)
-        print("$", command, *(option for option in options if option == "--no-validate"))
+        print(f"$ {command}\n# {iterations} iterations without evaluation, with the options above", end="")
+        print("" if self._processes.gpus > 1 else "; two simulated GPUs, and gloo in the place of NCCL")
         return self._processes.train_in_two(configs, options, succeeds)
 
     def unused_parameters(self, cfg, size: int = 128) -> list[str]:
@@ -260,10 +261,10 @@ class Workspace:
 
     def detect(self, model, cfg, photograph: Path):
         """Detections of `model` on one photograph, as this MMDetection returns them."""
-        with self._inside():
+        with self._inside(), self._gpu():
             cfg = copy.deepcopy(cfg)
             cfg.merge_from_dict(fit.overrides(cfg, self.device, 1))
-            return api().detect(model, cfg, photograph)
+            return api().detect(model.to("cuda"), cfg, photograph)
 
     def shell(self, command: str, succeeds: bool = True, anew: bool = False) -> str:
         """Run `command` in this checkout as a reader would, in a process of its own; return what it printed.
@@ -299,6 +300,8 @@ class Workspace:
         print("$ " + command.replace(" {fit}", ""))
         if words[0] == "python":
             words[0] = sys.executable
+            if self.device == "cpu":
+                self.record.simulates(1)
         return self._processes.run(words, variables, succeeds, anew)
 
     def fails(self, action, *args, **kwargs) -> "Failure":
@@ -326,11 +329,13 @@ class Workspace:
         for name in names:
             cfg = self.config(name)
             on_cpu = self._processes.gpus < 2
+            if on_cpu:
+                self.record.simulates(2)
             cfg.merge_from_dict({**fit.overrides(cfg, "cpu" if on_cpu else "cuda", epochs), **_dotted(changes)})
             if iterations:
                 each = max(1, len(self.dataset(cfg)) // (2 * api().images(cfg)))
                 cfg.merge_from_dict(api().schedule(cfg, self.device, -(-iterations // each)))
-            options = api().launching(cfg, evaluate, on_cpu)
+            options = api().launching(cfg, evaluate)
             if compared:
                 cfg.custom_hooks = [*cfg.get("custom_hooks", []), dict(type="HowtoApartHook")]
                 imports = cfg.get("custom_imports", {"imports": []})
@@ -340,6 +345,17 @@ class Workspace:
             configs[-1].parent.mkdir(exist_ok=True)
             cfg.dump(str(configs[-1]))
         return configs, options
+
+    @contextlib.contextmanager
+    def _gpu(self) -> Iterator[None]:
+        """Have what runs in this process find a GPU: a simulated one where there is none."""
+        with contextlib.ExitStack() as stack:
+            if self.device == "cpu":
+                from howto.checkout.simulated_gpu import simulated_gpus  # imports torch
+
+                self.record.simulates(1)
+                stack.enter_context(simulated_gpus())
+            yield
 
     @contextlib.contextmanager
     def _inside(self, cfg=None) -> Iterator[None]:

@@ -43,6 +43,8 @@ class Record:
         snippets: sha256 of each snippet file, by its path below ``snippets/``.
         data: Where the photographs come from.
         device: ``CPU`` or the GPU's name.
+        simulated_gpus: How many GPUs were simulated, for each number that was, see
+            :mod:`howto.checkout.simulated_gpu`; none on a GPU, and where nothing asks for one.
         versions: Installed version of each package of the stack.
         weights: For each checkpoint file ``real`` or ``stand-in``.
         hosts: For each stand-in the host that would have had the real file.
@@ -58,6 +60,7 @@ class Record:
     snippets: dict[str, str]
     data: str = ""
     device: str = ""
+    simulated_gpus: list[int] = dataclasses.field(default_factory=list)
     versions: dict[str, str] = dataclasses.field(default_factory=dict)
     weights: dict[str, str] = dataclasses.field(default_factory=dict)
     hosts: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -66,6 +69,10 @@ class Record:
     seconds: float = 0.0
     peak_memory_mib: int = 0
     status: str = "running"
+
+    def simulates(self, gpus: int) -> None:
+        """Note that something ran on so many simulated GPUs."""
+        self.simulated_gpus = sorted({*self.simulated_gpus, gpus})
 
     def check(self, name: str, measured: object, expected: object = None, *, at_most: float | None = None) -> None:
         """Record that `measured` equals `expected`, or is no larger than `at_most`, and print it.

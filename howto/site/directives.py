@@ -15,7 +15,7 @@ from howto.project.howtos import HowTo
 from howto.site import twins
 from howto.site.drift import STATEMENTS
 from howto.site.migrate import FROM, TO
-from howto.site.parts import asked, details, find_snippet, howto_of, note, read_record, table
+from howto.site.parts import asked, details, find_snippet, howto_of, note, ran_on, read_record, table
 
 
 class Snippet(LiteralInclude):
@@ -84,7 +84,7 @@ class VerifiedPanel(SphinxDirective):
             return [nodes.paragraph("", f"This page was {_not_executed(howto)}.")]
         weights = ", ".join(f"{kind} weights ({name})" for name, kind in record["weights"].items()) or "none loaded"
         facts = [
-            ("Executed on", f"{record['device']}, {record['seconds']:.0f} s, up to {record['peak_memory_mib']} MiB"),
+            ("Executed on", f"{ran_on(record)}, {record['seconds']:.0f} s, up to {record['peak_memory_mib']} MiB"),
             ("With", _named(record["versions"])),
             ("Photographs", record["data"]),
             ("Weights", weights),
@@ -153,7 +153,7 @@ class VerifiedTable(SphinxDirective):
             seconds, memory = seconds + record["seconds"], max(memory, record["peak_memory_mib"])
             kinds = ", ".join(sorted(set(record["weights"].values()))) or "none"
             cost = f"{record['seconds']:.0f} s, {record['peak_memory_mib']} MiB"
-            rows.append((link, f"{len(record['checks'])} passed", record["device"], kinds, cost, record["executed"]))
+            rows.append((link, f"{len(record['checks'])} passed", ran_on(record), kinds, cost, record["executed"]))
         total = f"All pages together: {seconds:.0f} s, at most {memory} MiB."
         head = ("How-to", "Checks", "Device", "Weights", "Time, memory", "Executed (UTC)")
         return [table(head, rows), nodes.paragraph("", total)]

@@ -16,7 +16,7 @@ from sphinx.application import Sphinx
 
 from howto.project import files, stacks
 from howto.project.howtos import HowTo
-from howto.site.parts import asked, howto_of, read_record
+from howto.site.parts import asked, howto_of, ran_on, read_record
 
 JUMPS = ("Adapt it", "Pitfalls", "Proof", "Verified")  # sections that the line under a title leads to
 # sphinx-gallery's, for a how-to on the first page: up to its tooltip, with its link and title, and its name.
@@ -56,8 +56,8 @@ def add_cost(app: Sphinx, doctree: nodes.document) -> None:
         return
     said = []
     if record := read_record(howto, app.env):
-        where = f"{record['device']}, {record['executed'][:10]}"
-        said.append(f"{len(record['checks'])} checks passed on {stacks.current().title}, {where}")
+        passed = f"{len(record['checks'])} checks passed on {stacks.current().title}"
+        said.append(f"{passed}, {ran_on(record)}, {record['executed'][:10]}")
     for section in doctree.findall(nodes.section):
         name, parts = section[0].astext(), [node for node in section if isinstance(node, nodes.section)]
         if name in JUMPS:

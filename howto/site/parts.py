@@ -45,6 +45,12 @@ def asked(howto: HowTo) -> str:
     return question[0].upper() + question[1:]
 
 
+def ran_on(record: dict) -> str:
+    """What a how-to was executed on, in words."""
+    counts = [{1: "one GPU", 2: "two GPUs"}[each] for each in record["simulated_gpus"]]
+    return f"the path of {' and of '.join(counts)}, computed on the CPU" if counts else record["device"]
+
+
 def read_record(howto: HowTo, env) -> dict | None:
     """The record of a how-to that passed, or None. The document being read is read again when it changes."""
     if env.current_document.docname:
