@@ -25,5 +25,9 @@ val_evaluator = dict(
     ann_file=data_root + 'annotations/val.json', classwise=True)
 test_evaluator = val_evaluator
 
-# Stops before the first epoch if num_classes is another number.
-custom_hooks = [dict(type='NumClassCheckHook')]
+# Stops before the first epoch if num_classes is another number. The hooks
+# that the standard config has, such as YOLOX's EMAHook, stay.
+custom_hooks = [
+    *_base_.get('custom_hooks', []),
+    dict(type='NumClassCheckHook')
+]
