@@ -117,6 +117,18 @@ class Family(Protocol):
     def detect(self, model, cfg, photograph: Path):
         """Detections on one photograph, as this MMDetection returns them; boxes are x1, y1, x2, y2 in its pixels."""
 
+    def boxes(self, result):
+        """What a detector returns of one photograph as an array (boxes, 6): x1, y1, x2, y2, score, label."""
+
+    def pickled(self, image: dict, boxes: list[dict], ids: list[int]):
+        """What ``tools/test.py --out`` pickles of one image.
+
+        Args:
+            image: Its entry in a COCO file.
+            boxes: Its boxes, in COCO's layout of results.
+            ids: Ids of the categories, in the order of the labels.
+        """
+
     def flops(self, model, image) -> float:
         """Multiply-adds of one pass over `image` (1, 3, height, width)."""
 

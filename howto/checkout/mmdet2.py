@@ -213,6 +213,25 @@ def detect(model, cfg, photograph: Path) -> list:
     return inference_detector(model, str(photograph))
 
 
+def boxes(result):
+    """An array (boxes, 6) of x1, y1, x2, y2, score, label, class by class; of a detector of masks without those."""
+    import numpy as np
+
+    classes = result[0] if isinstance(result, tuple) else result
+    return np.concatenate([np.insert(each, 5, label, axis=1) for label, each in enumerate(classes)])
+
+
+def pickled(image: dict, boxes: list[dict], ids: list[int]) -> list:
+    """For each class an array (boxes, 5) of x1, y1, x2, y2, score."""
+    import numpy as np
+
+    found = [[] for _ in ids]
+    for each in boxes:
+        x, y, width, height = each["bbox"]
+        found[ids.index(each["category_id"])].append([x, y, x + width, y + height, each["score"]])
+    return [np.array(rows, dtype="float32").reshape(-1, 5) for rows in found]
+
+
 def flops(model, image) -> float:
     """Multiply-adds of one pass over `image`."""
     from mmcv.cnn import get_model_complexity_info

@@ -200,6 +200,28 @@ def detect(model, cfg, photograph: Path):
     return inference_detector(model, str(photograph))
 
 
+def boxes(result):
+    """An array (boxes, 6) of x1, y1, x2, y2, score, label, the surest box first."""
+    import numpy as np
+
+    found = result.pred_instances.numpy()
+    return np.c_[found.bboxes, found.scores, found.labels]
+
+
+def pickled(image: dict, boxes: list[dict], ids: list[int]) -> dict:
+    """A data sample as a dict, with the boxes as x1, y1, x2, y2."""
+    import torch
+
+    x, y, width, height = torch.tensor([each["bbox"] for each in boxes]).reshape(-1, 4).T
+    instances = dict(
+        bboxes=torch.stack([x, y, x + width, y + height], dim=1),
+        scores=torch.tensor([each["score"] for each in boxes]),
+        labels=torch.tensor([ids.index(each["category_id"]) for each in boxes]).long(),
+    )
+    shape = image["height"], image["width"]
+    return dict(img_id=image["id"], ori_shape=shape, pred_instances=instances)
+
+
 def flops(model, image) -> float:
     """Multiply-adds of one pass over `image`."""
     from mmengine.analysis import get_model_complexity_info
