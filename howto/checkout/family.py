@@ -88,7 +88,10 @@ class Family(Protocol):
         """
 
     def shape(self, item: dict) -> tuple[int, int]:
-        """Height and width, in pixels and before padding, of the image that a training pipeline returns."""
+        """Height and width, in pixels and before padding, of the image that a pipeline returns."""
+
+    def boxes(self, item: dict):
+        """The boxes of the image that a training pipeline returns: an array (n, 4), x1, y1, x2, y2 in its pixels."""
 
     def annotated(self, data) -> dict[str, list[tuple]]:
         """Of each image of a dataset in COCO's format, by file name, its objects, sorted.

@@ -128,8 +128,14 @@ def plain(result: dict) -> dict:
 
 
 def shape(item: dict) -> tuple[int, int]:
-    """Height and width, before padding, of the image that a training pipeline returns."""
-    return item["img_metas"].data["img_shape"][:2]
+    """Height and width, before padding, of the image that a pipeline returns."""
+    metas = item["img_metas"]
+    return (metas[0] if isinstance(metas, list) else metas).data["img_shape"][:2]
+
+
+def boxes(item: dict):
+    """The boxes of a training pipeline's image: x1, y1, x2, y2 in pixels."""
+    return item["gt_bboxes"].data.numpy()
 
 
 def annotated(data) -> dict[str, list[tuple]]:

@@ -134,8 +134,13 @@ def plain(result: dict) -> dict:
 
 
 def shape(item: dict) -> tuple[int, int]:
-    """Height and width, before padding, of the image that a training pipeline returns."""
+    """Height and width, before padding, of the image that a pipeline returns."""
     return item["data_samples"].img_shape
+
+
+def boxes(item: dict):
+    """The boxes of a training pipeline's image: x1, y1, x2, y2 in pixels."""
+    return item["data_samples"].gt_instances.bboxes.tensor.numpy()
 
 
 def annotated(data) -> dict[str, list[tuple]]:

@@ -70,6 +70,7 @@ def test_there_are_more_than_sixty_and_some_for_each_how_to():
         ("mosaic", "border=(img_scale[0] // 2"),
         ("unfreeze_backbone", "unfreeze_epoch=2)"),
         ("unfreeze_backbone", "runner.epoch <= self.unfreeze_epoch"),
+        ("small_objects", "[[(side // stride) for side in sides]"),
     ],
 )
 def test_the_mistakes_that_readers_make_are_among_them(topic, edit):
@@ -113,6 +114,32 @@ def test_neighbouring_values_of_a_dictionary_are_swapped_if_they_are_of_one_kind
     assert "x = dict(type='A', scale=(2, 1), size=(8, 4), prob=0.5, times=1, on=True)" in found
     assert "x = dict(type='A', scale=(8, 4), size=(2, 1), prob=1, times=0.5, on=True)" in found
     assert not any("type=(" in each or "times=True" in each for each in found)
+
+
+@pytest.mark.parametrize(
+    ("division", "other"),
+    [
+        ("a // 2", "-(-a // 2)"),
+        ("-a // 2", "-(a // 2)"),
+        ("-(-a // b) * b", "(a // b) * b"),
+        ("(a + b) // (a - b)", "-(-(a + b) // (a - b))"),
+        ("-(-(a // 2) // b)", "(a // 2 // b)"),
+    ],
+)
+def test_a_whole_division_is_rounded_the_other_way(tmp_path, monkeypatch, division, other):
+    found = edits(tmp_path, monkeypatch, f"x = {division}")
+    assert f"x = {other}" in found
+    a, b = 7, 4
+    assert eval(other) != eval(division)
+
+
+def test_every_whole_division_of_a_line_is_rounded(tmp_path, monkeypatch):
+    assert edits(tmp_path, monkeypatch, "x = (a // 2, b // 2)") >= {"x = (-(-a // 2), b // 2)", "x = (a // 2, -(-b // 2))"}
+
+
+def test_a_division_that_rounds_up_is_rounded_down_and_not_up_once_more(tmp_path, monkeypatch):
+    found = edits(tmp_path, monkeypatch, "x = -(-a // b)", every=True)
+    assert found == {"x = (a // b)", "x = -a // b", "x = -(a // b)", "pass"}
 
 
 def test_equal_neighbours_are_not_swapped(tmp_path, monkeypatch):
