@@ -1,13 +1,16 @@
 """The config that starts from COCO's checkpoint, trained from its zip by the stock script."""
 
+import functools
 import re
+import types
 
+import numpy
 import pytest
 import torch
 
 from howto.checkout.family import api
 from howto.figures import classes
-from howto.project import stacks
+from howto.project import howtos, stacks
 
 LAYERS = [f"roi_head.bbox_head.fc_{of}.{kind}" for of in ("cls", "reg") for kind in ("weight", "bias")]
 
@@ -137,3 +140,26 @@ def test_a_config_without_a_checkpoint_is_one_clear_line(checkout):
     name = classes.standard()["Faster R-CNN"]
     said = checkout.shell(f"python configs/finetune/keep_classes.py configs/{name} new.pth cat cup", succeeds=False)
     assert "has no load_from" in said and "Traceback" not in said
+
+
+def test_600_images_end_within_the_warm_up_and_the_pages_lines_shorten_it(checkout):
+    if stacks.current().family == "mmdet2":
+        from mmdet.datasets.samplers import DistributedGroupSampler
+
+        images = types.SimpleNamespace(flag=numpy.zeros(600, dtype=int))  # all of them upright
+        steps = len(DistributedGroupSampler(images, samples_per_gpu=2, num_replicas=8, rank=0)) // 2
+        lines, stands = "lr_config = dict(warmup_iters=100)", ("lr_config", "warmup_iters")
+    else:
+        from mmengine.dataset import sampler
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sampler, "get_dist_info", lambda: (0, 8))
+            steps = -(-len(sampler.DefaultSampler(range(600))) // 2)
+        lines = "param_scheduler = _base_.param_scheduler\nparam_scheduler[0].update(end=100)"
+        stands = ("param_scheduler", 0, "end")
+    line = "data_root = 'data/my_dataset/'\n"
+    own, shorter = checkout.config(), checkout.config(checkout.edit(checkout.own, {line: f"{line}{lines}\n"}, True))
+    before, after = (functools.reduce(lambda node, key: node[key], stands, cfg) for cfg in (own, shorter))
+    assert (steps * 12, before, after) == (456, 500, 100)
+    page = howtos.find(stacks.current(), checkout.topic).text
+    assert all(f"``{each}``" in page for each in lines.splitlines())
