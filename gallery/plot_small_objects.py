@@ -116,9 +116,7 @@ checkout.check("Untrained, of the largest", largest[4] / largest[1], 1.0)
 # half of them, the anchors of a level fill a quarter of the image. MMDetection builds and trains this detector
 # without an error; ``coverage.py`` runs backbone and neck and compares.
 scales = "scales=[4, 8, 16]"
-halved = checkout.edit(
-    checkout.own, {scales: f"{scales}, strides=[2, 4, 8, 16, 32]"}
-)
+halved = checkout.edit(checkout.own, {scales: f"{scales}, strides=[2, 4, 8, 16, 32]"})
 said = tell(halved, 1, succeeds=False)
 advice = "Set strides=[4, 8, 16, 32, 64]"
 checkout.check(f"coverage.py stops: {advice}", said.rstrip().endswith(advice), True)
@@ -241,9 +239,7 @@ key = "model__bbox_head__anchor_generator__"
 def squares(head):
     """Sides of the square anchors of the finest level, in pixels."""
     found = head.prior_generator.base_anchors[0].tolist()
-    return sorted(
-        {round(x2 - x1) for x1, y1, x2, y2 in found if x2 - x1 == y2 - y1}
-    )
+    return sorted({round(x2 - x1) for x1, y1, x2, y2 in found if x2 - x1 == y2 - y1})
 
 
 scaled = checkout.config(retina, **{f"{key}scales": [4, 8, 16]})
@@ -332,7 +328,7 @@ sizes, ious, taken, sums = [], [], [], []
 with checkout.inside():
     items = [data[index] for index in range(len(data))]
 for item in items:
-    boxes = api().boxes(item)
+    boxes = api().gt_boxes(item)
     laid = anchors.laid_out(api().shape(item), new.strides, new.scales, new.ratios)
     found = anchors.overlaps(boxes, laid)
     sizes += [*np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) ** 0.5]
@@ -346,7 +342,9 @@ apart = anchors.medians(sizes, ious, taken)
 checkout.check(
     "Sizes and objects", [row[:2] for row in table], [row[:2] for row in apart]
 )
-for place, (name, most) in enumerate([("IoU differs by", 0.0051), ("Positives by", 0.51)], 2):
+for place, (name, most) in enumerate(
+    [("IoU differs by", 0.0051), ("Positives by", 0.51)], 2
+):
     differences = [abs(one[place] - two[place]) for one, two in zip(table, apart)]
     checkout.check(name, max(differences), at_most=most)
 summed = f"{sum(sums) / len(sums):.1f}, at most {max(sums)}"

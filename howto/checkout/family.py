@@ -90,7 +90,7 @@ class Family(Protocol):
     def shape(self, item: dict) -> tuple[int, int]:
         """Height and width, in pixels and before padding, of the image that a pipeline returns."""
 
-    def boxes(self, item: dict):
+    def gt_boxes(self, item: dict):
         """The boxes of the image that a training pipeline returns: an array (n, 4), x1, y1, x2, y2 in its pixels."""
 
     def annotated(self, data) -> dict[str, list[tuple]]:

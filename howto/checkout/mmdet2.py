@@ -133,7 +133,7 @@ def shape(item: dict) -> tuple[int, int]:
     return (metas[0] if isinstance(metas, list) else metas).data["img_shape"][:2]
 
 
-def boxes(item: dict):
+def gt_boxes(item: dict):
     """The boxes of a training pipeline's image: x1, y1, x2, y2 in pixels."""
     return item["gt_bboxes"].data.numpy()
 

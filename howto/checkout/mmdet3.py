@@ -138,7 +138,7 @@ def shape(item: dict) -> tuple[int, int]:
     return item["data_samples"].img_shape
 
 
-def boxes(item: dict):
+def gt_boxes(item: dict):
     """The boxes of a training pipeline's image: x1, y1, x2, y2 in pixels."""
     return item["data_samples"].gt_instances.bboxes.tensor.numpy()
 

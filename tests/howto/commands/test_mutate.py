@@ -129,12 +129,14 @@ def test_neighbouring_values_of_a_dictionary_are_swapped_if_they_are_of_one_kind
 def test_a_whole_division_is_rounded_the_other_way(tmp_path, monkeypatch, division, other):
     found = edits(tmp_path, monkeypatch, f"x = {division}")
     assert f"x = {other}" in found
-    a, b = 7, 4
-    assert eval(other) != eval(division)
+    assert eval(other, {"a": 7, "b": 4}) != eval(division, {"a": 7, "b": 4})
 
 
 def test_every_whole_division_of_a_line_is_rounded(tmp_path, monkeypatch):
-    assert edits(tmp_path, monkeypatch, "x = (a // 2, b // 2)") >= {"x = (-(-a // 2), b // 2)", "x = (a // 2, -(-b // 2))"}
+    assert edits(tmp_path, monkeypatch, "x = (a // 2, b // 2)") >= {
+        "x = (-(-a // 2), b // 2)",
+        "x = (a // 2, -(-b // 2))",
+    }
 
 
 def test_a_division_that_rounds_up_is_rounded_down_and_not_up_once_more(tmp_path, monkeypatch):
