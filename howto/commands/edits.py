@@ -84,7 +84,7 @@ def _code_edits(source: str) -> Iterator[tuple[str, str]]:
 
 
 def _config_edits(source: str) -> Iterator[tuple[str, str]]:
-    """Edits of a config: values, signs and rounding changed, keys, items and statements left out, neighbours swapped."""
+    """Edits of a config: values, signs and rounding changed, keys, items and statements dropped, neighbours swapped."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Constant):
             for name, text in _other_values(node.value):
