@@ -1,55 +1,153 @@
-"""The script that detects objects in a folder, with what its page does not try: masks, and a folder without images."""
+"""The script that detects objects in a folder, with what its page does not try: foreign folders, and being stopped."""
 
 import json
 import shutil
 
 import pytest
 import torch
+from PIL import Image
 
 from howto.checkout.family import api
 from howto.project import stacks
+from howto.project.errors import HowtoError
 
-MASK_RCNN = {
-    "mmdet2": "mask_rcnn/mask_rcnn_r50_fpn_1x_coco.py",
-    "mmdet3": "mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py",
-}[stacks.current().family]
+COUNTING = """\
+import runpy, sys
+from mmdet.apis import DetInferencer
+
+call = DetInferencer.__call__
+
+def counted(*args, **keys):
+    results = call(*args, **keys)
+    print('drawings kept:', len(results['visualization']))
+    return results
+
+DetInferencer.__call__ = counted
+sys.argv.pop(0)
+runpy.run_path(sys.argv[0], run_name='__main__')
+"""
 
 
 @pytest.fixture(scope="module")
-def detected(checkout, resnet18):
-    """What the script writes about a folder, with a Mask R-CNN of random weights that knows 80 classes."""
-    cfg = checkout.config(MASK_RCNN, **resnet18)
-    _, test = list(api().datasets(cfg).values())[1:]
-    _, resize, *_ = test.pipeline
+def script(checkout, resnet18):
+    """The command that runs the script with a detector of random weights that knows 80 classes, as far as OUT."""
+    cfg = checkout.config("faster_rcnn/faster_rcnn_r50_fpn_1x_coco.py", **resnet18)
+    _, resize, *_ = api().split(cfg, "test").pipeline
     resize[api().SCALES[0]] = (128, 77)
     test_cfg = cfg.model.test_cfg
     test_cfg.rcnn.score_thr, test_cfg.rcnn.max_per_img, test_cfg.rpn.max_per_img = 0.0, 5, 20
-    cfg.dump(str(checkout.root / "configs/inference/masks.py"))
-    model = checkout.build(cfg)
-    torch.save({"state_dict": model.state_dict()}, checkout.root / "masks.pth")
-    low = checkout.edit("detect_folder.py", {"SCORE = 0.3": "SCORE = 0.001"})
+    cfg.dump(str(checkout.root / "configs/inference/random.py"))
+    torch.save({"state_dict": checkout.build(cfg).state_dict()}, checkout.root / "random.pth")
+    low = checkout.edit("detect_folder.py", {"SCORE = 0.3": "SCORE = 0.001", "BATCH = 4": "BATCH = 2"})
+    return f"python {{}}configs/inference/{low} configs/inference/random.py random.pth"
 
-    def run(folder):
-        checkout.shell(f"python configs/inference/{low} configs/inference/masks.py masks.pth {folder} found-{folder}")
-        return json.loads((checkout.root / f"found-{folder}/detections.json").read_text("utf-8"))
+
+@pytest.fixture
+def photos(checkout):
+    """A folder of three photographs, one of them in a subfolder."""
+    folder = checkout.root / "photos"
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "vis").mkdir(parents=True)
+    for name in ("a.jpg", "b.jpg", "vis/a.jpg"):
+        shutil.copy(checkout.photograph(), folder / name)
+    return folder
+
+
+@pytest.fixture
+def detected(checkout, script):
+    """What the script prints about a folder, and what it writes."""
+
+    def run(folder, out):
+        printed = checkout.shell(f"{script.format('')} {folder} {out}")
+        return printed, json.loads((checkout.root / out / "detections.json").read_text("utf-8"))
 
     return run
 
 
-def test_of_a_detector_of_masks_the_boxes_are_kept(checkout, detected):
-    (checkout.root / "photos").mkdir()
-    shutil.copy(checkout.photograph(), checkout.root / "photos")
-    found = detected("photos")
+def test_boxes_lie_in_their_images(photos, detected):
+    _, found = detected("photos", "found")
     assert len(found["categories"]) == 80
-    assert [image["file_name"] for image in found["images"]] == [checkout.photograph().name]
-    (image,) = found["images"]
-    assert 0 < len(found["annotations"]) <= 5
+    sizes = {image["id"]: (image["width"], image["height"]) for image in found["images"]}
+    assert {each["image_id"] for each in found["annotations"]} == {*sizes}
     for each in found["annotations"]:
-        x, y, width, height = each["bbox"]
-        assert x >= 0 and y >= 0 and x + width <= image["width"] + 0.01 and y + height <= image["height"] + 0.01
+        (x, y, width, height), (right, bottom) = each["bbox"], sizes[each["image_id"]]
+        assert x >= 0 and y >= 0 and x + width <= right + 0.01 and y + height <= bottom + 0.01
 
 
-def test_of_a_folder_without_images_the_file_is_empty(checkout, detected):
-    (checkout.root / "nothing").mkdir()
-    found = detected("nothing")
-    assert found["images"] == [] and found["annotations"] == []
+@pytest.mark.parametrize("out", ["photos", "photos/found", "."])
+def test_nothing_is_written_over(checkout, script, photos, out):
+    before = {path: path.read_bytes() for path in photos.rglob("*") if path.is_file()}
+    with pytest.raises(HowtoError, match=r"name a (new )?folder") as failure:
+        checkout.shell(f"{script.format('')} photos {out}")
+    assert "Traceback" not in str(failure.value)
+    assert {path: path.read_bytes() for path in photos.rglob("*") if path.is_file()} == before
+
+
+def test_a_second_run_wants_another_folder(checkout, script, photos, detected):
+    detected("photos", "once")
+    with pytest.raises(HowtoError, match="once is not empty"):
+        checkout.shell(f"{script.format('')} photos once")
+
+
+def test_images_that_cannot_be_read_are_left_out_and_named(checkout, photos, detected):
+    (photos / "._a.jpg").write_bytes(b"not an image")
+    (photos / "aa.jpg").write_bytes(b"not an image")
+    (photos / "b0.png").touch()
+    (photos / "gone.jpg").symlink_to("nowhere")
+    (photos / ".hidden").mkdir()
+    shutil.copy(checkout.photograph(), photos / ".hidden")
+    printed, found = detected("photos", "unreadable")
+    assert [image["file_name"] for image in found["images"]] == ["a.jpg", "b.jpg", "vis/a.jpg"]
+    for name in ("aa.jpg", "b0.png", "gone.jpg"):
+        assert f"left out: {name} cannot be read" in printed
+    assert "._a" not in printed
+
+
+def test_other_formats_are_taken_or_counted(checkout, photos, detected):
+    image = Image.open(checkout.photograph())
+    kinds = ["Bild ä 日.JPG", "c.bmp", "d.tif", "e.tiff", "f.webp"]
+    for name in (*kinds, "g.gif"):
+        image.save(photos / name)
+    (photos / "notes.txt").touch()
+    (photos / "README").touch()
+    printed, found = detected("photos", "formats")
+    names = {image["file_name"] for image in found["images"]}
+    assert names == {"a.jpg", "b.jpg", "vis/a.jpg", *kinds}
+    drawings = {path for path in (checkout.root / "formats/vis").rglob("*") if path.is_file()}
+    assert drawings == {checkout.root / "formats/vis" / name for name in names}
+    for line in ("1 x .gif", "1 x .txt", "1 x no suffix"):
+        assert f"left out: {line}" in printed
+
+
+@pytest.mark.parametrize(
+    ("folder", "message"),
+    [("nothing", r"nothing has no file in \.bmp "), ("missing", "missing is not a folder")],
+    ids=["empty", "missing"],
+)
+def test_a_folder_without_images_is_an_error_in_one_line(checkout, script, folder, message):
+    (checkout.root / "nothing").mkdir(exist_ok=True)
+    with pytest.raises(HowtoError, match=message) as failure:
+        checkout.shell(f"{script.format('')} {folder} unused")
+    assert "Traceback" not in str(failure.value)
+    assert not (checkout.root / "unused").exists()
+
+
+def test_what_was_done_is_kept_when_something_stops_it(checkout, script, photos):
+    own = checkout.root / "configs/inference" / script.split("/")[-1].split()[0]
+    stopping = own.with_name("stopping.py")
+    added = "number = len(coco['images']) + 1\n"
+    assert own.read_text("utf-8").count(added) == 1
+    stopped = own.read_text("utf-8").replace(added, f"{added}            assert number < 3, 'out of memory'\n")
+    stopping.write_text(stopped, "utf-8")
+    with pytest.raises(HowtoError, match="out of memory"):
+        checkout.shell(f"{script.format('').replace(own.name, stopping.name)} photos stopped")
+    found = json.loads((checkout.root / "stopped/detections.json").read_text("utf-8"))
+    assert [image["file_name"] for image in found["images"]] == ["a.jpg", "b.jpg"]
+    assert {each["image_id"] for each in found["annotations"]} == {1, 2}
+
+
+@pytest.mark.skipif(stacks.current().family == "mmdet2", reason="has no DetInferencer")
+def test_no_drawing_stays_in_memory(checkout, script, photos):
+    (checkout.root / "counting.py").write_text(COUNTING, "utf-8")
+    printed = checkout.shell(f"{script.format('counting.py ')} photos counted")
+    assert printed.count("drawings kept: 0\n") == printed.count("drawings kept") == 2

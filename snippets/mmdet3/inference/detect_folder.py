@@ -20,6 +20,7 @@ SUFFIXES = '.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp'
 
 if len(sys.argv) != 5:
     sys.exit(__doc__)
+sys.stdout.reconfigure(errors='backslashreplace')  # whatever a name has in it
 config, checkpoint, *folders = sys.argv[1:]
 images, out = (Path(folder).resolve() for folder in folders)
 if not images.is_dir():
@@ -29,13 +30,13 @@ if images in (out, *out.parents):
 if out.exists() and not (out.is_dir() and not any(out.iterdir())):
     sys.exit(f'{out} is not empty: name a new folder')
 
-# Subfolders as well, but no names that begin with a dot.
+# In subfolders as well; names that begin with a dot are left out.
 everything = map(Path, glob(f'{escape(str(images))}/**', recursive=True))
 files = [path for path in everything if not path.is_dir()]
 paths = sorted(path for path in files if path.suffix.lower() in SUFFIXES)
 others = Counter(path.suffix for path in {*files} - {*paths})
 for suffix, number in sorted(others.items()):
-    print(f'left out: {number} x {suffix or "no suffix"}', file=sys.stderr)
+    print(f'left out: {number} x {suffix or "no suffix"}')
 if not paths:
     sys.exit(f'{images} has no file in {" ".join(SUFFIXES)}')
 out.mkdir(parents=True, exist_ok=True)
@@ -49,7 +50,7 @@ def readable(paths):
         except (OSError, cv2.error):
             image = None
         if image is None:
-            print(f'left out: {path} cannot be read', file=sys.stderr)
+            print(f'left out: {path.relative_to(images)} cannot be read')
         else:
             yield path, image
 
@@ -92,4 +93,4 @@ finally:  # whatever stops it, what was done is kept
     file = out / 'detections.json'
     file.write_text(json.dumps(coco), encoding='utf-8')
     done = {key: len(items) for key, items in coco.items()}
-    print(f'{done["images"]} images, {done["annotations"]} boxes: {file}')
+    print(f'{done["images"]} images, {done["annotations"]} boxes: {file.name}')
