@@ -19,17 +19,13 @@ Show their images more often with ``ClassBalancedDataset``, or weigh their loss 
 
 # %%
 # How often an image comes
+# ~~~~~~~~~~~~~~~~~~~~~~~~
 # {% if mmdet2 %}
-# ~~~~~~~~~~~~~~~~~~~~~~~~
-# Categories of the file count even if ``classes`` does not name them: take them out.
+# Take categories that ``classes`` does not name out of the file: they count here.
 #
-# The factor of a class is the root of ``oversample_thr`` over the share of images that have it, and at
-# least 1. An image takes the largest factor of its classes. These are eight images, one with a mug:
-# {% else %}
-# ~~~~~~~~~~~~~~~~~~~~~~~~
-# The factor of a class is the root of ``oversample_thr`` over the share of images that have it, and at
-# least 1. An image takes the largest factor of its classes. These are eight images, one with a mug:
 # {% endif %}
+# The factor of a class is the root of ``oversample_thr`` over the share of images that have it, and at
+# least 1. An image takes the largest factor of its classes. These are eight images, one with a mug:
 import json
 import math
 
@@ -40,10 +36,10 @@ from howto.checkout.coco import subset
 from howto.figures.show import Table
 
 checkout = Workspace("class_imbalance")
-config = "faster_rcnn_r50_fpn_1x_rare_classes.py"
-cfg = checkout.config(config)
+cfg = checkout.config()
+balancing = api().split(cfg, "train")
 path = checkout.root / "data/my_dataset/annotations/train.json"
-content = json.loads(path.read_text())
+content = json.loads(path.read_text("utf-8"))
 kitten, mug = [each["id"] for each in content["categories"]]
 
 # %%
@@ -56,18 +52,16 @@ images = {
     for category in (kitten, mug)
 }
 rare = [*images[kitten] * 7, images[mug][0]][-8:]
-path.with_name("rare.json").write_text(json.dumps(subset(content, rare)))
-# {% if mmdet2 %}
-few = {"data__train__dataset__ann_file": "data/my_dataset/annotations/rare.json"}
-# {% else %}
-few = {"train_dataloader__dataset__dataset__ann_file": "annotations/rare.json"}
-# {% endif %}
-balanced = checkout.dataset(checkout.config(config, **few))
+path.with_name("rare.json").write_text(json.dumps(subset(content, rare)), "utf-8")
+few = {
+    "train__dataset__ann_file": balancing.dataset.ann_file.replace("train.j", "rare.j")
+}
+balanced = checkout.dataset(checkout.config(**few))
 
 # %%
 rows = []
 for name, share in ("kitten", 7 / 8), ("mug", 1 / 8):
-    factor = max(1, math.sqrt(api().split(cfg, "train").oversample_thr / share))
+    factor = max(1, math.sqrt(balancing.oversample_thr / share))
     rows.append((name, f"{share:.1%}", f"{factor:.3f}", math.ceil(factor)))
 Table(("Class", "Images that have it", "Factor", "Times that one comes"), rows)
 
@@ -82,7 +76,7 @@ checkout.check("Factor of the mug", rows[1][2], "1.549")
 rounded = {}
 for threshold in 0.13, 0.3, 0.5, 0.51, 1.0:
     limit = dict(train__oversample_thr=threshold, **few)
-    other = checkout.dataset(checkout.config(config, **limit))
+    other = checkout.dataset(checkout.config(**limit))
     rounded[threshold] = other.repeat_indices.count(7)
 Table(
     ("oversample_thr", "Factor of the mug", "Times that its image comes"),
@@ -95,16 +89,9 @@ checkout.check("Times", list(rounded.values()), [2, 2, 2, 3, 3])
 # %%
 # What the weight of a class does
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# The loss of a proposal is multiplied by the weight of its class, so it pulls at all outputs as many
-# times as hard. The gradient of one proposal of each class, the outputs being equal:
+# The loss of a proposal is multiplied by the weight of its class, so its gradient on every output grows by the same
+# factor. This is the gradient of one proposal of each class, the outputs being equal:
 from howto.figures.losses import draw_pulls, pull
-
-# {% if mmdet2 %}
-from mmdet.models import build_loss
-
-# {% else %}
-from mmdet.registry import MODELS
-# {% endif %}
 
 head = cfg.model.roi_head.bbox_head
 names = ("kitten", "mug", "background")
@@ -136,9 +123,8 @@ right.set_title("Gradient of one proposal, class_weight")
 # %%
 # Detectors with a sigmoid
 # ~~~~~~~~~~~~~~~~~~~~~~~~
-# RetinaNet and others have a sigmoid for each class, and a focal loss, whose ``alpha`` is often taken for
-# a weight of classes. It is one number for all: what is an object gains against what is none. This is
-# what ``alpha=0.5``, in the place of 0.25, makes of the gradient:
+# RetinaNet, FCOS and others have a sigmoid for each class, and a focal loss. Its ``alpha`` is no weight of classes:
+# it is one number, which weighs objects against background. With ``alpha=0.5`` instead of 0.25 the gradient changes so:
 stock = checkout.config("retinanet/retinanet_r50_fpn_1x_coco.py")
 focal = stock.model.bbox_head.loss_cls
 with checkout.inside():
@@ -164,11 +150,27 @@ checkout.check(
 )
 
 # %%
+# YOLOX has a sigmoid without a focal loss, and takes ``class_weight``: one for each class, none for the background.
+# It multiplies the gradient of the class's own objects alone. Give the whole ``loss_cls``, which the config leaves to
+# the head:
+(tiny,) = checkout.root.glob("configs/yolox/yolox_tiny_*_coco.py")
+loss = dict(type="CrossEntropyLoss", use_sigmoid=True, reduction="sum")
+loss["class_weight"] = [1.0, 3.0]
+own, stock_loss = (
+    checkout.build(checkout.config(tiny, **keys)).bbox_head.loss_cls
+    for keys in ({"model__bbox_head__loss_cls": loss}, {})
+)
+change = [pull(own, label, 2) / pull(stock_loss, label, 2) for label in range(3)]
+for name, each, expected in zip(names, change, ([1, 1], [1, 3], [1, 1])):
+    measured = [round(float(value), 4) for value in each]
+    checkout.check(f"YOLOX: a proposal of {name} changes kitten, mug", measured, expected)
+
+# %%
 # Your log should say
 # -------------------
 # The log says nothing of the weights. An epoch has more images than the files: of these eight one comes
 # twice, and nine take five iterations of two.
-run = checkout.train(config, warmed_up=True, **few, **fit.RESNET18)
+run = checkout.train(warmed_up=True, **few, **fit.RESNET18)
 print(*run.logged(api().TRAINED)[-1:])
 checkout.check("Iterations, of two images", len(run.losses), 5)
 
@@ -179,9 +181,8 @@ checkout.check("Iterations, of two images", len(run.losses), 5)
 # %%
 # ``RuntimeError: weight tensor should be defined``: there is none for the background
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# The head has an output for the background, and the loss wants a weight for it. It says so in the first
-# iteration.
-short = checkout.edit(config, {"[1.0, 3.0, 1.0]": "[1.0, 3.0]"})
+# Add a weight for the background, the last. The head has an output for it, and the first iteration fails without.
+short = checkout.edit(checkout.own, {"[1.0, 3.0, 1.0]": "[1.0, 3.0]"})
 failure = checkout.fails(checkout.train, short, evaluate=False, **fit.RESNET18)
 reason = "RuntimeError: weight tensor should be defined either for all 3 classes"
 checkout.check(f"It says: {reason}", reason in failure.message, True)
@@ -189,17 +190,12 @@ checkout.check(f"It says: {reason}", reason in failure.message, True)
 # %%
 # The background weighs more than the mugs: its weight comes first
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# The weights are in the order of the categories in your file, and the background is the last. Elsewhere it
-# is the first, as in TensorFlow's detectors and in old MMDetection; a list in another order is as long, and
-# nothing is reported:
-first = checkout.edit(config, {"[1.0, 3.0, 1.0]": "[1.0, 1.0, 3.0]"})
-# {% if mmdet2 %}
+# Write the weights in the order of ``classes``, and the background's last. It is the first in TensorFlow's detectors
+# and in old MMDetection; a list in that order is as long, so nothing reports it:
+first = checkout.edit(checkout.own, {"[1.0, 3.0, 1.0]": "[1.0, 1.0, 3.0]"})
 with checkout.inside():
-    loss = build_loss(checkout.config(first).model.roi_head.bbox_head.loss_cls)
-# {% else %}
-with checkout.inside():
-    loss = MODELS.build(checkout.config(first).model.roi_head.bbox_head.loss_cls)
-# {% endif %}
+    keys = checkout.config(first).model.roi_head.bbox_head.loss_cls
+    loss = api().build_loss(keys)
 pulls = [pull(loss, label, 3).norm() for label in range(3)]
 found = [
     round(float(each / other.norm()), 4)
@@ -210,45 +206,41 @@ checkout.check("Kitten, mug, background", found, [1, 1, 3])
 # %%
 # ``unexpected keyword argument 'class_weight'``: a focal loss has no such key
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# Rare classes of such detectors have ``ClassBalancedDataset``.
+# With a focal loss use ``ClassBalancedDataset`` instead.
 stock.model.bbox_head.loss_cls.class_weight = [1.0] * 80
 failure = checkout.fails(checkout.build, stock)
 reason = "unexpected keyword argument 'class_weight'"
 checkout.check(f"It says: {reason}", reason in failure.message, True)
 
 # %%
+# ``Expected class_weight to have type float``: DETR takes no list
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# With DETR use ``ClassBalancedDataset`` instead. Its ``class_weight`` is one number for all classes, and
+# ``bg_cls_weight`` that of the background.
+(detr,) = checkout.root.glob("configs/detr/detr_r50_8x*150e_coco.py")
+listed = {"model__bbox_head__loss_cls__class_weight": [1.0] * 81}
+failure = checkout.fails(checkout.build, checkout.config(detr, **listed))
+reason = "Expected class_weight to have type float. Found <class 'list'>"
+checkout.check(f"It says: {reason}", reason in failure.message, True)
+
+# %%
 # ``object has no attribute 'get_cat_ids'``: it stands around Mosaic's wrapper
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# Only a dataset with annotations can be balanced. Put it inside of ``MultiImageMixDataset``, and what
-# Mosaic mixes in is drawn from the balanced images, too:
-# {% if mmdet2 %}
-yolox = checkout.config("yolox/yolox_tiny_8x8_300e_coco.py")
-mixing = yolox.data.train
-inner = dict(cfg.data.train.dataset, pipeline=mixing.dataset.pipeline)
-inner["ann_file"] = "data/my_dataset/annotations/rare.json"
-yolox.data.train = dict(cfg.data.train, dataset=dict(mixing, dataset=inner))
-# {% else %}
-yolox = checkout.config("yolox/yolox_tiny_8xb8-300e_coco.py")
-balancing, mixing = cfg.train_dataloader.dataset, yolox.train_dataloader.dataset
+# Put ``ClassBalancedDataset`` inside of ``MultiImageMixDataset``: only a dataset with annotations can be balanced.
+# What Mosaic mixes in is then drawn from the balanced images, too:
+mixing = api().split(checkout.config(tiny), "train")
 inner = dict(balancing.dataset, pipeline=mixing.dataset.pipeline)
-inner["ann_file"] = "annotations/rare.json"
-around = dict(balancing, dataset=dict(mixing, dataset=inner))
-yolox.train_dataloader.dataset = around
-# {% endif %}
-failure = checkout.fails(checkout.dataset, yolox)
+inner["ann_file"] = few["train__dataset__ann_file"]
+around = dict(balancing, dataset=dict(mixing, dataset=inner), _delete_=True)
+failure = checkout.fails(checkout.dataset, checkout.config(tiny, train=around))
 reason = "object has no attribute 'get_cat_ids'"
 checkout.check(f"It says: {reason}", reason in failure.message, True)
 
 # %%
 from howto.figures.mosaic import seeded
 
-# {% if mmdet2 %}
-yolox.data.train = dict(mixing, dataset=dict(cfg.data.train, dataset=inner))
-# {% else %}
-within = dict(mixing, dataset=dict(balancing, dataset=inner))
-yolox.train_dataloader.dataset = within
-# {% endif %}
-inside = checkout.dataset(yolox)
+within = dict(mixing, dataset=dict(balancing, dataset=inner), _delete_=True)
+inside = checkout.dataset(checkout.config(tiny, train=within))
 checkout.check("Images of an epoch, inside the wrapper", len(inside), 9)
 with seeded(0):
     drawn = [
@@ -262,17 +254,26 @@ checkout.check("Difference", abs(share - 2 / 9), at_most=0.05)
 
 # %%
 # It hardly learns: the training ends within its warm-up
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# Warm-up takes 500 iterations, however small your data. 600 images × 12 epochs at 16 images a step are 456, so training
+# ends before the full learning rate. Not for YOLOX, whose warm-up counts epochs.
 # {% if mmdet2 %}
-# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# The rate rises for 500 iterations, however small your data: at 16 images a step twelve epochs of 660
-# images are not as many. Shorten it, with ``lr_config = dict(warmup_iters=100)``. And a loss is
-# logged every 50 iterations of an epoch, so of fewer there is no line: ``log_config = dict(interval=10)``.
+# Shorten it: ``lr_config = dict(warmup_iters=100)``. And log more often, with ``log_config = dict(interval=10)``: an
+# epoch of fewer than 50 iterations logs no loss.
+warm_up = cfg.lr_config.warmup_iters
 # {% else %}
-# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# The rate rises for 500 iterations, however small your data: at 16 images a step twelve epochs of 660
-# images are not as many. Shorten it, with ``param_scheduler = _base_.param_scheduler`` and
-# ``param_scheduler[0].update(end=100)``.
+# Shorten it: ``param_scheduler = _base_.param_scheduler`` and ``param_scheduler[0].update(end=100)``.
+warm_up = cfg.param_scheduler[0].end
 # {% endif %}
+path.with_name("many.json").write_text(
+    json.dumps(subset(content, images[kitten][:1] * 600)), "utf-8"
+)
+many = {key: file.replace("rare.j", "many.j") for key, file in few.items()}
+long = checkout.config(batch_size=16, train__oversample_thr=0.001, **many)
+with checkout.inside():
+    iterations = 12 * len(api().loader(long, checkout.dataset(long)))
+checkout.check("Iterations of warm-up", warm_up, 500)
+checkout.check("Of twelve epochs, 600 images, 16 a step", iterations, 456)
 
 # %%
 # Proof
@@ -290,8 +291,8 @@ small = {**few, **fit.RESNET18}
 same = dict(small, model__roi_head__bbox_head__loss_cls__class_weight=[1.0] * 3)
 row = "roi_head.bbox_head.fc_cls.weight"
 for name, index, expected in ("kitten", 0, False), ("mug", 7, True):
-    apart = of(checkout, config, row, index, **small) - of(
-        checkout, config, row, index, **same
+    apart = of(checkout, checkout.own, row, index, **small) - of(
+        checkout, checkout.own, row, index, **same
     )
     changes = bool(apart.norm() > 0)
     checkout.check(
@@ -299,30 +300,20 @@ for name, index, expected in ("kitten", 0, False), ("mug", 7, True):
     )
 
 # %%
-# All else is as in the standard config
-# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# But for the two keys and the data:
+# Everything else is as in the standard config
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# Only the two keys and the data differ:
 standard = checkout.config("faster_rcnn/faster_rcnn_r50_fpn_1x_coco.py")
 usual = standard.model.roi_head.bbox_head
 changed = sorted(key for key in head if head[key] != usual[key])
 checkout.check("Keys of the head that differ", changed, ["loss_cls", "num_classes"])
 checkout.check("Its outputs", head.num_classes, len(content["categories"]))
 checkout.check("Names of the classes", api().classes(balanced), ("kitten", "mug"))
-# {% if mmdet2 %}
-train = cfg.data.train
-checkout.check(
-    "The pipeline", train.dataset.pipeline == standard.data.train.pipeline, True
-)
-checkout.check(
-    "Keys of the dataset", sorted(train), ["dataset", "oversample_thr", "type"]
-)
-
-# %%
-# {% else %}
-theirs = standard.train_dataloader.dataset
-for key in "pipeline", "filter_cfg":
+wrapper = ["dataset", "oversample_thr", "type"]
+checkout.check("Keys of the dataset", sorted(balancing), wrapper)
+theirs = api().split(standard, "train")
+for key in sorted({"pipeline", "filter_cfg"} & {*theirs}):
     checkout.check(f"The {key}", balancing.dataset[key] == theirs[key], True)
-# {% endif %}
 checkout.check("It was evaluated, times", run.evaluations, 1)
 file = "data/my_dataset/annotations/val.json"
 # {% if mmdet2 %}
@@ -339,7 +330,7 @@ checkout.check("It is tested as it is validated", same, True)
 # It trains on several GPUs
 # ~~~~~~~~~~~~~~~~~~~~~~~~~
 # Two processes average their gradients, started by the command that you would use:
-printed = checkout.launch(config, iterations=2, **fit.RESNET18)
+printed = checkout.launch(iterations=2, **fit.RESNET18)
 checkout.check("Two processes trained", api().FIRST_EPOCH in printed, True)
 checkout.check("Parameters without a gradient", checkout.unused_parameters(cfg), [])
 
