@@ -120,7 +120,9 @@ named = [line.partition("mismatch for ")[2].split(":")[0] for line in said.split
 checkout.check("The warning names", [name for name in named if name], four)
 # {% if mmdet3 %}
 (log,) = (checkout.root / "work_dirs").rglob("*.log")
-checkout.check("Times that the log file has it", log.read_text("utf-8").count(warning), 0)
+checkout.check(
+    "Times that the log file has it", log.read_text("utf-8").count(warning), 0
+)
 # {% endif %}
 
 # %%

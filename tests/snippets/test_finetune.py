@@ -105,7 +105,7 @@ def test_what_is_kept_of_each_detector_scores_as_before(checkout, keep, name):
 def test_of_a_transformer_it_keeps_the_rows_of_the_classes(checkout, keep, name):
     path = classes.standard()[name]
     changes, before = two(checkout, path), model(checkout, path).state_dict()
-    said, state = keep(path, before, whole=False, **changes)  # the weights alone, as some publish them
+    _, state = keep(path, before, whole=False, **changes)  # the weights alone, as some publish them
     for each in classes.dependent(checkout, path):
         assert torch.equal(state[each], before[each][[15, 41]])
 
