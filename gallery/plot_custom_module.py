@@ -22,12 +22,9 @@ Here RetinaNet learns its boxes by a loss that MMDetection does not have.
 # %%
 # Another kind of module
 # ~~~~~~~~~~~~~~~~~~~~~~
-# Register it in the place of its kind, derive it from the class that others of its kind are derived
+# Register it in the registry of its kind, derive it from the class that others of its kind are derived
 # from, and give the config its name as ``type``.
-# {% if mmdet2 %}
 import importlib
-
-# {% endif %}
 import math
 import re
 
@@ -36,8 +33,7 @@ from howto.checkout.family import api
 from howto.figures.show import Table
 
 checkout = Workspace("custom_module")
-config = "retinanet_r50_fpn_log_cosh_1x_coco.py"
-cfg = checkout.config(config)
+cfg = checkout.config()
 
 # %%
 # {% if mmdet2 %}
@@ -50,80 +46,63 @@ kinds = {
 }
 # {% else %}
 kinds = {
-    "backbone, neck, head, loss": ("MODELS", "L1Loss"),
-    "step of a pipeline": ("TRANSFORMS", "Resize"),
-    "dataset": ("DATASETS", "CocoDataset"),
-    "metric": ("METRICS", "CocoMetric"),
-    "hook": ("HOOKS", "EMAHook"),
-    "optimizer": ("OPTIMIZERS", "SGD"),
+    "backbone, neck, head, loss": ("mmdet.registry", "MODELS", "L1Loss"),
+    "step of a pipeline": ("mmdet.registry", "TRANSFORMS", "Resize"),
+    "dataset": ("mmdet.registry", "DATASETS", "CocoDataset"),
+    "metric": ("mmdet.registry", "METRICS", "CocoMetric"),
+    "hook": ("mmdet.registry", "HOOKS", "EMAHook"),
+    "optimizer": ("mmdet.registry", "OPTIMIZERS", "SGD"),
 }
-
-# %%
-import mmdet.registry
-
 # {% endif %}
 rows = []
-# {% if mmdet2 %}
-for kind, (package, registry, standard) in kinds.items():
-    found = getattr(importlib.import_module(package), registry).get(standard)
-    base = found.__mro__[1].__name__
-    rows.append((kind, f"from {package} import {registry}", f"{standard} ({base})"))
-# {% else %}
 with checkout.inside():
-    for kind, (registry, standard) in kinds.items():
-        found = getattr(mmdet.registry, registry).get(standard)
-        base = found.__mro__[1].__name__
-        where = f"from mmdet.registry import {registry}"
-        rows.append((kind, where, f"{standard} ({base})"))
-# {% endif %}
+    for kind, (package, registry, standard) in kinds.items():
+        found = getattr(importlib.import_module(package), registry).get(standard)
+        one = f"{standard} ({found.__mro__[1].__name__})"
+        rows.append((kind, f"from {package} import {registry}", one))
 Table(("A", "is registered in", "One that is there, and its base class"), rows)
 
 # %%
 # From a package of your own
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~
-# A file below ``configs/`` needs the repository's root on the module path. A package that is installed,
-# or lies in a folder on ``PYTHONPATH``, is found from everywhere, and the config names that:
+# Name its module in the config. A package that is installed, or in a folder on ``PYTHONPATH``, is found
+# from everywhere; a file below ``configs/`` needs the repository's root on the module path.
 package = checkout.root / "elsewhere" / "my_detection"
 package.mkdir(parents=True)
 (package / "__init__.py").touch()
 loss = checkout.root / "configs/custom_module/log_cosh_loss.py"
 (package / "losses.py").write_text(loss.read_text("utf-8"))
 mine = {"configs.custom_module.log_cosh_loss'": "my_detection.losses'"}
-packaged = checkout.edit(config, mine, adapts=True)
-train = "tools/train.py configs/custom_module"
-variables = "PYTHONPATH=elsewhere"
-# {% if mmdet2 %}
-checkout.shell(f"{variables} python {train}/{packaged} --no-validate {{fit}}")
-# {% else %}
-checkout.shell(f"{variables} python {train}/{packaged} {{fit}}")
-# {% endif %}
+packaged = checkout.edit(checkout.own, mine, adapts=True)
+train = "python tools/train.py configs/custom_module"
+checkout.shell(f"PYTHONPATH=elsewhere {train}/{packaged} {{fit}}")
 saved = f"work_dirs/{packaged.removesuffix('.py')}/epoch_1.pth"
 checkout.check("It trained", (checkout.root / saved).exists(), True)
 
 # %%
-# {% if mmdet2 %}
 # By a script of your own
 # ~~~~~~~~~~~~~~~~~~~~~~~
-# A config that names nothing will do if the script has imported the module. This one hands over to
-# ``tools/train.py``, and lies in the repository's root, where Python looks first:
+# Import the module in the script, and the config need not name it. This one starts ``tools/train.py``,
+# and lies in the repository's root, where Python looks first:
 script = """import runpy
 
 import configs.custom_module.log_cosh_loss
 
 runpy.run_path('tools/train.py', run_name='__main__')
 """
-(checkout.root / "train.py").write_text(script)
+(checkout.root / "train.py").write_text(script, "utf-8")
 line = "custom_imports = dict(imports=['configs.custom_module.log_cosh_loss'])\n"
-unnamed = checkout.edit(config, {line: ""}, adapts=True)
-path = f"configs/custom_module/{unnamed}"
-checkout.shell(f"python train.py {path} --no-validate {{fit}}")
+unnamed = checkout.edit(checkout.own, {line: ""}, adapts=True)
+checkout.shell(f"python train.py configs/custom_module/{unnamed} {{fit}}")
 saved = f"work_dirs/{unnamed.removesuffix('.py')}/epoch_1.pth"
 checkout.check("It trained", (checkout.root / saved).exists(), True)
-# {% else %}
+
+# %%
+# {% if mmdet3 %}
 # In pure Python
 # ~~~~~~~~~~~~~~
-# A config that is Python throughout takes the class itself, and needs no name and no
-# ``custom_imports``. Import it outside of ``read_base``, which reads files as configs:
+# A config in pure Python takes the class itself, without ``custom_imports``. Import it outside of
+# ``read_base``, which reads files as configs:
 pure = """from configs.custom_module.log_cosh_loss import LogCoshLoss
 from mmengine.config import read_base
 
@@ -136,52 +115,36 @@ with read_base():
 model.bbox_head.update(loss_bbox=dict(type=LogCoshLoss, loss_weight=1.0))
 optim_wrapper.optimizer.update(lr=0.01)
 """
-(checkout.root / "configs/custom_module/pure.py").write_text(pure)
+(checkout.root / "configs/custom_module/pure.py").write_text(pure, "utf-8")
 same = checkout.build(checkout.config("pure.py")).bbox_head.loss_bbox
 checkout.check("Its loss", type(same).__name__, "LogCoshLoss")
-# {% endif %}
 
 # %%
+# {% endif %}
 # Your log should say
 # -------------------
-# The log lists the config and no more; ``loss_bbox`` is what the loss returned. Its values are smaller
-# than those of L1 on the same boxes, so compare it with itself alone.
+# The log names the loss in the config only; ``loss_bbox`` is what it returned. Its values are smaller than
+# those of L1 on the same boxes, so compare them with each other only.
 from howto.checkout import fit
 
-run = checkout.train(config, evaluate=False, warmed_up=True, **fit.RESNET18)
+run = checkout.train(evaluate=False, warmed_up=True, **fit.RESNET18)
 print(*run.logged(api().TRAINED), sep="\n")
 kind = type(run.model.bbox_head.loss_bbox).__name__
 checkout.check("The loss that trained", kind, "LogCoshLoss")
 
 # %%
-# Why one would want it: near 0 its gradient falls, so that it settles, and far out it stays below 1, so
-# that no outlier rules. ``SmoothL1Loss`` has a corner where the two meet.
+# Near 0 its gradient falls, so that it settles, and far out it stays below 1, so that no outlier
+# dominates. ``SmoothL1Loss`` has a corner where the two meet.
 import matplotlib.pyplot as plt
 import torch
 from howto.figures.losses import draw
 
-# {% if mmdet2 %}
-from mmdet.models import build_loss
-
-# {% else %}
-from mmdet.registry import MODELS
-# {% endif %}
-
-# {% if mmdet2 %}
+own = cfg.model.bbox_head.loss_bbox
 with checkout.inside(cfg):
     losses = {
-        "L1Loss": build_loss(dict(type="L1Loss")),
-        "SmoothL1Loss": build_loss(dict(type="SmoothL1Loss")),
-        "LogCoshLoss": build_loss(cfg.model.bbox_head.loss_bbox),
+        keys["type"]: api().build_loss(keys)
+        for keys in (dict(type="L1Loss"), dict(type="SmoothL1Loss"), own)
     }
-# {% else %}
-with checkout.inside(cfg):
-    losses = {
-        "L1Loss": MODELS.build(dict(type="L1Loss")),
-        "SmoothL1Loss": MODELS.build(dict(type="SmoothL1Loss")),
-        "LogCoshLoss": MODELS.build(cfg.model.bbox_head.loss_bbox),
-    }
-# {% endif %}
 
 # %%
 figure, axes = plt.subplots(1, 2, figsize=(8, 2.6))
@@ -196,36 +159,26 @@ axes[1].set_title("Its gradient")
 # %%
 # {% if mmdet2 %}
 # ``LogCoshLoss is not in the models registry``: nothing imports the file
-# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# A class is registered when its file is imported, and Python imports no file by itself:
 # {% else %}
 # ``LogCoshLoss is not in the mmdet::model registry``: nothing imports the file
+# {% endif %}
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# A class is registered when its file is imported, and Python imports no file by itself:
-line = "custom_imports = dict(imports=['configs.custom_module.log_cosh_loss'])\n"
-unnamed = checkout.edit(config, {line: ""})
-# {% endif %}
-failure = checkout.fails(checkout.train, unnamed)
-# {% if mmdet2 %}
-reason = "LogCoshLoss is not in the models registry"
-# {% else %}
-reason = "LogCoshLoss is not in the mmdet::model registry"
-# {% endif %}
-checkout.check(f"It says: {reason}", reason in failure.message, True)
+# Name it in ``custom_imports``. A class is registered when its file is imported, and Python imports no
+# file by itself:
+failure = checkout.fails(checkout.train, checkout.edit(checkout.own, {line: ""}))
+found = re.search(r"LogCoshLoss is not in the (\S+) registry", failure.message)
+unregistered, registry = found[0], found[1]
+known = registry in ("models", "mmdet::model")
+checkout.check(f"It says: {unregistered}", known, True)
 
 
 # %%
-# {% if mmdet2 %}
 # ``ImportError``, and ``No module named 'configs'`` above it: Python does not look here
-# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# The last line does not mention it; the cause stands further up. ``tools/train.py`` makes Python look
-# in ``tools/``. Put ``PYTHONPATH=.`` in front, as the commands above do, and start it in the repository's
-# root.
-# {% else %}
-# ``ImportError: Failed to import custom modules``: Python does not look here
-# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# The first error has the reason. ``tools/train.py`` makes Python look in ``tools/``. Put ``PYTHONPATH=.``
-# in front, and start it in the repository's root; ``tools/dist_train.sh`` does so by itself.
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# Put ``PYTHONPATH=.`` in front, as the commands above do, and start the command in the repository's root.
+# ``tools/train.py`` makes Python look in ``tools/``. The reason is in the first error, not in the last line.
+# {% if mmdet3 %}
+# That one is ``ImportError: Failed to import custom modules``. ``tools/dist_train.sh`` sets the path by itself.
 # {% endif %}
 def errors(command):
     """The errors in what a command that fails has printed."""
@@ -233,73 +186,100 @@ def errors(command):
     return [line for line in printed if re.match(r"\w*Error\b", line)]
 
 
-said = errors(f"python {train}/{config}")
+said = errors(f"{train}/{checkout.own}")
 print(*said, sep="\n")
-# {% if mmdet2 %}
-reasons = ["ModuleNotFoundError: No module named 'configs'", "ImportError"]
-checkout.check("It says", said, reasons)
-# {% else %}
-reason = "ModuleNotFoundError: No module named 'configs'"
-checkout.check("It says first", said[0], reason)
-failed = "ImportError: Failed to import custom modules"
-checkout.check(f"And last: {failed}", said[-1].startswith(failed), True)
-# {% endif %}
+first = "ModuleNotFoundError: No module named 'configs'"
+checkout.check("It says first", said[0], first)
+checkout.check(
+    "And last", said[-1].split(": Failed to import custom")[0], "ImportError"
+)
 
 # %%
-# What ``custom_imports`` names is a module: dots for slashes, and no ``.py``. People say that a
-# hyphen in it is wrong. An ``import`` statement could not have one, but ``custom_imports`` is a string.
-suffix = checkout.edit(config, {"log_cosh_loss']": "log_cosh_loss.py']"})
-said = errors(f"PYTHONPATH=. python {train}/{suffix}")
+# Write dots for slashes, and no ``.py``: ``custom_imports`` names a module. People say that it must have no
+# hyphen. That is true of an ``import`` statement, but ``custom_imports`` is a string.
+suffix = checkout.edit(checkout.own, {"log_cosh_loss']": "log_cosh_loss.py']"})
+said = errors(f"PYTHONPATH=. {train}/{suffix}")
 print(*said, sep="\n")
 reason = "No module named 'configs.custom_module.log_cosh_loss.py'"
 checkout.check(f"It says: {reason}", reason in said[0], True)
 
 # %%
 hyphens = loss.with_name("log-cosh-loss.py")
-hyphens.write_text(loss.read_text("utf-8"))
-named = checkout.edit(config, {"log_cosh_loss']": "log-cosh-loss']"}, adapts=True)
-built = checkout.build(checkout.config(named)).bbox_head.loss_bbox
+hyphens.write_text(loss.read_text("utf-8"), "utf-8")
+names = {"log_cosh_loss']": "log-cosh-loss']"}
+hyphens = checkout.config(checkout.edit(checkout.own, names, adapts=True))
+built = checkout.build(hyphens).bbox_head.loss_bbox
 checkout.check("Hyphens do not matter", type(built).__name__, "LogCoshLoss")
 
 # %%
+# A class of the base is not in the registry: the base has ``custom_imports``, too
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# Name the modules of the base as well as yours: a list in a config replaces that of its base. Here the base
+# is this page's config:
+(checkout.root / "configs/custom_module/mine.py").write_text("# yours\n", "utf-8")
+inherits = {"../retinanet/retinanet_r50_fpn_1x_coco.py": checkout.own}
+alone = {**inherits, "custom_module.log_cosh_loss'": "custom_module.mine'"}
+failure = checkout.fails(checkout.train, checkout.edit(checkout.own, alone))
+said = unregistered in failure.message
+checkout.check(f"It says so, too: {unregistered}", said, True)
+
+# %%
+both = {**inherits, "log_cosh_loss']": "log_cosh_loss', 'configs.custom_module.mine']"}
+both = checkout.config(checkout.edit(checkout.own, both, adapts=True))
+built = checkout.build(both).bbox_head.loss_bbox
+checkout.check("With both its loss is", type(built).__name__, "LogCoshLoss")
+
+# %%
 # {% if mmdet2 %}
-# ``'L1Loss is already registered in models'``: the name is taken
-# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# A registry takes each name once. The error comes with a name that MMDetection has, and with a file that
-# is imported under two module names.
-# {% else %}
-# ``L1Loss is already registered in model``: the name is taken
-# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# A registry takes each name once. The error comes with a name that MMDetection has, and with a file that
-# is imported under two module names.
+# ``MaskRCNN: 'NoneType' object has no attribute 'parent'``: the base imports ``mmcls.models``
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# Name ``mmcls.models`` as well as your module. ConvNeXt's config imports it for its backbone:
+(mask_rcnn,) = checkout.root.glob("configs/convnext/mask_rcnn*.py")
+convnext = {
+    "retinanet/retinanet_r50_fpn_1x_coco": f"convnext/{mask_rcnn.stem}",
+    "bbox_head=dict(loss": "roi_head=dict(bbox_head=dict(loss",
+    "1.0)))": "1.0))))",
+}
+said = errors(f"PYTHONPATH=. {train}/{checkout.edit(checkout.own, convnext)}")
+no_parent = "AttributeError: MaskRCNN: 'NoneType' object has no attribute 'parent'"
+checkout.check("It says", said[-1], no_parent)
+
+# %%
+convnext["imports=["] = "imports=['mmcls.models', "
+both = checkout.edit(checkout.own, convnext, adapts=True)
+both = checkout.config(both, model__backbone__init_cfg=None)
+built = checkout.build(both).roi_head.bbox_head.loss_bbox
+checkout.check("With both its loss is", type(built).__name__, "LogCoshLoss")
+
+# %%
 # {% endif %}
+# ``L1Loss is already registered in``: the name is taken
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# Choose another name. A registry takes each name once: not one that MMDetection has, and not twice from a
+# file that is imported under two module names.
 taken = checkout.edit("log_cosh_loss.py", {"class LogCoshLoss(": "class L1Loss("})
 imports = dict(custom_imports__imports=[f"configs.custom_module.{taken[:-3]}"])
-failure = checkout.fails(checkout.train, config, **imports)
-# {% if mmdet2 %}
-reason = "'L1Loss is already registered in models'"
-# {% else %}
-reason = "L1Loss is already registered in model"
-# {% endif %}
+failure = checkout.fails(checkout.train, **imports)
+reason = "L1Loss is already registered in"
 checkout.check(f"It says: {reason}", reason in failure.message, True)
 
 # %%
 # Boxes are hardly learnt: the loss leaves ``avg_factor`` out, or ``weight``
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# A head hands the loss all anchors of a batch, and ``avg_factor``, the number of those that have an
-# object. Without it the sum is divided by the number of all. Both were tried on one image: the gradient
-# of the last layer for boxes.
+# Use both, as ``log_cosh_loss.py`` does. A head gives the loss all anchors of a batch, and ``avg_factor``, the
+# number of those that have an object. Without it the sum is divided by the number of all. Both mistakes were
+# tried on one image. This is the gradient of the last layer for boxes:
 from howto.figures import gradients
 
 small = dict(fit.RESNET18)
-right = gradients.of(checkout, config, "bbox_head.retina_reg.weight", **small)
+right = gradients.of(checkout, checkout.own, "bbox_head.retina_reg.weight", **small)
 
 
 def wrong(old, new):
     """The gradient that a variant of the loss gives to the last layer for boxes."""
     variant = checkout.edit("log_cosh_loss.py", {old: new})
     small["custom_imports__imports"] = [f"configs.custom_module.{variant[:-3]}"]
-    return gradients.of(checkout, config, "bbox_head.retina_reg.weight", **small)
+    return gradients.of(checkout, checkout.own, "bbox_head.retina_reg.weight", **small)
 
 
 # %%
@@ -318,21 +298,20 @@ checkout.check("It is more than a tenth", apart > 0.1, True)
 # %%
 # ``got an unexpected keyword argument 'alpha'``: a key of the old loss is left
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# A config merges with its base. RetinaNet's ``loss_bbox`` has no key of its own; Libra R-CNN's has
-# ``alpha``, ``gamma`` and ``beta``, and the new loss gets them. ``_delete_`` replaces the whole:
-# {% if mmdet2 %}
-retinanet, libra = "retinanet/retinanet_r50", "libra_rcnn/libra_retinanet_r50"
-# {% else %}
-retinanet, libra = "retinanet/retinanet_r50", "libra_rcnn/libra-retinanet_r50"
-# {% endif %}
-merged = checkout.edit(config, {retinanet: libra}, adapts=True)
+# Add ``_delete_=True``, which replaces the whole dict. A config merges with its base. RetinaNet's
+# ``loss_bbox`` has no key of its own; Libra R-CNN's has ``alpha``, ``gamma`` and ``beta``, and the new loss
+# gets them:
+retinanet = "retinanet/retinanet_r50_fpn_1x_coco"
+(libra,) = checkout.root.glob("configs/libra_rcnn/libra?retinanet_r50_fpn_1x_coco.py")
+base = {retinanet: f"libra_rcnn/{libra.stem}"}
+merged = checkout.edit(checkout.own, base, adapts=True)
 failure = checkout.fails(checkout.build, checkout.config(merged))
 reason = "got an unexpected keyword argument 'alpha'"
 checkout.check(f"It says: {reason}", reason in failure.message, True)
 
 # %%
 whole = {"dict(type='Log": "dict(_delete_=True, type='Log"}
-replaced = checkout.edit(config, {retinanet: libra, **whole}, adapts=True)
+replaced = checkout.edit(checkout.own, {**base, **whole}, adapts=True)
 built = checkout.build(checkout.config(replaced)).bbox_head.loss_bbox
 checkout.check("Its loss", type(built).__name__, "LogCoshLoss")
 
@@ -368,12 +347,10 @@ torch.manual_seed(0)
 pred, target = torch.randn(50, 4), torch.randn(50, 4)
 weight = (torch.rand(50, 1) > 0.5).float().expand(50, 4)
 apart = torch.log(torch.cosh(pred - target))
+weighted, sevenths = apart * weight, dict(weight=weight, avg_factor=7.0)
 calls = {
-    "all four at once": (
-        dict(weight=weight, avg_factor=7.0),
-        (apart * weight).sum() / 7,
-    ),
-    "no average": (dict(weight=weight), (apart * weight).mean()),
+    "all four at once": (sevenths, weighted.sum() / 7),
+    "no average": (dict(weight=weight), weighted.mean()),
     "the sum": (dict(reduction_override="sum"), apart.sum()),
 }
 for name, (keys, expected) in calls.items():
@@ -381,15 +358,9 @@ for name, (keys, expected) in calls.items():
     checkout.check(f"Error, {name}", abs(ratio - 1), at_most=1e-5)
 
 # %%
-# {% if mmdet2 %}
 with checkout.inside(cfg):
-    once = build_loss(dict(type="LogCoshLoss"))
-    double = build_loss(dict(type="LogCoshLoss", loss_weight=2.0))
-# {% else %}
-with checkout.inside(cfg):
-    once = MODELS.build(dict(type="LogCoshLoss"))
-    double = MODELS.build(dict(type="LogCoshLoss", loss_weight=2.0))
-# {% endif %}
+    once = api().build_loss(dict(type="LogCoshLoss"))
+    double = api().build_loss(dict(type="LogCoshLoss", loss_weight=2.0))
 ratio = float(double(pred, target) / once(pred, target))
 checkout.check("loss_weight=2.0 makes it larger by", round(ratio, 6), 2.0)
 checkout.check("Without one it is", once.loss_weight, 1.0)
@@ -397,7 +368,7 @@ checkout.check("Without one it is", once.loss_weight, 1.0)
 # %%
 # It is the one change, and the box branch learns by it
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# All else is the standard RetinaNet's:
+# Everything else is the standard RetinaNet's:
 stock = checkout.config("retinanet/retinanet_r50_fpn_1x_coco.py")
 changed = {key for key in cfg.model if cfg.model[key] != stock.model.get(key)}
 checkout.check("Parts of the model that differ", changed, {"bbox_head"})
@@ -411,7 +382,7 @@ checkout.check("The head trains", run.trains("bbox_head"), [True])
 # It trains on several GPUs
 # ~~~~~~~~~~~~~~~~~~~~~~~~~
 # Two processes average their gradients, started by the command that you would use:
-printed = checkout.launch(config, iterations=2, **fit.RESNET18)
+printed = checkout.launch(iterations=2, **fit.RESNET18)
 checkout.check("Two processes trained", api().FIRST_EPOCH in printed, True)
 checkout.check("Parameters without a gradient", checkout.unused_parameters(cfg), [])
 
@@ -420,5 +391,5 @@ checkout.check("Parameters without a gradient", checkout.unused_parameters(cfg),
 # ~~~~~~~~~~~~~~~~~~
 # - Accuracy: whether this loss is better than L1 takes COCO, real weights and twelve epochs to say. It is
 #   here as an example.
-# - An installed package: a folder on ``PYTHONPATH`` stands for it.
+# - An installed package: a folder on ``PYTHONPATH`` was tried in its place.
 # - Detectors that learn decoded boxes, as those with an IoU loss do.

@@ -6,7 +6,6 @@ import torch
 from howto.checkout import fit
 from howto.figures import gradients
 
-CONFIG = "retinanet_r50_fpn_log_cosh_1x_coco.py"
 LOSS = dict(_delete_=True, type="LogCoshLoss", loss_weight=1.0)
 
 
@@ -17,12 +16,8 @@ def test_the_stock_script_trains_it_with_the_loss(work_dir):
 
 
 def test_a_two_stage_detector_trains_both_of_its_stages_with_it(checkout):
-    name = {
-        "mmdet2": "faster_rcnn/faster_rcnn_r50_fpn_1x_coco.py",
-        "mmdet3": "faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py",
-    }
     run = checkout.train(
-        name[checkout.source.parent.name],
+        "faster_rcnn/faster_rcnn_r50_fpn_1x_coco.py",
         evaluate=False,
         custom_imports=dict(imports=["configs.custom_module.log_cosh_loss"]),
         model__rpn_head__loss_bbox=LOSS,
@@ -36,14 +31,14 @@ def test_a_two_stage_detector_trains_both_of_its_stages_with_it(checkout):
 
 def test_a_gradient_is_the_same_each_time_and_leaves_the_random_numbers_as_they_were(checkout):
     before = torch.random.get_rng_state()
-    first, again = (gradients.of(checkout, CONFIG, "bbox_head.retina_reg.bias", **fit.RESNET18) for _ in range(2))
+    first, again = (gradients.of(checkout, checkout.own, "bbox_head.retina_reg.bias", **fit.RESNET18) for _ in range(2))
     assert torch.equal(first, again) and float(first.norm()) > 0
     assert torch.equal(before, torch.random.get_rng_state())
 
 
 @pytest.mark.parametrize("weight", [None, torch.zeros(6, 4)])
 def test_boxes_that_are_right_or_do_not_count_cost_nothing(checkout, weight):
-    cfg = checkout.config(CONFIG)
+    cfg = checkout.config()
     loss = checkout.build(cfg).bbox_head.loss_bbox
     boxes = torch.arange(24.0).reshape(6, 4)
     other = boxes if weight is None else boxes + 1

@@ -5,8 +5,8 @@ python configs/finetune/keep_classes.py CONFIG OUT CLASS [CLASS ...]
 CONFIG has your num_classes, and COCO's checkpoint in load_from. OUT is the file
 to write. Name a class of COCO for each of yours, in your order.
 """
-import os
 import sys
+from pathlib import Path
 
 import torch
 from mmdet.evaluation import get_classes
@@ -22,7 +22,8 @@ coco = get_classes('coco')
 for name in names:
     if name not in coco:
         sys.exit(f'{name} is no class of COCO. These are: {", ".join(coco)}')
-if os.path.exists(out):
+out = Path(out)
+if out.exists():
     sys.exit(f'{out} exists. Choose another name for the file to write.')
 
 
@@ -64,6 +65,7 @@ if not changed:
 
 for name, value in changed.items():
     print(f'{name}: {len(value)} of {len(state[name])} outputs')
-os.makedirs(os.path.dirname(os.path.abspath(out)), exist_ok=True)
-torch.save(dict(state_dict={**state, **changed}), f'{out}.part')
-os.replace(f'{out}.part', out)  # so that no half of a file is left as OUT
+out.parent.mkdir(parents=True, exist_ok=True)
+half = out.with_name(f'{out.name}.part')
+torch.save(dict(state_dict={**state, **changed}), half)
+half.replace(out)  # so that OUT is whole or is not there
