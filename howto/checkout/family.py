@@ -18,7 +18,8 @@ class Family(Protocol):
         LIBRARIES: OpenMMLab's packages, by their loggers' names; the last one has the classifiers.
         SCALES: Keys of a pipeline's steps that hold an image scale (width, height), in pixels.
         KEYS: Where a config has what the families call differently, by the name that gallery scripts use: ``train``,
-            ``val`` and ``test`` for the datasets, ``batch_size``, ``optimizer``, ``val_interval``, ``accumulate``.
+            ``val`` and ``test`` for the datasets, ``batch_size``, ``optimizer``, ``val_interval``, ``accumulate``,
+            ``workers`` and ``persistent_workers`` for those that load images for training, ``checkpoint_interval``.
         TRAINED: What each logged line of training begins with.
         FIRST_EPOCH: What those of the first epoch begin with.
     """
@@ -56,6 +57,9 @@ class Family(Protocol):
     def optimizer(self, cfg) -> dict:
         """The config of the optimizer."""
 
+    def epochs(self, cfg) -> int:
+        """The number of epochs that a config trains for."""
+
     def split(self, cfg, name: str) -> dict:
         """The config of the dataset for ``train``, ``val`` or ``test``, wrappers included."""
 
@@ -79,6 +83,9 @@ class Family(Protocol):
 
     def loader(self, cfg, data):
         """The ``DataLoader`` of one GPU that trains with `cfg`, for the dataset `data`, seeded with 0."""
+
+    def step(self, keys: dict):
+        """A step of a pipeline, from its keys in a config."""
 
     def plain(self, result: dict) -> dict:
         """What a step of a pipeline returns, with arrays.

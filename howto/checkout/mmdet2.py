@@ -13,6 +13,9 @@ KEYS = {
     "batch_size": "data.samples_per_gpu",
     "val_interval": "evaluation.interval",
     "accumulate": "optimizer_config.cumulative_iters",
+    "workers": "data.workers_per_gpu",
+    "persistent_workers": "data.persistent_workers",
+    "checkpoint_interval": "checkpoint_config.interval",
 }
 TRAINED = "Epoch ["
 FIRST_EPOCH = "Epoch [1]"
@@ -69,6 +72,11 @@ def optimizer(cfg) -> dict:
     return cfg.optimizer
 
 
+def epochs(cfg) -> int:
+    """The number of epochs that a config trains for."""
+    return cfg.runner.max_epochs
+
+
 def split(cfg, name: str) -> dict:
     """The config of the dataset for ``train``, ``val`` or ``test``."""
     return cfg.data[name]
@@ -120,6 +128,13 @@ def loader(cfg, data):
     from mmdet.utils import compat_cfg
 
     return build_dataloader(data, **compat_cfg(cfg).data.train_dataloader, dist=False, seed=0)
+
+
+def step(keys: dict):
+    """A step of a pipeline, from its keys in a config."""
+    from mmdet.datasets.builder import PIPELINES
+
+    return PIPELINES.build(keys)
 
 
 def plain(result: dict) -> dict:

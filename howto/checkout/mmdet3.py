@@ -13,6 +13,9 @@ KEYS = {
     "optimizer": "optim_wrapper.optimizer",
     "val_interval": "train_cfg.val_interval",
     "accumulate": "optim_wrapper.accumulative_counts",
+    "workers": "train_dataloader.num_workers",
+    "persistent_workers": "train_dataloader.persistent_workers",
+    "checkpoint_interval": "default_hooks.checkpoint.interval",
 }
 TRAINED = "Epoch(train)"
 FIRST_EPOCH = "Epoch(train) [1]"
@@ -74,6 +77,11 @@ def optimizer(cfg) -> dict:
     return cfg.optim_wrapper.optimizer
 
 
+def epochs(cfg) -> int:
+    """The number of epochs that a config trains for."""
+    return cfg.train_cfg.max_epochs
+
+
 def split(cfg, name: str) -> dict:
     """The config of the dataset for ``train``, ``val`` or ``test``."""
     return cfg[f"{name}_dataloader"].dataset
@@ -126,6 +134,14 @@ def loader(cfg, data):
 
     _take_scope()
     return Runner.build_dataloader({**cfg.train_dataloader, "dataset": data}, seed=0)
+
+
+def step(keys: dict):
+    """A step of a pipeline, from its keys in a config."""
+    from mmdet.registry import TRANSFORMS
+
+    _take_scope()
+    return TRANSFORMS.build(keys)
 
 
 def plain(result: dict) -> dict:

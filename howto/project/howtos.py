@@ -116,8 +116,8 @@ class HowTo:
 
 
 def one_spelling(name: str) -> str:
-    """A file's name as both families would have it."""
-    return name.replace("-", "_")
+    """A file's name as both families would have it: ``yolox_s_8xb8-300e_coco.py`` is ``yolox_s_8x8_300e_coco.py``."""
+    return re.sub(r"(\d)xb(\d)", r"\1x\2", name.replace("-", "_"))
 
 
 def of(stack: Stack) -> list[HowTo]:

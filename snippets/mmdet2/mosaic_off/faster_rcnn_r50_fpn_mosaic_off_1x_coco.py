@@ -2,7 +2,7 @@ _base_ = '../faster_rcnn/faster_rcnn_r50_fpn_1x_coco.py'
 
 custom_imports = dict(imports=['configs.mosaic_off.mosaic_off_hook'])
 custom_hooks = [
-    dict(type='NumClassCheckHook'),
+    dict(type='NumClassCheckHook'),  # of the base, whose list this replaces
     dict(type='MosaicOffHook', num_last_epochs=2)  # of 12
 ]
 

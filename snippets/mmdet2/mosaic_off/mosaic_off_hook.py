@@ -1,4 +1,4 @@
-from mmcv.runner import HOOKS, Hook
+from mmcv.runner import HOOKS, EpochBasedRunner, Hook
 
 
 @HOOKS.register_module()
@@ -17,12 +17,20 @@ class MosaicOffHook(Hook):
         self.skip_type_keys = skip_type_keys
         self.off = False
 
+    def before_run(self, runner):
+        if not isinstance(runner, EpochBasedRunner):
+            raise TypeError(
+                f'{type(runner).__name__} has no epochs to count; '
+                'MosaicOffHook needs an EpochBasedRunner')
+
     def before_train_epoch(self, runner):
+        loader = runner.data_loader
+        # A dataset that cannot skip should stop the first epoch already.
+        skip = loader.dataset.update_skip_type_keys
         first = runner.max_epochs - self.num_last_epochs
         if runner.epoch < first or self.off:
             return
-        loader = runner.data_loader
-        loader.dataset.update_skip_type_keys(self.skip_type_keys)
+        skip(self.skip_type_keys)
         # Workers that live on have the dataset as it was: start others.
         loader._iterator = None
         self.off = True

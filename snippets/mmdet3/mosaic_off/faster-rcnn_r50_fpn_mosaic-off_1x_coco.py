@@ -29,6 +29,7 @@ mix_pipeline = [
 
 train_cfg = dict(max_epochs=max_epochs)
 custom_hooks = [
+    *_base_.get('custom_hooks', []),  # of the base, whose list this replaces
     dict(
         type='PipelineSwitchHook',
         switch_epoch=max_epochs - num_last_epochs,

@@ -41,6 +41,17 @@ def test_a_record_is_of_a_stack_and_a_page_is_of_whichever_is_built():
     assert MOSAIC.state == other.state
 
 
+@pytest.mark.parametrize(
+    ("newer", "older"),
+    [
+        ("faster-rcnn_r50_fpn_1x_coco.py", "faster_rcnn_r50_fpn_1x_coco.py"),
+        ("yolox_s_8xb8-300e_coco.py", "yolox_s_8x8_300e_coco.py"),
+    ],
+)
+def test_a_stock_config_has_one_spelling_in_both_families(newer, older):
+    assert howtos.one_spelling(newer) == howtos.one_spelling(older) == older
+
+
 def test_two_of_the_same_name_and_stack_are_one():
     assert {MOSAIC, HowTo(MMDET2, "mosaic")} == {howtos.find(MMDET2, "mosaic")}
     assert HowTo(named("mmdet3"), "mosaic") != MOSAIC
