@@ -53,7 +53,7 @@ from howto.figures.show import Table
 from howto.figures.timm_models import HEAD, rows
 
 checkout = Workspace("timm_backbone")
-config = "retinanet_timm_efficientnet_b1_fpn_1x_coco.py"
+config = checkout.own
 cfg = checkout.config(config)
 with checkout.inside():
     table = {row.name: row for row in rows()}
