@@ -4,12 +4,10 @@ How do I use a backbone from timm?
 
 # {% if mmdet2 %}
 Set the type to ``mmcls.TIMMBackbone``, name the timm model, ask for its features only,
-and give the neck the channels of the levels that you pick. Here RetinaNet gets an
 # {% else %}
-Set the type to ``mmpretrain.TIMMBackbone``, name the timm model, ask for its features
-only, and give the neck the channels of the levels that you pick. Here RetinaNet gets an
+Set the type to ``mmpretrain.TIMMBackbone``, name the timm model, ask for its features only,
 # {% endif %}
-EfficientNet-B1.
+and give the neck the channels of the levels that you pick. Here RetinaNet gets an EfficientNet-B1.
 """
 
 # %%
@@ -17,13 +15,11 @@ EfficientNet-B1.
 #
 # {% if mmdet2 %}
 # It needs timm and MMClassification:
-# {% else %}
-# It needs timm and MMPreTrain:
-# {% endif %}
 #
-# {% if mmdet2 %}
 # .. install:: timm mmcls
 # {% else %}
+# It needs timm and MMPreTrain:
+#
 # .. install:: timm mmpretrain
 # {% endif %}
 #
@@ -46,14 +42,14 @@ EfficientNet-B1.
 # The third column has a config for each model. It works as it is: save it below ``configs/``, like the
 # one above. Where a model needs more than its levels, the config has it: the scale of the pixels that
 # its checkpoint was trained on, AdamW for ConvNeXt, ``find_unused_parameters`` for several GPUs. With
-# ``pretrained=True`` timm downloads the checkpoint by itself. The parameters are the backbone's alone.
+# ``pretrained=True`` timm downloads the checkpoint. The parameters are those of the backbone.
 from howto import Workspace
 from howto.checkout.family import api
 from howto.figures.show import Table
 from howto.figures.timm_models import HEAD, rows
 
 checkout = Workspace("timm_backbone")
-config = "retinanet_timm_efficientnet_b1_fpn_1x_coco.py"
+config, library = checkout.own, api().LIBRARIES[-1]
 cfg = checkout.config(config)
 with checkout.inside():
     table = {row.name: row for row in rows()}
@@ -62,11 +58,13 @@ with checkout.inside():
 Table(HEAD, [row.cells() for row in table.values()])
 
 # %%
-# - **Faster R-CNN**: copy ``custom_imports``, the backbone and ``in_channels``. Leave out
-#   ``start_level``: it needs all four levels, and their strides are those of its own backbone.
+# - **Faster R-CNN**: in the config write its file into ``_base_``, and leave out ``start_level``: it needs
+#   all four levels, and their strides are those of its own backbone.
+# - **A loss or hook of your own**: name its module in ``imports``, and the one that is there, too. A
+#   config that inherits from this one :doc:`replaces the whole list <plot_mmcls_backbone>`.
 # - **A checkpoint of your own**: see `A checkpoint of your own`_.
-# - **Any other model**: ask timm for its levels. The four whose ``reduction`` is 4 to 32 are the ones
-#   to take: their numbers are ``out_indices``, and ``num_chs`` are the channels.
+# - **Any other model**: ask timm for its levels. Take the four whose ``reduction`` is 4 to 32: their
+#   numbers are ``out_indices``, and ``num_chs`` are the channels.
 #
 # .. code-block:: console
 #
@@ -86,40 +84,25 @@ dla = table["dla34"].backbone
 expected = list(zip(dla.keys["out_indices"], dla.channels, strict=True))
 checkout.check("The levels of dla34 from stride 4 on", found, expected)
 
-# %%
 # {% if mmdet3 %}
+
+# %%
 # In pure Python
 # ~~~~~~~~~~~~~~
-# MMEngine also reads configs that are Python throughout: what they are based on is imported
-# inside ``with read_base():``, a class stands in place of its name, and an assignment in place
-# of ``_delete_``. An editor follows such names, and nothing has to be registered by
-# ``custom_imports``. What comes of it is the same config.
-#
-# It works where every file it is based on can be imported. The base of Faster R-CNN in
-# ``configs/_base_/`` cannot, for the hyphen in its name. MMDetection's repository has one that
-# can, below ``mmdet/configs/``, but no installed package does; so the how-tos that start from
-# it have no such form.
+# The same config :doc:`without strings <plot_mmcls_backbone>`, for MMEngine 0.8 or newer:
 #
 # .. snippet:: retinanet_timm_efficientnet_b1_fpn_1x_coco.py
 #
 # .. code-block:: console
 #
 #    $ python tools/train.py configs/timm_backbone/retinanet_timm_efficientnet_b1_fpn_1x_coco.py --auto-scale-lr
-#
-# It is for MMEngine 0.8 or newer, where ``read_base`` came.
+# {% endif %}
 
 # %%
-# {% endif %}
 # What the detector becomes
-# {% if mmdet2 %}
 # -------------------------
-# ``mmcls.TIMMBackbone`` is MMClassification's wrapper: ``mmcls`` names where the class is
-# registered, and every other key goes on to ``timm.create_model``.
-# {% else %}
-# -------------------------
-# ``mmpretrain.TIMMBackbone`` is MMPreTrain's wrapper: ``mmpretrain`` names where the class is
-# registered, and every other key goes on to ``timm.create_model``.
-# {% endif %}
+# The prefix names the library in which the wrapper ``TIMMBackbone`` is registered. The wrapper passes
+# every other key to ``timm.create_model``.
 model = checkout.build(cfg)
 backbone = model.backbone
 
@@ -136,12 +119,9 @@ import cv2
 import torch
 
 photograph = cv2.imread(str(checkout.photograph()))[..., ::-1][:256, :256]
-image = (
-    torch.tensor(photograph.copy(), device=checkout.device).permute(2, 0, 1)[None] / 255
-)
+image = torch.tensor(photograph.copy(), device=checkout.device)
+image = image.permute(2, 0, 1)[None] / 255
 levels = backbone(image)
-
-# %%
 channels = [level.shape[1] for level in levels]
 strides = [image.shape[-1] // level.shape[-1] for level in levels]
 
@@ -153,28 +133,12 @@ figure = draw_levels(photograph, levels, strides)
 # %%
 # Your log should say
 # -------------------
-# The wrapper says which levels it gives out: these channels have to be the neck's ``in_channels``,
-# and these strides 4 to 32. Then the loss falls, slowly. The lines are from a run on the small COCO
-# with eight images a step and without the warm-up.
+# The wrapper logs the channels of its levels, which have to be the neck's ``in_channels``, and their
+# strides, which have to be 4 to 32. Then the loss falls, slowly. The lines are from a run on the small
+# COCO with eight images a step and without the warm-up.
 import statistics
 
-# {% if mmdet2 %}
-run = checkout.train(
-    config,
-    epochs=6,
-    warmed_up=True,
-    data__samples_per_gpu=8,
-    evaluation__interval=6,
-)
-# {% else %}
-run = checkout.train(
-    config,
-    epochs=8,
-    warmed_up=True,
-    train_dataloader__batch_size=8,
-    train_cfg__val_interval=8,
-)
-# {% endif %}
+run = checkout.train(config, epochs=4, warmed_up=True, batch_size=8, val_interval=4)
 
 # %%
 said = run.logged("backbone out_")
@@ -189,34 +153,67 @@ checkout.check("The wrapper logs the channels that the neck expects", told, True
 
 # %%
 # {% if mmdet2 %}
-# ``ImportError`` without a word more: a module that is not there
-# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# MMClassification is not installed, or its name is misspelt. The config does not load,
-# and the name stands further up in the traceback, behind ``ModuleNotFoundError``. That
-# is what ``allow_failed_imports=False`` is for: with ``True`` the run goes on, to an error
-# that does not name it.
-variant = checkout.edit(config, {"imports=['mmcls.models']": "imports=['mmcls.model']"})
-failure = checkout.fails(checkout.config, variant)
-checkout.check("The traceback ends with", failure.message, "ImportError")
+# ``ImportError`` without further text: MMClassification is not installed
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# Install it, or correct its name. The traceback has the name further up, after
+# ``ModuleNotFoundError``.
 # {% else %}
 # ``ImportError: Failed to import custom modules``: MMPreTrain is not installed
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# ``custom_imports`` says what the config needs: where MMPreTrain is not installed, which
-# this program pretends, the run stops while the config is loaded.
-program = (
-    "import sys; sys.modules['mmpretrain'] = None; from mmengine.config import Config; "
-    f"Config.fromfile('configs/timm_backbone/{config}')"
-)
-output = checkout.shell(f'python -c "{program}"', succeeds=False)
-message = "ImportError: Failed to import custom modules from {'imports': ['mmpretrain.models'], 'allow_failed_imports': False}"
-found = [line for line in output.splitlines() if "custom modules" in line][-1]
-checkout.check("It says", found.partition("}")[0] + "}", message)
+# Install it, or correct its name. ``PYTHONPATH``, which the message advises, does not help.
 # {% endif %}
+changes = {f"imports=['{library}.models']": f"imports=['{library}.model']"}
+failure = checkout.fails(checkout.config, checkout.edit(config, changes))
+asked = {"imports": [f"{library}.model"], "allow_failed_imports": False}
+says = {"mmcls": "", "mmpretrain": f": Failed to import custom modules from {asked}"}
+message = f"ImportError{says[library]}"
+checkout.check("It says", failure.message.partition(", the current")[0], message)
+
+# %%
+# ``URLError: <urlopen error``: timm downloads its checkpoint again for testing
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# Set ``pretrained`` to ``False`` for all that starts from a checkpoint of yours:
+#
+# {% if mmdet2 %}
+# .. code-block:: console
+#
+#    $ python tools/test.py CONFIG CHECKPOINT --eval bbox --cfg-options model.backbone.pretrained=False
+# {% else %}
+# .. code-block:: console
+#
+#    $ python tools/test.py CONFIG CHECKPOINT --cfg-options model.backbone.pretrained=False
+# {% endif %}
+#
+# In Python ``init_detector`` takes ``cfg_options={'model.backbone.pretrained': False}``. For any other
+# program write a config with ``_base_`` and ``model = dict(backbone=dict(pretrained=False))``.
+# MMDetection skips the checkpoints that it knows, those of ``init_cfg``, but timm loads its own. On a
+# machine without a network, or without timm's cache, that stops the program.
+checkpoint = run.checkpoint.relative_to(checkout.root)
+evaluated = {"mmcls": "--eval bbox", "mmpretrain": ""}[library]
+nothing = "HTTPS_PROXY=http://127.0.0.1:9 TORCH_HOME=none HF_HUB_CACHE=none"
+test = f"{nothing} python tools/test.py configs/timm_backbone/{config} {checkpoint}"
+output = checkout.shell(f"{test} {evaluated}", succeeds=False)
+refused = "URLError" in output or "LocalEntryNotFoundError" in output
+checkout.check("Without a network timm stops it", refused, True)
+
+# %%
+off = "model.backbone.pretrained=False"
+output = checkout.shell(f"{test} {evaluated} {{fit}} {off}")
+checkout.check("Then it evaluates", "Evaluating bbox" in output, True)
+
+from mmdet.apis import init_detector
+
+path = str(checkout.root / "configs/timm_backbone" / config)
+off = {"model.backbone.pretrained": False}
+trained = init_detector(path, str(run.checkpoint), device="cpu", cfg_options=off)
+found, saved = trained.state_dict(), torch.load(run.checkpoint)["state_dict"]
+same = [torch.equal(found[key], saved[key].cpu()) for key in found]
+checkout.check("Every weight is the trained one", all(same), True)
 
 # %%
 # ``got an unexpected keyword argument 'out_indices'``: no ``features_only``
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# timm then builds the whole classifier, which has no levels to pick.
+# Set ``features_only=True``. Without it timm builds the whole classifier, which has no levels to pick.
 variant = checkout.edit(config, {"        features_only=True,\n": ""})
 failure = checkout.fails(checkout.build, checkout.config(variant))
 reason = "got an unexpected keyword argument 'out_indices'"
@@ -225,11 +222,10 @@ checkout.check(f"It says: {reason}", reason in failure.message, True)
 # %%
 # ``expected input to have 40 channels``: the levels are counted from 0
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# ``(0, 1, 2, 3)`` starts one level too early: the detector builds, and stops at the
-# first image.
-variant = checkout.edit(
-    config, {"out_indices=(1, 2, 3, 4)": "out_indices=(0, 1, 2, 3)"}
-)
+# Take ``out_indices`` from the table. ``(0, 1, 2, 3)`` starts one level too early: the detector builds,
+# and stops at the first image.
+changes = {"out_indices=(1, 2, 3, 4)": "out_indices=(0, 1, 2, 3)"}
+variant = checkout.edit(config, changes)
 failure = checkout.fails(checkout.train, variant)
 reason = "to have 40 channels, but got 24 channels instead"
 checkout.check(f"It says: {reason}", reason in failure.message, True)
@@ -237,10 +233,10 @@ checkout.check(f"It says: {reason}", reason in failure.message, True)
 # %%
 # Levels at other strides than the anchors: ``out_indices`` of DLA or CSPDarkNet
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# Number 1 is the level at stride 4 for most models, number 0 for ConvNeXt, and number 2 for DLA and
-# CSPDarkNet, whose first level is as large as the image. With the channels of the wrong levels the
-# detector builds and trains, and nothing is reported. Take both from the table.
-from howto.checkout.measure import anchor_strides, neck_strides
+# Take ``out_indices`` and channels from the table. Number 1 is the level at stride 4 for most models,
+# number 0 for ConvNeXt, and number 2 for DLA and CSPDarkNet, whose first level is as large as the image.
+# With the channels of the wrong levels the detector builds and trains without an error.
+from howto.checkout.measure import anchor_strides, neck_strides, roi_strides
 
 shift = {"(2, 3, 4, 5)": "(1, 2, 3, 4)"}
 shift |= {"[64, 128, 256, 512]": "[32, 64, 128, 256]"}
@@ -253,42 +249,38 @@ twice = [2 * stride for stride in half]
 checkout.check("The anchors have strides", anchor_strides(shifted), twice)
 
 # %%
-# Pixels on another scale than the checkpoint's: nothing is reported
-# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# MMDetection's standard configs normalise pixels by ImageNet's mean and deviation. Most of timm's
-# checkpoints were trained on such pixels, some on pixels from -1 to 1. For those the configs of the
-# table set ``mean`` and ``std``.
+# Pixels on another scale than the checkpoint's, without an error
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# Set ``mean`` and ``std`` as the configs of the table do. MMDetection's standard configs normalise pixels
+# by ImageNet's mean and deviation. Most of timm's checkpoints were trained on such pixels, some on
+# pixels from -1 to 1.
 from howto.figures.backbones import STOCK, pixels
 
 lite = table["tf_efficientnet_lite0"]
 own = "mean=[127.5, 127.5, 127.5], std=[127.5, 127.5, 127.5]"
 usual = "mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375]"
 variant = checkout.edit(lite.file, {own: usual})
-checkout.check(
-    "The checkpoint's mean and deviation", lite.pixels[:2], ([127.5] * 3,) * 2
-)
+scale = ([127.5] * 3,) * 2
+checkout.check("The checkpoint's mean and deviation", lite.pixels[:2], scale)
 standard = pixels(checkout.config(variant)) == pixels(stock) == STOCK
 checkout.check("The standard config has others", standard, True)
 
 # %%
-# {% if mmdet2 %}
-# In timm 1.x there is such a checkpoint for ``efficientnet_b1``, too; timm 0.6, which this
-# page ran with, has one for pixels as the standard config's.
-# {% else %}
-# In timm 1.x there is such a checkpoint for ``efficientnet_b1``, too, in 0.6 there is not.
+# In timm 1.x there is such a checkpoint for ``efficientnet_b1``, too; in 0.6 there is not.
 import timm
 
-# {% endif %}
 told = [name for name, row in table.items() if row.backbone.pixels]
+known = {"0": [lite.name], "1": ["efficientnet_b1", lite.name]}[timm.__version__[0]]
+checkout.check("Models of the table with such a checkpoint", told, known)
 # {% if mmdet2 %}
-checkout.check("Models of the table with such a checkpoint", told, [lite.name])
 
 # %%
 # ``The `num_classes` (0) in HighResolutionNetFeatures``: HRNet
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# A hook of MMDetection's standard configs compares each ``num_classes`` in the detector with the
-# dataset's. An HRNet of timm has one, too, and it is 0. The table's config runs without that hook; it
-# changes nothing but this comparison.
+# Leave out ``NumClassCheckHook``, and keep the other hooks of your base: a list replaces the base's.
+# RetinaNet has no other, so the table's config says ``custom_hooks = []``. YOLOX has three more, which
+# you name again. The hook compares each ``num_classes`` in the detector with the dataset's, and an
+# HRNet of timm has one that is 0.
 hrnet = table["hrnet_w18_small"]
 variant = checkout.edit(hrnet.file, {"custom_hooks = []\n": ""})
 failure = checkout.fails(checkout.train, variant, model__backbone__pretrained=False)
@@ -296,34 +288,31 @@ reason = "The `num_classes` (0) in HighResolutionNetFeatures"
 checkout.check(f"It says: {reason}", reason in failure.message, True)
 named = [name for name, row in table.items() if row.classes]
 checkout.check("Models that have num_classes", named, [hrnet.name])
-# {% else %}
-known = {"0": [lite.name], "1": ["efficientnet_b1", lite.name]}[timm.__version__[0]]
-checkout.check("Models of the table with such a checkpoint", told, known)
+bases = stock, checkout.config("yolox/yolox_s_8x8_300e_coco.py")
+hooks = [[hook.type for hook in base.custom_hooks] for base in bases]
+YOLOX = ["YOLOXModeSwitchHook", "SyncNormHook", "ExpMomentumEMAHook"]
+checkout.check("Hooks of RetinaNet and YOLOX", hooks, [["NumClassCheckHook"], YOLOX])
 # {% endif %}
 
 # %%
 # ``Expected to have finished reduction in the prior iteration before starting a new one``: HRNet
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# RetinaNet leaves out the first level. What an HRNet computes for that level alone then gets no
-# gradient, which several GPUs do not accept without this line.
-# {% if mmdet3 %}
+# Set ``find_unused_parameters = True``, as its config does. RetinaNet leaves out the first level. What an
+# HRNet computes for that level alone gets no gradient, and several GPUs stop at that.
 hrnet = table["hrnet_w18_small"]
-# {% endif %}
 variant = checkout.edit(hrnet.file, {"find_unused_parameters = True\n": ""})
-output = checkout.launch(
-    variant, iterations=2, succeeds=False, model__backbone__pretrained=False
-)
+changes = dict(model__backbone__pretrained=False)
+output = checkout.launch(variant, iterations=2, succeeds=False, **changes)
 message = "Expected to have finished reduction in the prior iteration before starting a new one"
 checkout.check(f"Two processes say: {message}", message in output, True)
-unused = [
-    n for n, row in table.items() if row.backbone.unused[row.backbone.start_level]
-]
+parts = [row.backbone for row in table.values()]
+unused = [part.keys["model_name"] for part in parts if part.unused[part.start_level]]
 checkout.check("Models with parameters without a gradient", unused, [hrnet.name])
 
 # %%
 # ``pretrained must be bool, not str for model path``: it is a switch
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# For a file of your own, add ``pretrained_cfg`` as under *A checkpoint of your own*.
+# Add ``pretrained_cfg`` for a file of your own, as under *A checkpoint of your own*.
 variant = checkout.edit(config, {"pretrained=True": "pretrained='efficientnet_b1.pth'"})
 failure = checkout.fails(checkout.build, checkout.config(variant))
 reason = "pretrained must be bool, not str for model path"
@@ -332,12 +321,8 @@ checkout.check(f"It says: {reason}", reason in failure.message, True)
 # %%
 # ``Unexpected key(s) in state_dict``: ``checkpoint_path`` loads strictly
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# It is meant for whole classifiers. With ``features_only`` timm compares the file's names with
-# those of the levels alone, and stops.
-# {% if mmdet2 %}
-import timm
-
-# {% endif %}
+# Use ``pretrained_cfg`` here, too. ``checkpoint_path`` is meant for whole classifiers: with
+# ``features_only`` timm compares the file's names with those of the levels alone, and stops.
 own = timm.create_model("efficientnet_b1").state_dict()
 torch.save(own, checkout.root / "own.pth")
 variant = checkout.edit(config, {"pretrained=True": "checkpoint_path='own.pth'"})
@@ -349,52 +334,46 @@ checkout.check(f"It says: {reason}", reason in failure.message, True)
 # {% if mmdet2 %}
 # ``No equivalent norm_act layer for syncbatchnorm``: ``SyncBN``
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# ``norm_layer='SyncBN'`` would average over all GPUs. EfficientNet does not take it: its norms
-# have the activation in them.
 # {% else %}
 # ``unexpected keyword argument 'inplace'``: ``SyncBN``
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# ``norm_layer='SyncBN'`` would average over all GPUs. EfficientNet does not take it: its norms
-# have the activation in them.
 # {% endif %}
+# Leave out ``norm_layer='SyncBN'``, which would average over all GPUs. EfficientNet does not accept it:
+# its norms include the activation.
 line = "        features_only=True,"
 variant = checkout.edit(config, {line: f"{line}\n        norm_layer='SyncBN',"})
 failure = checkout.fails(checkout.build, checkout.config(variant))
-# {% if mmdet2 %}
-reason = "No equivalent norm_act layer for syncbatchnorm"
-# {% else %}
-reason = "unexpected keyword argument 'inplace'"
-# {% endif %}
+reason = {
+    "mmcls": "No equivalent norm_act layer for syncbatchnorm",
+    "mmpretrain": "unexpected keyword argument 'inplace'",
+}[library]
 checkout.check(f"It says: {reason}", reason in failure.message, True)
 # {% if mmdet3 %}
 
 # %%
 # Twice the learning rate: ``optimizer = dict(…)``
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# So it was written for MMDetection 2. Nothing reads it here: the training runs, with the
-# stock schedule's learning rate of 0.02.
+# Write ``optim_wrapper = dict(optimizer=dict(…))``. MMDetection 3 does not read ``optimizer``, which is
+# the form of MMDetection 2: the training runs, with the stock schedule's learning rate of 0.02.
 old = "optim_wrapper = dict(optimizer=dict(lr=0.01))"
 new = "optimizer = dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=0.0001)"
 variant = checkout.edit(config, {old: new})
-ignored = checkout.train(variant, evaluate=False)
+ignored = checkout.train(variant, evaluate=False, batch_size=8)
 rate = ignored.optimizer.param_groups[0]["initial_lr"]
 checkout.check("It is ignored: the learning rate is", rate, 0.02)
 
 # %%
 # Activations are lost: ``sync_bn``
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# The key of MMEngine's runner makes every batch norm one that averages over all GPUs. timm's
-# norms have the activation in them, and lose it without an error.
+# Leave it out. The key of MMEngine's runner makes every batch norm one that averages over all GPUs.
+# timm's norms include the activation, and lose it without an error.
 from mmengine.model import convert_sync_batchnorm
 from torch import nn
 
 before = checkout.build(cfg).backbone
 kinds = {type(module) for module in before.modules() if hasattr(module, "running_mean")}
-checkout.check(
-    "timm's norms have activations in them",
-    {hasattr(kind(1), "act") for kind in kinds},
-    {True},
-)
+acting = {hasattr(kind(1), "act") for kind in kinds}
+checkout.check("timm's norms have activations in them", acting, {True})
 after = convert_sync_batchnorm(before, "torch")
 kinds = {type(module) for module in after.modules() if hasattr(module, "running_mean")}
 checkout.check("Afterwards each is", kinds, {nn.SyncBatchNorm})
@@ -409,24 +388,10 @@ checkout.check("Afterwards each is", kinds, {nn.SyncBatchNorm})
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 keys = ["features_only", "model_name", "out_indices", "pretrained", "type"]
 checkout.check("The backbone's keys", sorted(cfg.model.backbone), keys)
-# {% if mmdet2 %}
-checkout.check(
-    "The wrapper's module",
-    type(backbone).__module__,
-    "mmcls.models.backbones.timm_backbone",
-)
-# {% else %}
-checkout.check(
-    "The wrapper's module",
-    type(backbone).__module__,
-    "mmpretrain.models.backbones.timm_backbone",
-)
-# {% endif %}
-checkout.check(
-    "What it wraps",
-    type(backbone.timm_model).__module__,
-    "timm.models.efficientnet",
-)
+module = f"{library}.models.backbones.timm_backbone"
+checkout.check("The wrapper's module", type(backbone).__module__, module)
+wrapped = type(backbone.timm_model).__module__
+checkout.check("What it wraps", wrapped, "timm.models.efficientnet")
 
 # %%
 # Channels and strides
@@ -440,9 +405,9 @@ theirs = [listed[number]["reduction"] for number in cfg.model.backbone.out_indic
 checkout.check("The strides by timm's feature_info", theirs, strides)
 
 # %%
-# RetinaNet's neck leaves out the first of four levels by ``start_level=1``, so what the head
-# gets begins at stride 8, as its anchors do. The first level is still on the way to the
-# others: every parameter gets a gradient, and several GPUs need no more than one.
+# RetinaNet's neck leaves out the first of four levels by ``start_level=1``, so what the head gets begins
+# at stride 8, as its anchors do. The other levels are computed from the first, so every parameter gets a
+# gradient, and several GPUs need no other config.
 anchors = anchor_strides(model)
 checkout.check("The anchors lie at strides", anchors, [8, 16, 32, 64, 128])
 checkout.check("The head gets levels at strides", neck_strides(model), anchors)
@@ -451,30 +416,25 @@ checkout.check("Parameters without a gradient", checkout.unused_parameters(cfg),
 # %%
 # ``pretrained=True`` loads timm's checkpoint
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# timm loads its own checkpoint while the backbone is built, and ``init_weights`` leaves
-# it alone.
-#
-# If the list at the end of this page calls these weights a stand-in, they were made from timm's
-# own model, whose names and shapes its published file has to have; the values are others.
+# timm loads its own checkpoint while the backbone is built, and ``init_weights`` does not change it.
+# Where the list at the end of this page says that these weights are random, names and shapes are those
+# of timm's own model, which its published file has to fit.
 checkpoint = checkout.checkpoint("efficientnet_b1")
 loaded = backbone.timm_model.state_dict()
-checkout.check(
-    "Tensors that the checkpoint lacks", sorted(set(loaded) - set(checkpoint)), []
-)
-equal = [
-    key for key, value in loaded.items() if torch.equal(value.cpu(), checkpoint[key])
-]
+lacking = sorted(set(loaded) - set(checkpoint))
+checkout.check("Tensors that the checkpoint lacks", lacking, [])
+equal = [key for key in loaded if torch.equal(loaded[key].cpu(), checkpoint[key])]
 checkout.check("Tensors equal to the checkpoint's", len(equal), len(loaded))
 
 # %%
 # A checkpoint of your own
 # ~~~~~~~~~~~~~~~~~~~~~~~~
-# ``pretrained_cfg`` names it, a path from where you start the training or an absolute one.
-# ``pretrained=True`` stays: it says that weights are loaded at all. Here the file holds a
-# classifier with weights of its own.
+# Add ``pretrained_cfg`` with the file's path, from where you start the training or an absolute one. Keep
+# ``pretrained=True``, without which timm loads nothing. Here the file holds a classifier with weights of
+# its own.
 line = "        pretrained=True,"
 named = f"{line}\n        pretrained_cfg=dict(file='own.pth'),"
-variant = checkout.edit(config, {line: named})
+variant = checkout.edit(config, {line: named}, adapts=True)
 found = checkout.build(checkout.config(variant)).backbone.timm_model.state_dict()
 equal = [key for key, value in found.items() if torch.equal(value.cpu(), own[key])]
 checkout.check("Tensors equal to the file's", len(equal), len(loaded))
@@ -486,14 +446,10 @@ checkout.check("Convolutions that are still timm's", len(equal), 0)
 # It trains, with the optimizer of the config
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 early, late = run.losses[: len(run.losses) // 2], run.losses[len(run.losses) // 2 :]
-checkout.check(
-    "The loss falls: second half over first",
-    statistics.mean(late) / statistics.mean(early),
-    at_most=0.99,
-)
-checkout.check(
-    "Learning rates of the run", set(run.rates), {0.01 * run.images_per_step / 16}
-)
+ratio = statistics.mean(late) / statistics.mean(early)
+checkout.check("The loss falls: second half over first", ratio, at_most=0.99)
+rate = 0.01 * run.images_per_step / 16
+checkout.check("Learning rates of the run", set(run.rates), {rate})
 checkout.check("It is evaluated, times", run.evaluations, 1)
 moved = run.trains("backbone")
 checkout.check("The backbone's weights move in each epoch", all(moved), True)
@@ -504,43 +460,19 @@ group = run.optimizer.param_groups[0]
 settings = {key: group[key] for key in ("initial_lr", "momentum", "weight_decay")}
 settings["initial_lr"] *= 16 / run.images_per_step
 checkout.check("The optimizer is", type(run.optimizer).__name__, "SGD")
-checkout.check(
-    "The optimizer has",
-    settings,
-    {"initial_lr": 0.01, "momentum": 0.9, "weight_decay": 0.0001},
-)
-
-# %%
-# {% if mmdet2 %}
-detections = checkout.detect(run.model, run.cfg, checkout.photograph())
-checkout.check("Classes in the answer", len(detections), 80)
-# {% else %}
-found = checkout.detect(run.model, run.cfg, checkout.photograph()).pred_instances
-checkout.check(
-    "A detection tells", sorted(found.keys()), ["bboxes", "labels", "scores"]
-)
-# {% endif %}
+expected = {"initial_lr": 0.01, "momentum": 0.9, "weight_decay": 0.0001}
+checkout.check("The optimizer has", settings, expected)
 
 # %%
 # It trains on several GPUs
-# {% if mmdet2 %}
 # ~~~~~~~~~~~~~~~~~~~~~~~~~
-# With MMDetection's own script, in fresh processes where nothing else has imported
-# MMClassification. The log says what became of the rate for two images in each process.
-# {% else %}
-# ~~~~~~~~~~~~~~~~~~~~~~~~~
-# With MMDetection's own script, in fresh processes where nothing else has imported
-# MMPreTrain. The log says what became of the rate for two images in each process.
-# {% endif %}
+# With MMDetection's own script, in fresh processes where no other code has imported the library. The
+# log says what ``--auto-scale-lr`` makes of the rate for two images in each process.
 output = checkout.launch(config, iterations=2, auto_scale_lr__enable=True)
 folder = checkout.root / "work_dirs" / config.replace(".py", "_two_processes0")
 saved = any(folder.glob("epoch_*.pth"))
 checkout.check("Two processes train it, and save a checkpoint", saved, True)
-# {% if mmdet2 %}
-scaled = "LR has been automatically scaled from 0.01 to 0.0025"
-# {% else %}
-scaled = "Scaling the original LR by 0.25."
-# {% endif %}
+scaled = api().scaled(0.01, 0.25)
 checkout.check(f"They say: {scaled}", scaled in output, True)
 # {% if mmdet3 %}
 
@@ -561,28 +493,21 @@ checkout.check("The backbone is the same", keys[0] == keys[1], True)
 
 # %%
 again = checkout.build(other).backbone.timm_model
-checkout.check(
-    "It wraps the same class", type(again) is type(backbone.timm_model), True
-)
-equal = [
-    key
-    for key, value in again.state_dict().items()
-    if torch.equal(value.cpu(), checkpoint[key])
-]
+same = type(again) is type(backbone.timm_model)
+checkout.check("It wraps the same class", same, True)
+tensors = again.state_dict().items()
+equal = [key for key, value in tensors if torch.equal(value.cpu(), checkpoint[key])]
 checkout.check("In pure Python, equal to the checkpoint's", len(equal), len(loaded))
-
-# %%
-alike = checkout.train(pure, evaluate=False)
+alike = checkout.train(pure, evaluate=False, batch_size=8)
 checkout.check("In pure Python the backbone trains", alike.trains("backbone"), [True])
 # {% endif %}
 
 # %%
 # The backbone's batch norms train
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# With the ResNet's keys ``_delete_`` drops ``norm_eval=True`` and ``frozen_stages=1``, and the
-# wrapper has neither key: everything trains, and the batch norms average over the images that
-# one GPU has. With two images a GPU, take a model without batch norms, such as ConvNeXt, or put
-# more images on a GPU.
+# With two images a GPU, take a model without batch norms, such as ConvNeXt, or put more images on a GPU.
+# ``_delete_`` drops the ResNet's ``norm_eval=True`` and ``frozen_stages=1``, and the wrapper has neither
+# key: everything trains, and the batch norms average over the images of one GPU.
 averaging = [epoch.norms_training["backbone"] for epoch in run.epochs.values()]
 checkout.check("The backbone's batch norms average", all(averaging), True)
 
@@ -599,14 +524,12 @@ checkout.check("Statistics that a ConvNeXt has", norms, set())
 # %%
 # The other models of the table
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# Channels and strides are those of a forward pass. Every config was loaded, and its neck was fed with
-# levels of these shapes.
+# Channels and strides are measured in a forward pass. Every config was loaded, and its neck got levels
+# of these shapes.
 from howto.figures import backbones
 
 checkout.check("Models in the table", len(table), 33)
-told = [
-    row.told == (row.backbone.channels, row.backbone.strides) for row in table.values()
-]
+told = [row.told == (part.channels, part.strides) for row, part in zip(table.values(), parts)]
 checkout.check("timm's feature_info says what is measured", all(told), True)
 with checkout.inside():
     necks = [backbones.neck_strides(cfgs[n], row.backbone) for n, row in table.items()]
@@ -615,6 +538,22 @@ same = all(pixels(cfgs[name]) == row.pixels for name, row in table.items())
 checkout.check("Every config has the pixels of its checkpoint", same, True)
 unused = [name for name, row in table.items() if row.backbone.unused[0]]
 checkout.check("Parameters that Faster R-CNN would leave unused", unused, [])
+
+# %%
+# The config of a model whose pixels are on another scale becomes a Faster R-CNN by the two changes under
+# *Adapt it*.
+from pathlib import Path
+
+faster = checkout.config("faster_rcnn/faster_rcnn_r50_fpn_1x_coco.py")
+name = Path(faster.filename).name
+base = "retinanet/retinanet_r50_fpn_1x_coco.py"
+changes = {base: f"faster_rcnn/{name}", ", start_level=1": ""}
+adapted = checkout.config(checkout.edit(lite.file, changes, adapts=True))
+checkout.check("Its pixels are the checkpoint's", pixels(adapted), lite.pixels)
+adapted.model.backbone.pretrained = False
+levels, boxes = neck_strides(built := checkout.build(adapted)), roi_strides(built)
+checkout.check("Its neck's levels are where its anchors lie", levels, anchor_strides(built))
+checkout.check("Boxes are cut out at these strides", boxes, levels[:4])
 
 # %%
 # The config of ``efficientnet_b1`` has the levels of this page's; a ConvNeXt is trained.

@@ -54,6 +54,9 @@ class Family(Protocol):
     def rate(self, cfg) -> float:
         """The learning rate that a config names."""
 
+    def scaled(self, rate: float, factor: float) -> str:
+        """What the log says where ``--auto-scale-lr`` multiplies `rate` by `factor`."""
+
     def optimizer(self, cfg) -> dict:
         """The config of the optimizer."""
 

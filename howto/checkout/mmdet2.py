@@ -67,6 +67,11 @@ def rate(cfg) -> float:
     return cfg.optimizer.lr
 
 
+def scaled(rate: float, factor: float) -> str:
+    """What the log says where ``--auto-scale-lr`` multiplies `rate` by `factor`."""
+    return f"LR has been automatically scaled from {rate} to {rate * factor}"
+
+
 def optimizer(cfg) -> dict:
     """The config of the optimizer."""
     return cfg.optimizer

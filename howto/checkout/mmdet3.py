@@ -72,6 +72,11 @@ def rate(cfg) -> float:
     return cfg.optim_wrapper.optimizer.lr
 
 
+def scaled(rate: float, factor: float) -> str:
+    """What the log says where ``--auto-scale-lr`` multiplies `rate` by `factor`."""
+    return f"Scaling the original LR by {factor}."
+
+
 def optimizer(cfg) -> dict:
     """The config of the optimizer."""
     return cfg.optim_wrapper.optimizer

@@ -1,10 +1,11 @@
 """Put a backbone into MMDetection's RetinaNet and Faster R-CNN: the config that its levels need."""
 
 import abc
+import contextlib
 import dataclasses
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from howto.checkout import measure, weights
@@ -204,6 +205,25 @@ def _pixels(mean: list[float], std: list[float], rgb: bool) -> tuple[dict, list[
     return dict(data_preprocessor=dict(mean=mean, std=std, bgr_to_rgb=rgb)), []
 
 
+@contextlib.contextmanager
+def zeros() -> Iterator[None]:
+    """Build modules whose weights are zeros, in a fraction of the time: of those only the shapes are asked for."""
+    import torch
+    from torch import Tensor
+    from torch.overrides import TorchFunctionMode
+
+    drawn = (Tensor.uniform_, Tensor.normal_, Tensor.erfinv_)
+
+    class Zeros(TorchFunctionMode):
+        def __torch_function__(self, function, types, args=(), kwargs=None):
+            if function in drawn or getattr(function, "__module__", "") == "torch.nn.init":
+                return (*args, *(kwargs or {}).values())[0]
+            return (torch.zeros if function is torch.empty else function)(*args, **kwargs or {})
+
+    with Zeros():
+        yield
+
+
 def measured(keys: dict, module, size: int = SIZE) -> Backbone:
     """Measure the levels of a backbone.
 
@@ -222,11 +242,7 @@ def measured(keys: dict, module, size: int = SIZE) -> Backbone:
     strides = [size // level.shape[-1] for level in levels]
     if strides not in ([4, 8, 16, 32], [8, 16, 32]):
         raise HowtoError(f"{keys}: the levels have strides {strides}, not 4 or 8 to 32; choose other out_indices")
-    unused = []
-    for first in range(strides.index(8) + 1):
-        module.zero_grad(set_to_none=True)
-        sum(level.sum() for level in levels[first:]).backward(retain_graph=True)
-        unused.append(measure.without_gradient(module))
+    unused = [measure.unreached(module, levels[first:]) for first in range(strides.index(8) + 1)]
     return Backbone(keys, [level.shape[1] for level in levels], strides, unused)
 
 
@@ -234,10 +250,10 @@ def neck_strides(cfg, backbone: Backbone) -> list[int]:
     """Strides (pixels) of what the neck of `cfg` gives out, when it is fed with levels as this backbone's."""
     import torch
 
-    neck = api().backbone(cfg.model.neck)  # one registry has both
     pairs = zip(backbone.channels, backbone.strides, strict=True)
-    with torch.no_grad():
-        levels = neck([torch.zeros(1, channels, SIZE // stride, SIZE // stride) for channels, stride in pairs])
+    with torch.no_grad(), torch.device("meta"):  # whose tensors have a size and no content
+        neck = api().backbone(cfg.model.neck)  # one registry has both
+        levels = neck([torch.empty(1, channels, SIZE // stride, SIZE // stride) for channels, stride in pairs])
     return [SIZE // level.shape[-1] for level in levels]
 
 
@@ -323,7 +339,7 @@ def lacking(keys: dict, module) -> list[str] | None:
     found = [each.build for each in weights.wanted(keys.get("init_cfg")) if "/downstream/" not in each.address]
     if not found:
         return None
-    with quiet():
+    with quiet(), zeros():
         model = found[0]()
     prefix = keys["init_cfg"].get("prefix", "")
     held = {name.removeprefix(prefix): value.shape for name, value in model.state_dict().items()}

@@ -1,11 +1,9 @@
 """Measure the backbones of MMClassification or MMPreTrain that a detector can use, found in its model index."""
 
-import contextlib
 import dataclasses
 import functools
 import importlib
 import inspect
-from collections.abc import Iterator
 
 from howto.checkout import weights
 from howto.checkout.family import api
@@ -108,7 +106,7 @@ def rows() -> tuple[Row, ...]:
         keys = own | other | (dict(out_indices=out_indices) if out_indices else {})
         keys |= dict(norm_eval=True) if "norm_eval" in defaults else {}
         keys = {key: value for key, value in keys.items() if key in TELLING or value != defaults.get(key, MISSING)}
-        with zeros():
+        with backbones.zeros():
             module, classifier = api().backbone(dict(keys)), api().backbone(dict(own))
         theirs = {name: tensor.shape for name, tensor in classifier.state_dict().items()}
         lacking = [name for name, tensor in module.state_dict().items() if theirs.get(name) != tensor.shape]
@@ -128,22 +126,3 @@ def _defaults(kind: type) -> dict[str, object]:
         if "__init__" in vars(each):
             found |= {name: value.default for name, value in inspect.signature(each.__init__).parameters.items()}
     return found
-
-
-@contextlib.contextmanager
-def zeros() -> Iterator[None]:
-    """Build modules whose weights are zeros, in a fraction of the time: of those only the shapes are asked for."""
-    import torch
-    from torch import Tensor
-    from torch.overrides import TorchFunctionMode
-
-    drawn = (Tensor.uniform_, Tensor.normal_, Tensor.erfinv_)
-
-    class Zeros(TorchFunctionMode):
-        def __torch_function__(self, function, types, args=(), kwargs=None):
-            if function in drawn or getattr(function, "__module__", "") == "torch.nn.init":
-                return (*args, *(kwargs or {}).values())[0]
-            return (torch.zeros if function is torch.empty else function)(*args, **kwargs or {})
-
-    with Zeros():
-        yield

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from howto.checkout import measure, weights
 from howto.checkout.family import api
 from howto.figures import backbones
-from howto.figures.classifiers import SIZE, zeros
+from howto.figures.classifiers import SIZE
 from howto.figures.show import Link, Unfolds
 from howto.project import stacks
 
@@ -77,7 +77,7 @@ def rows() -> tuple[Row, ...]:
         first = next((level for begin, level in FIRST.items() if name.startswith(begin)), 1)
         keys = dict(type=f"{api().LIBRARIES[-1]}.TIMMBackbone", model_name=name, features_only=True)
         keys |= dict(pretrained=True, out_indices=tuple(range(first, first + 4)))
-        with zeros():
+        with backbones.zeros():
             module = api().backbone(backbones.bare(keys))
         pixels = (*([round(255 * part, 3) for part in said(name, key)] for key in ("mean", "std")), True)
         info = module.timm_model.feature_info.info

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from howto.checkout.measure import anchor_strides, neck_strides, roi_strides, unused_parameters
-from howto.figures.backbones import ORIGINS, Backbone, bare, listed, measured, origin
-from howto.figures.classifiers import zeros
+from howto.figures.backbones import ORIGINS, Backbone, bare, listed, measured, origin, zeros
 from howto.project import stacks
 from howto.project.errors import HowtoError
 from howto.project.files import snippet_folder

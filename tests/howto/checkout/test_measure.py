@@ -1,6 +1,7 @@
 """What a detector's parts say of its levels, and which of its parameters go unused."""
 
 import pytest
+import torch
 
 from howto import Workspace
 from howto.checkout import measure
@@ -48,6 +49,15 @@ def test_levels_that_begin_elsewhere_than_the_anchors_are_told_apart(checkout):
 @pytest.mark.parametrize("name", [RETINANET, FASTER_RCNN])
 def test_of_a_stock_detector_all_that_trains_gets_a_gradient(checkout, name):
     assert checkout.unused_parameters(small(checkout, name)) == []
+
+
+@pytest.mark.parametrize("keys", [dict(type="MobileNetV2"), dict(type="ResNet", depth=18, frozen_stages=1)])
+def test_what_no_level_was_computed_from_is_what_a_backward_pass_leaves_without_a_gradient(checkout, keys):
+    backbone = checkout.backbone(**keys, out_indices=(1, 2))
+    levels = backbone(torch.rand(2, 3, 64, 64))
+    unreached = measure.unreached(backbone, levels)
+    sum(level.sum() for level in levels).backward()
+    assert unreached == measure.without_gradient(backbone) != []
 
 
 def test_a_stage_whose_output_nobody_reads_is_named(checkout):
