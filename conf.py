@@ -34,7 +34,6 @@ extensions = [
     "howto.site.fold",
     "howto.site.searching",
     "howto.site.twins",
-    "howto.site.policy",
 ]
 source_suffix = {".rst": "restructuredtext", ".md": "markdown"}
 exclude_patterns = ["_build", f"{files.GALLERY}/index.rst"]  # the first page has the cards

@@ -201,7 +201,7 @@ class This(Peer):
         shutil.copytree(ROOT, self.project, ignore=files.NO_SOURCES)
         for folder in ("snippets", "gallery"):
             kept = ("words", "GALLERY_HEADER.rst")
-            for path in [*self.project.joinpath(folder, FAMILY).iterdir()]:
+            for path in [*self.project.joinpath(folder, FAMILY if folder == "snippets" else "").iterdir()]:
                 if path.name not in kept and (path.is_dir() or path.suffix == ".py"):
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
         shutil.rmtree(self.project / "snippets" / FAMILY)
@@ -453,7 +453,7 @@ def main() -> None:
         for found in compare(arguments.pages, arguments.rounds, arguments.number, peers, console):
             keep(found)  # a round takes up to half an hour
             show(found, console)
-    console.print(f"written to {files.benchmarks().relative_to(ROOT)}; `tox -e docs` shows it")
+    console.print(f"written to {files.benchmarks().relative_to(ROOT)}")
 
 
 def keep(found: dict) -> None:

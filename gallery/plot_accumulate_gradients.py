@@ -7,11 +7,7 @@ images at a time, and a step sees 16, as on eight GPUs.
 """
 
 # %%
-# {% if mmdet2 %}
-# .. index:: ! gradient accumulation, ! GradientCumulativeOptimizerHook, cumulative_iters
-# {% else %}
-# .. index:: ! gradient accumulation, ! accumulative_counts
-# {% endif %}
+# .. index:: ! gradient accumulation, ! accumulative_counts, ! GradientCumulativeOptimizerHook
 #
 # .. snippet:: retinanet_r50_fpn_accumulate8_coco.py
 #
@@ -34,48 +30,41 @@ from howto import Workspace
 from howto.checkout.family import api
 
 checkout = Workspace("accumulate_gradients")
-config = "retinanet_r50_fpn_accumulate8_coco.py"
-cfg = checkout.config(config)
+cfg = checkout.config()
 # {% if mmdet2 %}
-change = {
-    "accumulate = 8  # iterations of 2 images": "accumulate = 4  # iterations of 4 images",
-    "\noptimizer_config": "\ndata = dict(samples_per_gpu=4)\noptimizer_config",
-}
+start, images = "optimizer_config", "data = dict(samples_per_gpu=4)"
 # {% else %}
+start, images = "optim_wrapper", "train_dataloader = dict(batch_size=4)"
+# {% endif %}
 change = {
     "accumulate = 8  # iterations of 2 images": "accumulate = 4  # iterations of 4 images",
-    "\noptim_wrapper": "\ntrain_dataloader = dict(batch_size=4)\noptim_wrapper",
+    f"\n{start}": f"\n{images}\n{start}",
 }
-# {% endif %}
-four = checkout.edit(config, change, adapts=True)
+four = checkout.edit(checkout.own, change, adapts=True)
 
 # %%
 # Mixed precision
-# {% if mmdet2 %}
 # ~~~~~~~~~~~~~~~
-# It has a hook of its own, in the place of the key ``fp16``. It needs a GPU: here it was built, and
+# {% if mmdet2 %}
+# Name the hook for mixed precision, and leave out the key ``fp16``. It needs a GPU: here it was built, and
 # trained nothing.
 from howto.project.quiet import quiet
 
-# {% else %}
-# ~~~~~~~~~~~~~~~
-# ``--amp`` changes the type of the config's ``optim_wrapper``, and leaves ``accumulate`` to it.
-# It needs a GPU, and was not tried here.
-from pathlib import Path
-# {% endif %}
-
-# {% if mmdet2 %}
 single = "type='GradientCumulativeOptimizerHook', cumulative_iters=accumulate)"
 half = single.replace(
     "OptimizerHook', ", "Fp16OptimizerHook',\n    loss_scale=512.,\n    "
 )
-mixed = checkout.edit(config, {single: half}, adapts=True)
+mixed = checkout.edit(checkout.own, {single: half}, adapts=True)
 registry, _ = api().hooks()
 with quiet():
     hook = registry.build(checkout.config(mixed).optimizer_config)
 checkout.check("Iterations that the hook adds up", hook.cumulative_iters, 8)
 # {% else %}
-stock_script = Path(checkout.root, "tools/train.py").read_text()
+# ``--amp`` changes the type of the config's ``optim_wrapper``, and leaves ``accumulate`` to it.
+# It needs a GPU, and was not tried here.
+from howto.project.quiet import quiet
+
+stock_script = (checkout.root / "tools/train.py").read_text("utf-8")
 line = "cfg.optim_wrapper.type = 'AmpOptimWrapper'"
 checkout.check("What the flag does", line in stock_script, True)
 # {% endif %}
@@ -94,83 +83,43 @@ from howto.checkout import coco, fit
 from howto.figures import classes, updates
 from howto.figures.show import Table
 
-# {% if mmdet3 %}
-from howto.project.quiet import quiet
-# {% endif %}
-
 content = checkout.annotations("train")
 boxes = collections.Counter(each["image_id"] for each in content["annotations"])
 (many, most), *_, (few, least) = boxes.most_common()
 for name, images in ("two", [few, many]), ("twice", [few, few]):
     path = checkout.root / f"data/{name}.json"
-    path.write_text(json.dumps(coco.subset(content, images)))
+    path.write_text(json.dumps(coco.subset(content, images)), "utf-8")
 print(f"objects on the two images: {least} and {most}")
 
 # %%
+plain = dict(train__pipeline__2__keep_ratio=False, batch_size=1)
 # {% if mmdet2 %}
-plain = dict(
-    data__train__ann_file="data/two.json",
-    data__train__pipeline__2__keep_ratio=False,
-    data__train__pipeline__3__flip_ratio=0.0,
-    lr_config__warmup=None,
-    data__samples_per_gpu=1,
-    optimizer_config=dict(type="GradientCumulativeOptimizerHook", cumulative_iters=1),
-)
+two, twice = (dict(train__ann_file=f"data/{name}.json") for name in ("two", "twice"))
+adding = dict(type="GradientCumulativeOptimizerHook", cumulative_iters=1)
+plain |= dict(optimizer_config=adding, lr_config__warmup=None)
+plain["train__pipeline__3__flip_ratio"] = 0.0
 # {% else %}
-plain = dict(
-    train_dataloader__dataset__ann_file="../two.json",
-    train_dataloader__dataset__pipeline__2__keep_ratio=False,
-    train_dataloader__dataset__pipeline__3__prob=0.0,
-    param_scheduler__0__start_factor=1.0,
-    train_dataloader__batch_size=1,
-    optim_wrapper__accumulative_counts=1,
-)
+two, twice = (dict(train__ann_file=f"../{name}.json") for name in ("two", "twice"))
+plain |= dict(accumulate=1, param_scheduler__0__start_factor=1.0)
+plain["train__pipeline__3__prob"] = 0.0
 # {% endif %}
-
-
-# %%
-retinanet, retinanet_start = updates.starting(
-    checkout, "retinanet", config, **fit.RESNET18, **plain
-)
+plain |= dict(fit.RESNET18, **two)
 atss_path = "atss/atss_r50_fpn_1x_coco.py"
-atss, atss_start = updates.starting(
-    checkout, "atss", atss_path, **fit.RESNET18, **plain
+retinanet, retinanet_start = updates.starting(
+    checkout, "retinanet", checkout.own, **plain
 )
-
-
-# %%
-# {% if mmdet3 %}
-
-# {% endif %}
+atss, atss_start = updates.starting(checkout, "atss", atss_path, **plain)
 made = []
 
 
-# {% if mmdet2 %}
+# %%
 def step(name, start, images, iterations, **more):
     """What one step adds to the weights, after so many iterations of so many images."""
-    batch = dict(
-        data__samples_per_gpu=images, optimizer_config__cumulative_iters=iterations
-    )
+    keys = dict(batch_size=images, accumulate=iterations, evaluate=False, **more)
     with quiet():
-        run = checkout.train(name, evaluate=False, **batch, **more)
+        run = checkout.train(name, **keys)
     made.append(run.steps == [iterations])
     return updates.update(start, run.model.state_dict())
-
-
-# {% else %}
-def step(name, start, images, iterations, **more):
-    """What one step adds to the weights, after so many iterations of so many images."""
-    batch = dict(
-        train_dataloader__batch_size=images,
-        optim_wrapper__accumulative_counts=iterations,
-    )
-    with quiet():
-        run = checkout.train(name, evaluate=False, **batch, **more)
-    made.append(run.steps == [iterations])
-    return updates.update(start, run.model.state_dict())
-
-
-# {% endif %}
 
 
 # %%
@@ -201,9 +150,9 @@ for axis, name in zip(axes, steps, strict=True):
     axis.set_title(name)
 
 # %%
-# RetinaNet's GPUs each divide by their own number, as iterations do. ATSS's GPUs tell each other
-# theirs, so that several GPUs are as one large batch, and accumulated iterations are neither. How
-# far two ways are apart, as a share of the second's step:
+# RetinaNet's GPUs each divide by their own number, as iterations do. ATSS shares the count between
+# GPUs, so several GPUs behave like one large batch. Accumulation behaves like neither. How far two ways
+# are apart, as a share of the second's step:
 apart = {
     name: [updates.difference(*pair) for pair in ((g, a), (b, a), (g, b))]
     for name, (a, g, b) in steps.items()
@@ -223,11 +172,6 @@ checkout.check("ATSS, both are another step", min(apart["ATSS"][:2]) > 0.01, Tru
 # %%
 # If the number is the same in each iteration, all three are the same but for rounding. Here an
 # image comes twice:
-# {% if mmdet2 %}
-twice = dict(data__train__ann_file="data/twice.json")
-# {% else %}
-twice = dict(train_dataloader__dataset__ann_file="../twice.json")
-# {% endif %}
 accumulated = step(retinanet, retinanet_start, 1, 2, **twice)
 batch = step(retinanet, retinanet_start, 2, 1, **twice)
 same = updates.difference(batch, accumulated)
@@ -235,19 +179,18 @@ checkout.check("Difference of the two steps", same, at_most=1e-4)
 checkout.check("Each run made one step, at its end", made, [True] * 6)
 
 # %%
-# Where the GPUs exchange the number, no learning rate makes accumulated iterations the same as
-# several GPUs; that need not train worse. Of these detectors:
+# If a detector's GPUs share this count, accumulation cannot reproduce training on several GPUs at any
+# learning rate. It may still train just as well. Measured is the loss of each detector on one image: alone,
+# and as if another GPU counted far more.
 detectors = {**classes.standard(), "ATSS": atss_path}
-exchange = {name: updates.exchanges(checkout, path) for name, path in detectors.items()}
-words = {False: "no: as several GPUs", True: "yes: as neither"}
-Table(
-    ("Detector", "Its GPUs exchange the number"),
-    [(name, words[value]) for name, value in exchange.items()],
-)
+shares = {name: updates.exchanges(checkout, path) for name, path in detectors.items()}
+words = {False: ("no", "training on several GPUs"), True: ("yes", "neither")}
+head = "Detector", "The loss changes with the other GPU", "Accumulation equals"
+Table(head, [(name, *words[value]) for name, value in shares.items()])
 
 # %%
-checkout.check("RetinaNet's GPUs do", exchange["RetinaNet"], False)
-checkout.check("ATSS's GPUs do", exchange["ATSS"], True)
+checkout.check("RetinaNet's GPUs share the count", shares["RetinaNet"], False)
+checkout.check("ATSS's GPUs share the count", shares["ATSS"], True)
 
 # %%
 # Your log should say
@@ -257,19 +200,15 @@ checkout.check("ATSS's GPUs do", exchange["ATSS"], True)
 each = len(checkout.dataset(cfg)) // 2
 epochs = -(-12 // each)  # 12 iterations take as many
 flag = dict(auto_scale_lr__enable=True)
-run = checkout.train(config, epochs, evaluate=False, **flag, **fit.RESNET18)
+run = checkout.train(None, epochs, evaluate=False, **flag, **fit.RESNET18)
 # {% if mmdet2 %}
-lines = [line for line in run.log.splitlines() if "cumulative" in line.lower()]
-told = dict.fromkeys(line.partition("WARNING - ")[2] for line in lines)
-print(*filter(None, told), *run.logged("Epoch [1]"), sep="\n")
 reason = "may slightly decrease performance if the model has BatchNorm layers"
-checkout.check(f"It says: {reason}", reason in run.log, True)
 # {% else %}
 reason = "may slightly decrease performance because the model has BatchNorm layers"
-told = [line for line in run.log.splitlines() if reason in line]
-print(*told, *run.logged("Epoch(train)")[:each], sep="\n")
-checkout.check(f"It says: {reason}", len(told), 1)
 # {% endif %}
+told = [line for line in run.log.splitlines() if reason in line]
+print(*told[:1], *run.logged(api().FIRST_EPOCH), sep="\n")
+checkout.check(f"It says: {reason}", len(told), 1)
 training = [any(epoch.norms_training.values()) for epoch in run.epochs.values()]
 checkout.check("Batch norms that train", any(training), False)
 
@@ -281,42 +220,41 @@ checkout.check("Batch norms that train", any(training), False)
 # {% if mmdet2 %}
 # ``got an unexpected keyword argument 'cumulative_iters'``: the hook is not named
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# Without a ``type`` it is the standard hook, which knows of no iterations to add up.
+# Set ``type='GradientCumulativeOptimizerHook'``. Without a ``type`` it is the standard hook, which adds
+# up no iterations.
 wrong = "type='GradientCumulativeOptimizerHook', "
-nameless = checkout.edit(config, {wrong: ""})
+nameless = checkout.edit(checkout.own, {wrong: ""})
 failure = checkout.fails(checkout.train, nameless)
 reason = "got an unexpected keyword argument 'cumulative_iters'"
+checkout.check("It says", failure.message.partition("() ")[2], reason)
+
+# %%
+# ``got an unexpected keyword argument 'type'``: ``fp16`` is set, too
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# Leave out ``fp16``, and see *Mixed precision* above. The key chooses a hook by itself, which adds up no
+# iterations.
+half = dict(loss_scale=512.0)
+failure = checkout.fails(checkout.train, fp16=half)
+reason = "got an unexpected keyword argument 'type'"
 checkout.check("It says", failure.message.partition("() ")[2], reason)
 # {% else %}
 # It steps after every iteration: a config of MMDetection 2
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# ``optimizer_config`` and its ``GradientCumulativeOptimizerHook`` mean nothing to MMDetection 3, and
-# no error says so.
+# Set ``optim_wrapper`` as this page's config does. MMDetection 3 ignores ``optimizer_config`` and its
+# ``GradientCumulativeOptimizerHook``, and no error says so.
+right = "optim_wrapper = dict(accumulative_counts=accumulate)"
 old = "optimizer_config = dict(\n    type='GradientCumulativeOptimizerHook', cumulative_iters=accumulate)"
-outdated = checkout.edit(
-    config, {"optim_wrapper = dict(accumulative_counts=accumulate)": old}
-)
-quick = dict(fit.RESNET18, train_dataloader__dataset__ann_file="../two.json")
-quick["train_dataloader__batch_size"] = 1
-ignored = checkout.train(outdated, evaluate=False, warmed_up=True, **quick)
+outdated = checkout.edit(checkout.own, {right: old})
+short = dict(evaluate=False, warmed_up=True, **fit.RESNET18, **two)
+ignored = checkout.train(outdated, batch_size=1, **short)
 checkout.check("Iterations that end with a step", ignored.steps, [1, 2])
-# {% endif %}
 
 # %%
-# {% if mmdet2 %}
-# ``got an unexpected keyword argument 'type'``: ``fp16`` is set, too
-# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# ``fp16`` chooses a hook by itself, and adds up nothing. See *Mixed precision* above.
-half = dict(loss_scale=512.0)
-failure = checkout.fails(checkout.train, config, fp16=half)
-reason = "got an unexpected keyword argument 'type'"
-checkout.check("It says", failure.message.partition("() ")[2], reason)
-# {% else %}
 # ``got an unexpected keyword argument 'accumulative_counts'``: it is in ``optimizer``
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# PyTorch's optimizer knows of no iterations to add up. The key belongs beside it.
+# Move the key out of ``optimizer``, into ``optim_wrapper``. PyTorch's optimizers add up no iterations.
 right = "dict(accumulative_counts=accumulate)"
-inner = checkout.edit(config, {right: f"dict(optimizer={right})"})
+inner = checkout.edit(checkout.own, {right: f"dict(optimizer={right})"})
 failure = checkout.fails(checkout.train, inner)
 reason = "got an unexpected keyword argument 'accumulative_counts'"
 checkout.check(f"It says: {reason}", reason in failure.message, True)
@@ -325,41 +263,63 @@ checkout.check(f"It says: {reason}", reason in failure.message, True)
 # %%
 # It learns at an eighth of the rate: ``--auto-scale-lr`` counts the images of an iteration
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# Without ``base_batch_size`` it is the standard 16, and the flag takes two images on one GPU for an
-# eighth of that. The step still sees 16.
+# Set ``base_batch_size`` as this page's config does. The standard value is 16, and the flag takes two
+# images on one GPU for an eighth of that, although the step sees 16.
 line = "auto_scale_lr = dict(base_batch_size=16 / accumulate)  # of an iteration\n"
-unaware = checkout.edit(config, {line: ""})
-# {% if mmdet2 %}
-quick = dict(fit.RESNET18, data__train__ann_file="data/two.json")
-# {% else %}
-del quick["train_dataloader__batch_size"]
-# {% endif %}
-slow = checkout.train(unaware, evaluate=False, warmed_up=True, **quick)
+unaware = checkout.edit(checkout.own, {line: ""})
+quick = dict(evaluate=False, warmed_up=True, **fit.RESNET18, **two)
+slow = checkout.train(unaware, **quick)
 checkout.check("Learning rate", set(slow.rates), {0.01 / 8})
 
 # %%
 # Batch norms that train see an iteration, not a step
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# Many want a larger batch because of batch norms. Accumulation does not help them: each
-# iteration has its own mean and variance, and moves the statistics by itself. Leave ``norm_eval``
-# on, or take a norm that does not look at the batch, as GN.
-# {% if mmdet2 %}
-norms = checkout.train(
-    retinanet,
-    evaluate=False,
-    model__backbone__norm_eval=False,
-    optimizer_config__cumulative_iters=2,
-)
-# {% else %}
-norms = checkout.train(
-    retinanet,
-    evaluate=False,
-    model__backbone__norm_eval=False,
-    optim_wrapper__accumulative_counts=2,
-)
-# {% endif %}
+# Leave ``norm_eval`` on, or use a norm that does not look at the batch, such as GN. Accumulation does not
+# help batch norms: each iteration has its own mean and variance, and moves the statistics by itself.
+pair = dict(accumulate=2, evaluate=False)
+norms = checkout.train(retinanet, model__backbone__norm_eval=False, **pair)
 moved = norms.model.backbone.layer4[1].bn2.num_batches_tracked
 checkout.check("Updates of the statistics before its one step", int(moved), 2)
+
+# %%
+# An average of the weights (EMA) counts iterations, not steps
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# Set ``interval=accumulate`` in the hook that averages, so that each step enters the average once. Without
+# it each step enters 8 times, and the average is of 8 times fewer steps.
+# {% if mmdet2 %}
+# Multiply ``total_iter`` by ``accumulate``, too. Use ``ExpMomentumEMAHook``: MMCV's own ``EMAHook`` raises
+# its momentum to the power of ``interval``, so that its average stands still.
+from mmdet.core.hook.ema import BaseEMAHook
+
+average = BaseEMAHook, "get_momentum"
+kind, copies, each = "ExpMomentumEMAHook", 0, lambda model: 1
+# {% else %}
+# Multiply ``gamma`` of ``ExpMomentumEMA`` by ``accumulate``, too.
+from mmengine.model import ExponentialMovingAverage
+
+average = ExponentialMovingAverage, "avg_func"  # called for each parameter
+kind, copies, each = "EMAHook", 1, lambda model: len(list(model.parameters()))
+# {% endif %}
+from unittest.mock import patch
+
+
+def averaged(**interval):
+    """How many times a run of 2 steps updates the average, the first copy included."""
+    hooks = [dict(type=kind, **interval)]
+    with patch.object(*average, return_value=0.1) as update, quiet():
+        run = checkout.train(retinanet, 2, custom_hooks=hooks, **pair)
+    checkout.check("Iterations that end with a step", run.steps, [2, 4])
+    return copies + update.call_count // each(run.model)
+
+
+# %%
+checkout.check("Updates of the average in 2 steps of 2 iterations", averaged(), 4)
+checkout.check("With interval=2", averaged(interval=2), 2)
+# {% if mmdet2 %}
+with quiet():
+    stands_still = registry.build(dict(type="EMAHook", interval=8)).momentum
+checkout.check("Momentum of MMCV's EMAHook", stands_still, at_most=1e-29)
+# {% endif %}
 
 # %%
 # Proof
@@ -382,31 +342,24 @@ checkout.check("Images of a step", run.images_per_step, 16)
 # Schedules by iteration, as the warm-up, count iterations and not steps. 4000 of them are the 500
 # steps of the standard schedule, and at each step the rate is the same:
 stock = checkout.config("retinanet/retinanet_r50_fpn_1x_coco.py")
+rate = api().rate(stock)
 # {% if mmdet2 %}
-rate, warm = api().rate(stock), stock.lr_config
-checkout.check("Iterations of the standard warm-up", warm.warmup_iters, 500)
-steps = [(iteration / 8) / warm.warmup_iters for iteration in range(iterations)]
-share = [1 - (1 - step) * (1 - warm.warmup_ratio) for step in steps]
+warm, tolerance = stock.lr_config, 1e-6
+end, begin = warm.warmup_iters, warm.warmup_ratio
 # {% else %}
-rate, warm = api().rate(stock), stock.param_scheduler[0]
-checkout.check("Iterations of the standard warm-up", warm.end, 500)
-steps = [(iteration / 8) / warm.end for iteration in range(iterations)]
-share = [warm.start_factor + (1 - warm.start_factor) * step for step in steps]
+warm, tolerance = stock.param_scheduler[0], 5e-4
+end, begin = warm.end, warm.start_factor
 # {% endif %}
-far = max(abs(a / (rate * b) - 1) for a, b in zip(run.rates, share, strict=True))
-# {% if mmdet2 %}
-checkout.check(
-    "Largest difference from its rates, for as many steps", far, at_most=1e-6
-)
-# {% else %}
-checkout.check(
-    "Largest difference from its rates, for as many steps", far, at_most=5e-4
-)
-# {% endif %}
+checkout.check("Iterations of the standard warm-up", end, 500)
+steps = [iteration / 8 / end for iteration in range(iterations)]
+rates = [rate * (begin + (1 - begin) * step) for step in steps]
+far = max(abs(a / b - 1) for a, b in zip(run.rates, rates, strict=True))
+told = "Largest difference from its rates, for as many steps"
+checkout.check(told, far, at_most=tolerance)
 
 # %%
-for name in (config, four):
-    warm = checkout.train(name, evaluate=False, warmed_up=True, **quick)
+for name in (checkout.own, four):
+    warm = checkout.train(name, **quick)
     checkout.check("Learning rate after warm-up", set(warm.rates), {rate})
     checkout.check("Images of a step", warm.images_per_step, 16)
 
@@ -414,7 +367,7 @@ for name in (config, four):
 # It trains on several GPUs
 # ~~~~~~~~~~~~~~~~~~~~~~~~~
 # Two processes average their gradients. A step sees 32 images, and the rate is doubled:
-printed = checkout.launch(config, iterations=2, **flag, **fit.RESNET18)
+printed = checkout.launch(iterations=2, **flag, **fit.RESNET18)
 # {% if mmdet2 %}
 reason = "LR has been automatically scaled from 0.01 to 0.02"
 # {% else %}

@@ -17,16 +17,14 @@ was taken for what, each object once; the tool that MMDetection brings counts so
 
 # %%
 # Adapt it
-# {% if mmdet2 %}
-# --------
-# A checkpoint that you have needs no training: run ``tools/test.py`` with this config and ``--eval bbox`` on
-# it, with ``--out results.pkl`` to keep its boxes for MMDetection's tools. The AP of a class is in the log's
-# table alone. It is no metric, so it can't choose the best checkpoint.
-# {% else %}
 # --------
 # A checkpoint that you have needs no training: run ``tools/test.py`` with this config on it, with
-# ``--out results.pkl`` to keep its boxes for MMDetection's tools. Each class has a metric of its own, which
-# may choose the best checkpoint: ``save_best='coco/cup_precision'``.
+# ``--out results.pkl`` to keep its boxes for MMDetection's tools.
+# {% if mmdet2 %}
+# Add ``--eval bbox``. The AP of a class is in the log's table alone. It is no metric, so it can't choose the
+# best checkpoint.
+# {% else %}
+# Each class has a metric of its own, which may choose the best checkpoint: ``save_best='coco/cup_precision'``.
 # {% endif %}
 from howto import Workspace
 from howto.checkout.family import api
@@ -34,17 +32,17 @@ from howto.checkout import fit
 from howto.figures.show import Table
 
 checkout = Workspace("per_class_results")
-config = "faster_rcnn_r50_fpn_1x_classwise_coco.py"
-cfg = checkout.config(config)
+cfg = checkout.config()
 any_score = dict(model__test_cfg__rcnn__score_thr=0.0, **fit.RESNET18)
-run = checkout.train(config, warmed_up=True, **any_score)
+run = checkout.train(warmed_up=True, **any_score)
+named = [key for key in run.metrics if "_precision" in key]
 # {% if mmdet2 %}
-named = [key for key in run.metrics if "cup" in key]
+evaluate = " --eval bbox"
 checkout.check("Metrics that name a class", named, [])
 # {% else %}
-by_name = {key: value for key, value in run.metrics.items() if "_precision" in key}
-checkout.check("Metrics of one class", len(by_name), 80)
-checkout.check("cup_precision is among them", "cup_precision" in by_name, True)
+evaluate = ""
+checkout.check("Metrics of one class", len(named), 80)
+checkout.check("cup_precision is among them", "cup_precision" in named, True)
 # {% endif %}
 
 # %%
@@ -53,19 +51,9 @@ checkout.check("cup_precision is among them", "cup_precision" in by_name, True)
 # A detector with random weights finds nothing, so these boxes are made up: every fourth object has only a box
 # of a wrong class, every tenth has none, and half of the others have a weaker one of a wrong class
 # besides. ``eval_metric.py`` evaluates such a file, as ``tools/test.py --out`` writes it:
-# {% if mmdet2 %}
 import json
-
-# {% endif %}
 import pickle
 
-# {% if mmdet2 %}
-import numpy as np
-
-# {% else %}
-import torch
-
-# {% endif %}
 from howto.figures import confusion
 
 content = checkout.annotations("val")
@@ -73,71 +61,37 @@ made = confusion.made(content)
 ids = [each["id"] for each in content["categories"]]
 
 
-# %%
-# {% if mmdet2 %}
-def predicted(image, boxes):
-    """The boxes of an image as ``tools/test.py --out`` pickles them."""
-    found = [[] for _ in ids]
+def predicted(boxes):
+    """What ``tools/test.py --out`` would pickle, had it found these boxes."""
+    by_image = {image["id"]: [] for image in content["images"]}
     for each in boxes:
-        x, y, width, height = each["bbox"]
-        row = [x, y, x + width, y + height, each["score"]]
-        found[ids.index(each["category_id"])].append(row)
-    return [np.array(rows, dtype="float32").reshape(-1, 5) for rows in found]
-
-
-# {% else %}
-def predicted(image, boxes):
-    """The boxes of an image as ``tools/test.py --out`` pickles them."""
-    x, y, width, height = (
-        torch.tensor([each["bbox"] for each in boxes]).reshape(-1, 4).T
-    )
-    instances = dict(
-        bboxes=torch.stack([x, y, x + width, y + height], dim=1),
-        scores=torch.tensor([each["score"] for each in boxes]),
-        labels=torch.tensor([ids.index(each["category_id"]) for each in boxes]).long(),
-    )
-    shape = image["height"], image["width"]
-    return dict(img_id=image["id"], ori_shape=shape, pred_instances=instances)
-
-
-# {% endif %}
+        by_image[each["image_id"]].append(each)
+    return [
+        api().pickled(each, by_image[each["id"]], ids) for each in content["images"]
+    ]
 
 
 # %%
-results = [
-    predicted(image, [each for each in made.boxes if each["image_id"] == image["id"]])
-    for image in content["images"]
-]
+results = predicted(made.boxes)
 (checkout.root / "results.pkl").write_bytes(pickle.dumps(results))
-path = f"configs/per_class_results/{config}"
+path = f"configs/per_class_results/{checkout.own}"
 tools = "python tools/analysis_tools"
-# {% if mmdet2 %}
-printed = checkout.shell(f"{tools}/eval_metric.py {path} results.pkl --eval bbox")
-lines = [line for line in printed.splitlines() if line.startswith("| ")]
-cells = [cell.strip() for line in lines[1:] for cell in line.split("|")[1:-1]]
-pairs = zip(cells[::2], cells[1::2], strict=True)
-scores = {name: float(score) for name, score in pairs if name != "None"}
+printed = checkout.shell(f"{tools}/eval_metric.py {path} results.pkl{evaluate}")
+table = [line.split("|")[1:-1] for line in printed.splitlines() if line[:2] == "| "]
+head, *table = [[cell.strip() for cell in row] for row in table]
+step = len(head) // head.count("category")  # 2.x has three classes to a line
+cells = [row[at : at + 2] for row in table for at in range(0, len(row), step)]
+scores = {name: float(score) for name, score in cells if name != "None"}
 for name, score in scores.items():
     if score >= 0:  # and not nan
         print(f"{name:14} {score:.3f}")
-# {% else %}
-printed = checkout.shell(f"{tools}/eval_metric.py {path} results.pkl")
-table = [
-    line.split("|")[1:-1] for line in printed.splitlines() if line.startswith("| ")
-]
-table = [[cell.strip() for cell in row] for row in table]
-print(
-    *("  ".join(f"{cell:12}" for cell in row) for row in table if row[1] != "nan"),
-    sep="\n",
-)
-# {% endif %}
 
 # %%
 # The same evaluation leaves ``val.bbox.json``. From it ``confused.py`` prints a table for a spreadsheet: a row
 # for each class of objects, a column for each that they were taken for. State the threshold with it; AP has
 # none. A higher one leaves fewer boxes on no object, and in the end more objects missed.
 truth = "data/coco/annotations/instances_val2017.json"
-boxes = f"work_dirs/{config.removesuffix('.py')}/val.bbox.json"
+boxes = f"work_dirs/{checkout.own.removesuffix('.py')}/val.bbox.json"
 script = "python configs/per_class_results/confused.py"
 counts = confusion.read(checkout.shell(f"{script} {truth} {boxes} 0.3"))
 checkout.check(
@@ -161,24 +115,12 @@ tool = runpy.run_path(str(checkout.root / "tools/analysis_tools/confusion_matrix
 
 
 # %%
-# {% if mmdet2 %}
 def stock(cfg, results, score_thr=0.3):
     """The counts of MMDetection's own tool, which draws them as percentages."""
-    cfg.data.test.test_mode = True  # as the tool itself sets it
+    api().split(cfg, "test").test_mode = True  # as the tool has it
     data = checkout.dataset(cfg, "test")
     with quiet():
         return tool["calculate_confusion_matrix"](data, results, score_thr)
-
-
-# {% else %}
-def stock(cfg, results, score_thr=0.3):
-    """The counts of MMDetection's own tool, which draws them as percentages."""
-    data = checkout.dataset(cfg, "test")
-    with quiet():
-        return tool["calculate_confusion_matrix"](data, results, score_thr)
-
-
-# {% endif %}
 
 
 matrix = stock(cfg, results)
@@ -197,15 +139,9 @@ for axis, found, title in (
 
 # %%
 # Your log should say
-# {% if mmdet2 %}
 # -------------------
-# After each evaluation a table of all classes, three to a line; ``nan`` is a class without an object. The
-# weights are random here, and so all else is 0:
-# {% else %}
-# -------------------
-# After each evaluation a table with a line for each class; ``nan`` is a class, or a size, without an object.
-# The weights are random here, and so all else is 0:
-# {% endif %}
+# After each evaluation there is a table of all classes. ``nan`` means that there is no object, of the class or
+# of the size. The weights are random here, so every AP is 0:
 lines = [line for line in run.log.splitlines() if line.startswith("|")]
 print(*lines[:4], f"and {len(lines) - 4} more", sep="\n")
 
@@ -216,18 +152,13 @@ print(*lines[:4], f"and {len(lines) - 4} more", sep="\n")
 # %%
 # Half of the people are confused, and all are found: an object counts twice
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# The tool counts a pair for every box that overlaps an object by half, whatever else lies there, and shows
-# percentages of these pairs. An object that is found, and has a weaker box of another class besides, is half
-# confused.
+# Count with ``confused.py``. The tool counts a pair for every box that overlaps an object by half, whatever else
+# lies there, and shows percentages of these pairs. So an object that is found, and has a weaker box of another
+# class besides, is half confused.
 objects = [each for each in content["annotations"] if not each["iscrowd"]]
 print(f"{len(objects)} objects, in the rows of the tool {matrix[:-1].sum():.0f}")
 checkout.check("It has more", matrix[:-1].sum() > len(objects), True)
-two = [
-    predicted(
-        image, [each for each in made.boxes[:2] if each["image_id"] == image["id"]]
-    )
-    for image in content["images"]
-]
+two = predicted(made.boxes[:2])
 own = ids.index(objects[0]["category_id"])
 row = stock(cfg, two)[own, :-1]
 checkout.check("A right box and a surplus one: found", row[own] / row.sum(), 0.5)
@@ -235,14 +166,13 @@ checkout.check("A right box and a surplus one: found", row[own] / row.sum(), 0.5
 # %%
 # ``nan`` and ``-1%``: the class has no object
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# Such a class is left out of the mean, and with it all boxes of it: what a detector takes for a class that your
-# val set lacks costs no mAP. The tool writes ``-1%`` for it. Its other percentages are cut, not rounded, and
-# with two classes the whole picture is as large as a stamp.
+# Read the column of such a class in the table of ``confused.py``. The mean leaves the class out, and all its boxes
+# with it: what a detector takes for a class that your val set lacks costs no mAP. The tool writes ``-1%`` for
+# it. Its other percentages are cut, not rounded, and the whole picture of two classes is 270 pixels wide.
 import math
 
-# {% if mmdet3 %}
-scores = {row[0]: float(row[1]) for row in table[1:]}
-# {% endif %}
+import numpy as np
+
 absent = {name for name, score in scores.items() if math.isnan(score)}
 shown = {each["category_id"] for each in content["annotations"]}
 names = {each["id"]: each["name"] for each in content["categories"]}
@@ -257,10 +187,6 @@ with_them, without = (
 checkout.check("mAP without their boxes less mAP with them", without - with_them, 0)
 
 # %%
-# {% if mmdet3 %}
-import numpy as np
-
-# {% endif %}
 two_classes = np.array([[1, 2, 0], [0, 0, 0], [0, 0, 0]])
 cells, pixels = confusion.percentages(tool["plot_confusion_matrix"], two_classes)
 checkout.check("One of three, and two", cells[:2], ["33%", "66%"])
@@ -271,7 +197,8 @@ checkout.check("Pixels of the whole picture, of two classes", pixels, (270, 216)
 # {% if mmdet2 %}
 # ``FileNotFoundError``: ``No such file or directory: 'confusion/confusion_matrix.png'``
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# The tool reads all boxes, counts them, and then does not make the folder of its picture. Make it first.
+# Make the folder first: ``mkdir confusion``. The tool reads and counts all boxes, and fails when it saves its
+# picture.
 two_kinds = [[image[ids.index(1)], image[ids.index(17)]] for image in results]
 (checkout.root / "two.pkl").write_bytes(pickle.dumps(two_kinds))
 options = "--cfg-options 'data.test.classes=(person,cat)'"
@@ -279,13 +206,9 @@ command = f"{tools}/confusion_matrix.py {path} two.pkl confusion {options}"
 # {% else %}
 # ``IndexError: index 1 is out of bounds for axis 0 with size 1``: ``--nms-iou-thr``
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# The option drops boxes, but the tool goes on to read the scores of all. Leave it out; a detector's boxes
-# have been through it already.
-alike = [made.boxes[0], made.boxes[0]]
-twice = [
-    predicted(image, [each for each in alike if each["image_id"] == image["id"]])
-    for image in content["images"]
-]
+# Leave the option out; a detector's boxes have been through NMS already. The option drops boxes, and the tool
+# goes on to read the scores of all.
+twice = predicted([made.boxes[0], made.boxes[0]])
 (checkout.root / "twice.pkl").write_bytes(pickle.dumps(twice))
 command = f"{tools}/confusion_matrix.py {path} twice.pkl confusion --nms-iou-thr 0.5"
 # {% endif %}
@@ -301,19 +224,14 @@ checkout.check("It says", printed.splitlines()[-1], reason)
 # %%
 # Crowds are missed objects
 # ~~~~~~~~~~~~~~~~~~~~~~~~~
-# A box may lie on a region that is marked ``iscrowd`` and need not, as COCO has it. The tool counts each such
-# region as an object that was missed.
-import json
-
+# Use ``confused.py``, or take regions marked ``iscrowd`` out of the file. The tool counts each such region as an
+# object that was missed. COCO ignores the boxes of the region's own class that lie on it, and so does
+# ``confused.py``.
 crowds = [each | {"iscrowd": 1} for each in content["annotations"]]
 file = "data/my_dataset/annotations/crowds.json"
 (checkout.root / file).write_text(json.dumps(content | {"annotations": crowds}))
-crowded = checkout.config(
-    config,
-    test_dataloader__dataset__ann_file=f"{checkout.root}/{file}",
-)
-nothing = [predicted(image, []) for image in content["images"]]
-missed = int(stock(crowded, nothing)[:-1, -1].sum())
+crowded = checkout.config(test__ann_file=f"{checkout.root}/{file}")
+missed = int(stock(crowded, predicted([]))[:-1, -1].sum())
 checkout.check("Objects that the tool misses", missed == len(crowds), True)
 counted = confusion.read(checkout.shell(f"{script} {file} {boxes} 0.3"))
 missed = confusion.sums(counted)[2]
@@ -322,14 +240,36 @@ checkout.check("And confused.py", missed, 0)
 # %%
 # No table of classes: ``eval_metric.py`` reads ``val_evaluator``
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# It reads the images of ``test_dataloader``, but evaluates as ``val_evaluator`` says: an option of
-# ``test_evaluator`` does nothing, and neither does a test set's own ``ann_file``. Set both, as this config does.
+# Set both evaluators, as this config does. The tool reads the images of ``test_dataloader``, but evaluates as
+# ``val_evaluator`` says: an option of ``test_evaluator`` does nothing, and neither does its ``ann_file``.
 option = "val_evaluator.classwise=False"
 printed = checkout.shell(
     f"{tools}/eval_metric.py {path} results.pkl --cfg-options {option}"
 )
 checkout.check("The test set's evaluator has it", cfg.test_evaluator.classwise, True)
 checkout.check("A table", "| category" in printed, False)
+
+# %%
+# ``cup_precision`` of a detector of masks is the mask's
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# For the AP of a class's boxes read the first of the log's two tables, or set ``metric='bbox'``. With
+# ``metric=['bbox', 'segm']`` boxes and masks write to the same key, and masks come last. Here all boxes are
+# right, and all masks are empty:
+import torch
+from mmdet.registry import METRICS
+
+samples = predicted([each | {"score": 1.0} for each in objects])
+for each in samples:
+    found, size = each["pred_instances"], each["ori_shape"]
+    found["masks"] = torch.zeros(len(found["scores"]), *size, dtype=torch.uint8)
+evaluator = checkout.config("mask_rcnn/mask_rcnn_r50_fpn_1x_coco.py").val_evaluator
+with checkout.inside(), quiet():
+    metric = METRICS.build(dict(evaluator, classwise=True))
+    metric.dataset_meta = checkout.dataset(cfg, "val").metainfo
+    metric.process({}, samples)
+    metrics = metric.evaluate(len(samples))
+checkout.check("bbox_mAP", metrics["coco/bbox_mAP"], 1.0)
+checkout.check("person_precision", metrics["coco/person_precision"], 0.0)
 # {% endif %}
 
 # %%
@@ -364,7 +304,7 @@ for name, given, found, expected in confusion.CASES:
 # scores have no threshold here, and the ResNet has 18 layers:
 tested = checkout.root / "configs/per_class_results/any_score.py"
 tested.write_text(
-    f"""_base_ = './{config}'
+    f"""_base_ = './{checkout.own}'
 model = dict(
     backbone=dict(depth=18, init_cfg=None),
     neck=dict(in_channels=[64, 128, 256, 512]),
@@ -374,11 +314,7 @@ model = dict(
 (checkout.root / boxes).unlink()
 trained = run.checkpoint.relative_to(checkout.root)
 command = f"python tools/test.py {tested.relative_to(checkout.root)} {trained}"
-# {% if mmdet2 %}
-printed = checkout.shell(f"{command} --out tested.pkl --eval bbox {{fit}}")
-# {% else %}
-printed = checkout.shell(f"{command} --out tested.pkl {{fit}}")
-# {% endif %}
+printed = checkout.shell(f"{command} --out tested.pkl{evaluate} {{fit}}")
 checkout.check("It prints the table of classes", "| category" in printed, True)
 
 # %%
@@ -418,7 +354,7 @@ checkout.check("It is tested as it is validated", same, True)
 # It trains on several GPUs
 # ~~~~~~~~~~~~~~~~~~~~~~~~~
 # Two processes average their gradients, started by the command that you would use:
-printed = checkout.launch(config, iterations=2, **fit.RESNET18)
+printed = checkout.launch(iterations=2, **fit.RESNET18)
 checkout.check("Two processes trained", api().FIRST_EPOCH in printed, True)
 checkout.check("Parameters without a gradient", checkout.unused_parameters(cfg), [])
 

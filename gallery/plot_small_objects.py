@@ -2,12 +2,12 @@
 How do I choose anchors and image scale for small objects?
 ==========================================================
 
-Add smaller anchors beside the standard ones, and enlarge the images in training and in tests. Smaller
-anchors in the place of the standard ones leave large objects with none: ``coverage.py`` shows it.
+Add smaller anchors beside the standard ones, and enlarge the images in training and in tests. Do not replace the
+standard anchors: large objects would be left without any, as ``coverage.py`` shows.
 """
 
 # %%
-# .. index:: ! small objects, ! anchor scales, image scale, optimize_anchors.py, min_size
+# .. index:: ! small objects, ! anchor scales, image scale, optimize_anchors.py, min_size, ! crowded images, max_per_img
 #
 # .. snippet:: faster_rcnn_r50_fpn_1x_small_objects_coco.py
 #
@@ -18,38 +18,51 @@ anchors in the place of the standard ones leave large objects with none: ``cover
 # %%
 # Adapt it
 # --------
-# Run ``coverage.py`` on your own config before you train. It tells how many objects of each size there are, and
-# how many anchors train on one of them. First the standard config, then this one, whose images are larger:
+# Run ``coverage.py`` on your own config before you train. It works for detectors whose anchors are assigned by IoU
+# (``MaxIoUAssigner``): Faster, Mask and Cascade R-CNN, RetinaNet, SSD. First the standard config, then this one,
+# whose images are larger:
+from pathlib import Path
+
 from howto import Workspace
 from howto.checkout.family import api
 from howto.checkout import fit
 from howto.figures import anchors
 
 checkout = Workspace("small_objects")
-config = "faster_rcnn_r50_fpn_1x_small_objects_coco.py"
 standard = "faster_rcnn/faster_rcnn_r50_fpn_1x_coco.py"
-script = "python configs/small_objects/coverage.py"
-for path in standard, f"small_objects/{config}":
-    covered = checkout.shell(f"{script} configs/{path} 500")
-    print(covered[covered.index("        size") :])
+
+
+def tell(name, images, **keys):
+    """What ``coverage.py`` prints of a config, without what pycocotools prints."""
+    file = Path(checkout.config(name).filename).relative_to(checkout.root)
+    command = f"python configs/small_objects/coverage.py {file} {images}"
+    *_, printed = checkout.shell(command, **keys).partition("index created!\n")
+    print(printed)
+    return printed
+
+
+for name in standard, checkout.own:
+    covered = tell(name, 500)
 
 # %%
 # What covers which size
 # ----------------------
-# From the upper line (``pos_iou_thr``) on, every anchor trains on the object that it overlaps that much; an object
-# below the lower one (``min_pos_iou``) trains none. Larger images move the curve to the left just as smaller
-# anchors do, and both take away what covers the largest objects. The objects here lie anywhere in a photograph
-# of 640 × 480 pixels, up to twice as high as wide or as wide as high:
-cfg, usual = checkout.config(config), checkout.config(standard)
+# An anchor that overlaps an object by ``pos_iou_thr``, the upper line, or more trains on it. An object whose best
+# anchor is below ``min_pos_iou``, the lower line, trains none. Larger images move the curve to the left just as
+# smaller anchors do, and both take away what covers the largest objects. The objects here lie anywhere in a
+# photograph of 640 × 480 pixels, up to twice as high as wide or as wide as high:
+cfg, usual = checkout.config(), checkout.config(standard)
 old, new = usual.model.rpn_head.anchor_generator, cfg.model.rpn_head.anchor_generator
 places = old.strides, old.ratios
-# {% if mmdet2 %}
-small, large = (each.data.train.pipeline[2].img_scale for each in (usual, cfg))
-# {% else %}
-small, large = (
-    each.train_dataloader.dataset.pipeline[2].scale for each in (usual, cfg)
-)
-# {% endif %}
+
+
+def scale(cfg, split, place):
+    """The image scale of the step at a place of a pipeline, (width, height)."""
+    step = api().split(cfg, split).pipeline[place]
+    return next(step[key] for key in api().SCALES if key in step)
+
+
+small, large = scale(usual, "train", 2), scale(cfg, "train", 2)
 curves = {
     "standard": anchors.coverage(small, old.scales, *places),
     "scales=[4]": anchors.coverage(small, [4], *places),
@@ -78,12 +91,8 @@ checkout.check("Less than 0.5 for some size", below, others)
 # Your log should say
 # -------------------
 # The log says nothing about anchors. An object that trains none is not reported; the loss goes on without it.
-run = checkout.train(config, warmed_up=True, **fit.RESNET18)
-# {% if mmdet2 %}
-print(*run.logged("Epoch [1]")[-1:])
-# {% else %}
-print(*run.logged("Epoch(train)")[-1:])
-# {% endif %}
+run = checkout.train(warmed_up=True, **fit.RESNET18)
+print(*run.logged(api().FIRST_EPOCH)[-1:])
 
 # %%
 # Pitfalls
@@ -92,116 +101,166 @@ print(*run.logged("Epoch(train)")[-1:])
 # %%
 # Large objects train no anchor: smaller ones stand in the others' place
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# This is the advice given most often. It moves all anchors, and so the largest objects have none:
-instead = checkout.edit(config, {"scales=[4, 8, 16]": "scales=[4]"})
-lost = checkout.shell(f"{script} configs/small_objects/{instead} 2")
-print(lost.splitlines()[-1])
-largest, kept = (anchors.read(text)[-1] for text in (lost, covered))
+# Keep the standard scale beside the smaller one. ``scales=[4]`` alone is the advice given most often. It moves all
+# anchors, and the largest objects are left with none:
+instead = checkout.edit(checkout.own, {"scales=[4, 8, 16]": "scales=[4]"})
+largest, kept = (anchors.read(text)[-1] for text in (tell(instead, 2), covered))
 checkout.check("Anchors that train on the largest", largest[3], 0)
 checkout.check("With this config some", kept[3] > 0, True)
+checkout.check("Untrained, of the largest", largest[4] / largest[1], 1.0)
+
+# %%
+# Most of the image has no anchor: their strides are not those of the feature maps
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# Keep ``strides=[4, 8, 16, 32, 64]``, those of the FPN's levels, and choose ``scales``. Strides place anchors: at
+# half of them, the anchors of a level fill a quarter of the image. MMDetection builds and trains this detector
+# without an error; ``coverage.py`` runs backbone and neck and compares.
+scales = "scales=[4, 8, 16]"
+halved = checkout.edit(checkout.own, {scales: f"{scales}, strides=[2, 4, 8, 16, 32]"})
+said = tell(halved, 1, succeeds=False)
+advice = "Set strides=[4, 8, 16, 32, 64]"
+checkout.check(f"coverage.py stops: {advice}", said.rstrip().endswith(advice), True)
+
+# %%
+import torch
+
+rpn = checkout.build(checkout.config(halved)).rpn_head
+maps = [(512 // stride,) * 2 for stride in (4, 8, 16, 32, 64)]
+placed = torch.cat(rpn.prior_generator.grid_priors(maps, device="cpu"))
+farthest = (placed[:, 0] + placed[:, 2]).max() / 2
+part = round(float(farthest) / 512, 2)
+checkout.check("Part of the width that anchors are centred in", part, 0.5)
+
+# %%
+# Crowded images: many objects train no anchor, and a test returns 100 boxes at most
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# Raise two numbers: ``model.train_cfg.rpn.sampler.num`` to what ``coverage.py`` says, and
+# ``model.test_cfg.rcnn.max_per_img``. In each iteration the RPN's ``RandomSampler(num=256, pos_fraction=0.5)`` draws
+# 128 positives of an image, whatever its number of objects. Here are 100 of 40 pixels, twice:
+import json
+
+content = checkout.annotations("train")
+photograph, first = content["images"][0], content["annotations"][0]
+
+
+def own(name, images, objects, **changes):
+    """Write a config that trains on these images and objects; its name."""
+    file = checkout.root / f"data/coco/annotations/{name}.json"
+    changed = content | {"images": images, "annotations": objects}
+    file.write_text(json.dumps(changed), "utf-8")
+    cfg = checkout.config(train__ann_file=str(file), **changes)
+    cfg.dump(str(checkout.root / f"configs/small_objects/{name}.py"))
+    return f"{name}.py"
+
+
+# %%
+sides = photograph["width"], photograph["height"]
+side = 40 / min(max(large) / max(sides), min(large) / min(sides))
+objects = []
+for number in range(100):
+    x, y = (place * each / 10 for place, each in zip(divmod(number, 10), sides))
+    box = {"bbox": [x, y, side, side], "area": side**2}
+    objects.append(first | box | {"id": number + 1, "image_id": photograph["id"]})
+crowd = tell(own("crowd", [photograph], objects), 1)
+num = int(crowd.partition("num=")[2].split()[0])
+most = {"model__train_cfg__rpn__sampler__num": num}
+calm = tell(own("calm", [photograph], objects, **most), 1)
+untrained = [sum(row[4] for row in anchors.read(text)) for text in (crowd, calm)]
+checkout.check("Untrained of 100, more than 10", untrained[0] > 10, True)
+checkout.check("With the num that it names", untrained[1], 0)
+
+# %%
+# {% if mmdet2 %}
+from mmdet.core import multiclass_nms
+
+# {% else %}
+from mmdet.models.layers import multiclass_nms
+
+# {% endif %}
+keys = cfg.model.test_cfg.rcnn
+corners = torch.arange(300.0).reshape(-1, 1) * 10
+boxes = torch.cat([corners, corners, corners + 8, corners + 8], dim=1)
+scores = torch.tensor([[0.9, 0.1]]).repeat(300, 1)
+for limit in keys.max_per_img, 1000:
+    found, _ = multiclass_nms(boxes, scores, keys.score_thr, keys.nms, limit)
+    expected = {100: 100, 1000: 300}[limit]
+    checkout.check(f"Boxes of 300, max_per_img={limit}", len(found), expected)
 
 # %%
 # Objects are smaller in the tests: only training has the larger images
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# The detector then meets objects at two thirds of the size that it was trained on, and nothing is reported:
+# Set the scale in both pipelines. Otherwise the detector meets objects at two thirds of the size that it was trained
+# on, and nothing reports it:
 # {% if mmdet2 %}
 lines = "train=dict(pipeline=train_pipeline),\n"
 lines += "    val=dict(pipeline=test_pipeline),\n    test=dict(pipeline=test_pipeline))"
-alone = "train=dict(pipeline=train_pipeline))"
-forgotten = checkout.config(checkout.edit(config, {lines: alone}))
+change = {lines: "train=dict(pipeline=train_pipeline))"}
 # {% else %}
 line = "val_dataloader = dict(dataset=dict(pipeline=test_pipeline))\n"
-line += "test_dataloader = val_dataloader\n"
-forgotten = checkout.config(checkout.edit(config, {line: ""}))
+change = {f"{line}test_dataloader = val_dataloader\n": ""}
 # {% endif %}
-
-
-# {% if mmdet2 %}
-def height(cfg):
-    """The height of the first test image, as the detector gets it."""
-    cfg.data.test.test_mode = True
-    with checkout.inside(cfg):
-        item = checkout.dataset(cfg, "test")[0]
-    return item["img_metas"][0].data["img_shape"][0]
-
-
-# {% else %}
-def height(cfg):
-    """The height of the first test image, as the detector gets it."""
-    with checkout.inside(cfg):
-        return api().shape(checkout.dataset(cfg, "test")[0])[0]
-
-
-# {% endif %}
-
-
-shrunk = round(height(forgotten) / height(cfg), 2)
+forgotten = checkout.config(checkout.edit(checkout.own, change))
+with checkout.inside(cfg):
+    heights = [
+        api().shape(checkout.dataset(each, "test")[0])[0] for each in (forgotten, cfg)
+    ]
+shrunk = round(heights[0] / heights[1], 2)
 checkout.check("Side of an object in the tests, over that in training", shrunk, 0.67)
 
 # %%
 # Small objects are not filtered: ``min_size`` is that of images
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# It drops whole images whose shorter side has less than 32 pixels. Of the objects it drops none: those go
-# whose box is less than a pixel wide or high or outside the image, whose ``area`` is 0, as some converters
-# write it, and those marked ``ignore``.
-import json
-
-folder = checkout.root / "data/my_dataset/annotations"
-image = json.loads((folder / "train.json").read_text())["images"][0]
-content = checkout.annotations("train")
-first = content["annotations"][0]
+# ``min_size`` drops images with a side under 32 pixels, never objects. An object is dropped if its box is under a
+# pixel wide or high or lies outside the image, if its ``area`` is 0, as some converters write it, or if it is marked
+# ``ignore``.
+images = [photograph | {"id": 1}, photograph | {"id": 2, "width": 31}]
+boxes = (1, (3, 3)), (1, (0.5, 18)), (2, (9, 9))
 objects = [
     first | {"id": number, "image_id": place, "bbox": [10, 10, *size], "area": 9.0}
-    for number, (place, size) in enumerate([(1, (3, 3)), (1, (0.5, 18)), (2, (9, 9))])
+    for number, (place, size) in enumerate(boxes, 1)
 ]
-images = [image | {"id": 1}, image | {"id": 2, "width": 31}]
-tiny = content | {"images": images, "annotations": objects}
-(folder / "tiny.json").write_text(json.dumps(tiny))
-
-# %%
-# {% if mmdet2 %}
-own = """train=dict(
-        ann_file='data/my_dataset/annotations/tiny.json',
-        img_prefix='data/my_dataset/train/',
-        pipeline=train_pipeline)"""
-changed = checkout.edit(
-    config, {"train=dict(pipeline=train_pipeline)": own}, adapts=True
-)
-# {% else %}
-own = """train_dataloader = dict(
-    dataset=dict(
-        data_root='data/my_dataset/',
-        ann_file='annotations/tiny.json',
-        data_prefix=dict(img='train/'),
-        pipeline=train_pipeline))"""
-changed = checkout.edit(
-    config,
-    {"train_dataloader = dict(dataset=dict(pipeline=train_pipeline))": own},
-    adapts=True,
-)
-# {% endif %}
-tiny = checkout.dataset(checkout.config(changed))
-checkout.check("Images, one of them 31 pixels wide", len(tiny), 1)
-(kept,) = api().annotated(tiny).values()
+tiny = own("tiny", images, objects)
+data = checkout.dataset(checkout.config(tiny))
+checkout.check("Images, one of them 31 pixels wide", len(data), 1)
+(kept,) = api().annotated(data).values()
 checkout.check("Objects, of 3 pixels and of a half", len(kept), 1)
+((size, number, *_),) = anchors.read(tell(tiny, 500))
+checkout.check("Size of the one that is left, enlarged", (size, number), ("0 to 16", 1))
 
 # %%
-printed = checkout.shell(f"{script} configs/small_objects/{changed} 500")
-print(printed.splitlines()[-1])
-((size, number, _, _),) = anchors.read(printed)
-checkout.check("Size of the one that is left, enlarged", (size, number), ("0 to 16", 1))
+# ``AssertionError: scales and octave_base_scale``: RetinaNet takes no ``scales``
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# Set ``octave_base_scale`` instead. RetinaNet's config has 4; with 2 each anchor is half as large, and the largest
+# objects may be left without any: run ``coverage.py``.
+retina = "retinanet/retinanet_r50_fpn_1x_coco.py"
+key = "model__bbox_head__anchor_generator__"
+
+
+def squares(head):
+    """Sides of the square anchors of the finest level, in pixels."""
+    found = head.prior_generator.base_anchors[0].tolist()
+    return sorted({round(x2 - x1) for x1, y1, x2, y2 in found if x2 - x1 == y2 - y1})
+
+
+scaled = checkout.config(retina, **{f"{key}scales": [4, 8, 16]})
+failure = checkout.fails(checkout.build, scaled)
+reason = "scales and octave_base_scale with scales_per_octave cannot be set"
+checkout.check(f"It says: {reason}", reason in failure.message, True)
+for base, expected in (4, [32, 40, 51]), (2, [16, 20, 25]):
+    halved = checkout.config(retina, **{f"{key}octave_base_scale": base})
+    found = squares(checkout.build(halved).bbox_head)
+    checkout.check(f"Squares, octave_base_scale={base}", found, expected)
 
 # %%
 # ``AttributeError: 'ConfigDict' object has no attribute 'bbox_head'``: anchors for YOLO alone
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# ``optimize_anchors.py`` proposes anchors for YOLO alone. Those of the RPN and of RetinaNet are strides times
-# scales; choose the scales by ``coverage.py``.
+# Choose the scales by ``coverage.py``. ``optimize_anchors.py`` proposes anchors for YOLO only; those of the RPN are
+# strides times ``scales``.
 tool = "tools/analysis_tools/optimize_anchors.py"
 said = []
-for path in standard, "retinanet/retinanet_r50_fpn_1x_coco.py":
-    printed = checkout.shell(
-        f"python {tool} configs/{path} --device cpu", succeeds=False
-    )
+for path in standard, retina:
+    file = checkout.config(path).filename
+    printed = checkout.shell(f"python {tool} {file} --device cpu", succeeds=False)
     said.append(printed.splitlines()[-1])
 print(*said, sep="\n")
 reason = "AttributeError: 'ConfigDict' object has no attribute 'bbox_head'"
@@ -212,9 +271,9 @@ checkout.check("Of RetinaNet", said[1], reason)
 # %%
 # YOLO's anchors are in the wrong order, and squeezed
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# The result is one list, smallest first; the config's ``base_sizes`` has the largest first, in threes for
-# strides 32, 16 and 8. And for an ``--input-shape`` that is no square, each box is stretched as the
-# shape is, while ``Resize`` keeps its ratio.
+# Sort the tool's list from largest to smallest, and put it into ``base_sizes`` in threes, for strides 32, 16 and 8:
+# the tool lists the smallest first. Give a square ``--input-shape``; for any other the tool stretches each box as the
+# shape is, and ``Resize`` keeps its ratio.
 # {% if mmdet2 %}
 yolo = "yolo/yolov3_d53_mstrain-608_273e_coco.py"
 # {% else %}
@@ -257,46 +316,39 @@ checkout.check(
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # The anchors are laid out again from strides, scales and ratios alone, without MMDetection, on images of half the
 # size that are not flipped:
-# {% if mmdet2 %}
-smaller = {"flip_ratio=0.5": "flip_ratio=0.0", "(2000, 1200)": "(1000, 600)"}
-# {% else %}
-smaller = {"prob=0.5": "prob=0.0", "(2000, 1200)": "(1000, 600)"}
-# {% endif %}
-unflipped = checkout.edit(config, smaller)
-printed = anchors.read(
-    checkout.shell(f"{script} configs/small_objects/{unflipped} 500")
-)
-data = checkout.dataset(checkout.config(unflipped))
-sizes, ious, taken = [], [], []
+unflipped = checkout.config()
+_, _, resize, flip, *_ = api().split(unflipped, "train").pipeline
+resize.update({key: (1000, 600) for key in api().SCALES if key in resize})
+flip.update({key: 0.0 for key in flip if key != "type"})
+unflipped.dump(str(checkout.root / "configs/small_objects/unflipped.py"))
+printed = tell("unflipped.py", 500)
+table = anchors.read(printed)
+data = checkout.dataset(unflipped)
+sizes, ious, taken, sums = [], [], [], []
 with checkout.inside():
     items = [data[index] for index in range(len(data))]
-# {% if mmdet2 %}
 for item in items:
-    boxes = item["gt_bboxes"].data.numpy()
+    boxes = api().gt_boxes(item)
     laid = anchors.laid_out(api().shape(item), new.strides, new.scales, new.ratios)
     found = anchors.overlaps(boxes, laid)
     sizes += [*np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) ** 0.5]
     ious += [*found.max(axis=1)]
-    taken += anchors.positives(found, assigner.pos_iou_thr, assigner.min_pos_iou)
-# {% else %}
-for item in items:
-    boxes = item["data_samples"].gt_instances.bboxes.tensor.numpy()
-    laid = anchors.laid_out(api().shape(item), new.strides, new.scales, new.ratios)
-    found = anchors.overlaps(boxes, laid)
-    sizes += [*np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) ** 0.5]
-    ious += [*found.max(axis=1)]
-    taken += anchors.positives(found, assigner.pos_iou_thr, assigner.min_pos_iou)
-# {% endif %}
+    train = anchors.positives(found, assigner.pos_iou_thr, assigner.min_pos_iou)
+    taken += train
+    sums.append(sum(train))
 
 # %%
 apart = anchors.medians(sizes, ious, taken)
 checkout.check(
-    "Sizes and objects", [row[:2] for row in printed], [row[:2] for row in apart]
+    "Sizes and objects", [row[:2] for row in table], [row[:2] for row in apart]
 )
-largest = max(abs(one[2] - two[2]) for one, two in zip(printed, apart, strict=True))
-checkout.check("IoU differs by", largest, at_most=0.0051)
-largest = max(abs(one[3] - two[3]) for one, two in zip(printed, apart, strict=True))
-checkout.check("Positives by", largest, at_most=0.51)
+for place, (name, most) in enumerate(
+    [("IoU differs by", 0.0051), ("Positives by", 0.51)], 2
+):
+    differences = [abs(one[place] - two[place]) for one, two in zip(table, apart)]
+    checkout.check(name, max(differences), at_most=most)
+summed = f"{sum(sums) / len(sums):.1f}, at most {max(sums)}"
+checkout.check(f"Positives of an image: {summed}", summed in printed, True)
 
 # %%
 # The detector has these anchors, and these images
@@ -304,22 +356,10 @@ checkout.check("Positives by", largest, at_most=0.51)
 # The RPN takes its number of anchors from the config. A standard checkpoint fits it in all but the RPN's last
 # two layers:
 head = run.model.rpn_head
-widths = sorted(
-    {
-        round(float(x2 - x1))
-        for x1, y1, x2, y2 in head.prior_generator.base_anchors[0]
-        if x2 - x1 == y2 - y1
-    }
-)
-checkout.check("Squares of the finest level", widths, [16, 32, 64])
+checkout.check("Squares of the finest level", squares(head), [16, 32, 64])
 checkout.check("Scores of each place", head.rpn_cls.out_channels, 9)
-
-# %%
-# {% if mmdet2 %}
-info = data.data_infos[0]
-# {% else %}
-info = data.get_data_info(0)
-# {% endif %}
+name = next(iter(api().annotated(data)))
+(info,) = [each for each in content["images"] if each["file_name"] == name]
 sides = info["height"], info["width"]
 factor = min(2000 / max(sides), 1200 / min(sides))
 expected = tuple(round(side * factor) for side in sides)
@@ -328,46 +368,34 @@ with checkout.inside():
 checkout.check("Size of an image", shape, expected)
 
 # %%
-# All else is as in the standard config
-# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# Everything else is as in the standard config
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # The steps and their order are those of the standard config; only the scale differs.
-# {% if mmdet2 %}
-for split in "train", "val":
-    own, theirs = (str(each.data[split].pipeline) for each in (cfg, usual))
-    same = own == theirs.replace(str(small), str(large))
-    checkout.check(f"The steps, {split}, but for the scale", same, True)
-same = cfg.data.test.pipeline == cfg.data.val.pipeline
-# {% else %}
-dropped = "scale", "backend_args"
+dropped = *api().SCALES, "backend_args"
 
 
 def steps(cfg, split):
     """The steps of a pipeline, without what may differ."""
-    pipeline = cfg[f"{split}_dataloader"].dataset.pipeline
     return [
         {key: value for key, value in step.items() if key not in dropped}
-        for step in pipeline
+        for step in api().split(cfg, split).pipeline
     ]
 
 
-# %%
 for split in "train", "val":
     same = steps(cfg, split) == steps(usual, split)
     checkout.check(f"The steps, {split}", same, True)
-same = cfg.test_dataloader == cfg.val_dataloader
-# {% endif %}
+same = api().split(cfg, "test") == api().split(cfg, "val")
 checkout.check("It is tested as it is validated", same, True)
-# {% if mmdet3 %}
-scale = cfg.val_dataloader.dataset.pipeline[1].scale
-checkout.check("The tests have the scale of the training", scale, large)
-# {% endif %}
+tested = scale(cfg, "val", 1)
+checkout.check("The tests have the scale of the training", tested, large)
 checkout.check("Scales", (small, large), ((1333, 800), (2000, 1200)))
 
 # %%
 # It trains on several GPUs
 # ~~~~~~~~~~~~~~~~~~~~~~~~~
 # Two processes average their gradients, started by the command that you would use:
-printed = checkout.launch(config, iterations=2, **fit.RESNET18)
+printed = checkout.launch(iterations=2, **fit.RESNET18)
 checkout.check("Two processes trained", api().FIRST_EPOCH in printed, True)
 checkout.check("Parameters without a gradient", checkout.unused_parameters(cfg), [])
 
@@ -377,4 +405,5 @@ checkout.check("Parameters without a gradient", checkout.unused_parameters(cfg),
 # - Accuracy, with trained weights. Larger images also show finer detail, which no overlap tells.
 # - Memory and time: (2000, 1200) has 2.25 times the pixels of (1333, 800).
 # - Tiles: to cut large images before training, as SAHI does.
-# - Detectors without anchors (FCOS, YOLOX, DETR), for which the scale is all there is to choose.
+# - Detectors without anchors. YOLOX and DETR have only the scale to choose; FCOS also has ``regress_ranges``, the
+#   sizes of objects that each level learns.

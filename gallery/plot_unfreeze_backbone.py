@@ -4,7 +4,7 @@ How do I unfreeze the backbone after some epochs?
 
 Freeze the whole ResNet with ``frozen_stages=4``, so that only the neck and the heads
 learn at first, and let a hook unfreeze it at the epoch of your choice. You need two
-files; no file of MMDetection is edited.
+files.
 """
 
 # %%
@@ -12,15 +12,14 @@ files; no file of MMDetection is edited.
 #
 # .. snippet:: faster_rcnn_r50_fpn_unfreeze_1x_coco.py
 #
-# .. train:: faster_rcnn_r50_fpn_unfreeze_1x_coco.py
-#
 # .. snippet:: unfreeze_backbone_epoch_based_hook.py
 #
+# .. train:: faster_rcnn_r50_fpn_unfreeze_1x_coco.py
+#
 # {% if mmdet2 %}
-# For MMDetection 2.9 or newer: ``custom_hooks`` came with 2.3, ``custom_imports`` with
-# 2.4 and ``NumClassCheckHook`` with 2.9. So its changelog says; this page ran on 2.28.
+# It needs MMDetection 2.9 or newer (tested on 2.28).
 # {% else %}
-# Releases of MMDetection 3 older than the one that this page ran on were not tried.
+# Other releases of MMDetection 3 were not tried.
 # {% endif %}
 
 # %%
@@ -30,25 +29,23 @@ files; no file of MMDetection is edited.
 # %%
 # How much starts frozen
 # ~~~~~~~~~~~~~~~~~~~~~~
-# ``frozen_stages`` says how much of the backbone starts frozen. Standard configs have 1, and so
-# has the published tutorial's: 99 % of the backbone's weights then train from the first
-# iteration on. The last column is what the backbone keeps for the backward pass, for each image
-# of 800 × 1344 pixels.
+# ``frozen_stages`` says how much of the backbone starts frozen. Standard configs have 1, and so has the
+# published tutorial's: 99 % of the backbone's weights then train from the first iteration on. The last
+# column is what the backbone keeps for the backward pass, for each image of 800 × 1344 pixels.
 from howto import Workspace
 from howto.checkout.family import api
 from howto.checkout.measure import kept_for_backward, levels, millions
 from howto.figures.show import Table
 
 checkout = Workspace("unfreeze_backbone")
-config = "faster_rcnn_r50_fpn_unfreeze_1x_coco.py"
-cfg = checkout.config(config)
+cfg = checkout.config()
 stock = checkout.config("faster_rcnn/faster_rcnn_r50_fpn_1x_coco.py")
 usual = stock.model.backbone.frozen_stages
 checkout.check("The standard config's frozen_stages", usual, 1)
 
 
 # %%
-def rests(module):
+def is_frozen(module):
     """Whether a module has weights and none of them trains."""
     trains = [value.requires_grad for value in module.parameters()]
     return bool(trains) and not any(trains)
@@ -58,11 +55,11 @@ def frozen(stages):
     """What one value freezes of the config's backbone, and what its training keeps."""
     backbone = checkout.backbone(**{**cfg.model.backbone, "frozen_stages": stages})
     backbone.train()
-    names = [name for name, child in backbone.named_children() if rests(child)]
+    names = [name for name, child in backbone.named_children() if is_frozen(child)]
     norms = [module for module in backbone.modules() if hasattr(module, "running_mean")]
     weights = sum(millions(getattr(backbone, name)) for name in names)
     memory = round(kept_for_backward(backbone.to("meta"), 800, 1344))
-    return stages, ", ".join(names), weights, sum(map(rests, norms)), memory
+    return stages, ", ".join(names), weights, sum(map(is_frozen, norms)), memory
 
 
 # %%
@@ -87,28 +84,24 @@ Table(head, rows)
 # rate by ten after 8 epochs and again after 11, so the later you unfreeze, the less of the full
 # rate is left for the backbone: from 8 on nothing, and from 12 on it does not train at all.
 # {% if mmdet2 %}
-from collections import Counter
 from types import SimpleNamespace
 
 from mmcv.runner.hooks.lr_updater import StepLrUpdaterHook
 
+
+def epochs_rates(cfg):
+    """The learning rate of each epoch, without warm-up."""
+    settings = {key: value for key, value in cfg.lr_config.items() if key != "policy"}
+    drops, full = StepLrUpdaterHook(**settings), cfg.optimizer.lr
+    epochs = [SimpleNamespace(epoch=number) for number in range(cfg.runner.max_epochs)]
+    return [round(drops.get_lr(epoch, full), 6) for epoch in epochs]
+
+
 # {% else %}
 from mmengine.optim import MultiStepLR
 from torch import nn, optim
-# {% endif %}
 
 
-# {% if mmdet2 %}
-def schedule(cfg, unfreeze_epoch):
-    """The epoch, and for how many epochs the backbone then trains at each rate."""
-    settings = {key: value for key, value in cfg.lr_config.items() if key != "policy"}
-    drops, epochs = StepLrUpdaterHook(**settings), range(cfg.runner.max_epochs)
-    rates = [drops.get_lr(SimpleNamespace(epoch=n), cfg.optimizer.lr) for n in epochs]
-    trains = Counter(round(rate, 6) for rate in rates[unfreeze_epoch:])
-    return unfreeze_epoch, *(trains[rate] for rate in (0.02, 0.002, 0.0002))
-
-
-# {% else %}
 def epochs_rates(cfg):
     """The learning rate of each epoch, without warm-up."""
     settings = {k: v for k, v in cfg.param_scheduler[-1].items() if k != "type"}
@@ -122,6 +115,7 @@ def epochs_rates(cfg):
     return rates
 
 
+# {% endif %}
 # %%
 from collections import Counter
 
@@ -130,9 +124,6 @@ def schedule(cfg, unfreeze_epoch):
     """The epoch, and for how many epochs the backbone then trains at each rate."""
     trains = Counter(epochs_rates(cfg)[unfreeze_epoch:])
     return unfreeze_epoch, *(trains[rate] for rate in (0.02, 0.002, 0.0002))
-
-
-# {% endif %}
 
 
 # %%
@@ -148,7 +139,7 @@ checkout.check("Epochs at each rate, unfrozen at 12", schedule(cfg, 12)[1:], (0,
 # %%
 # To give the backbone all of the 1x schedule once it trains, make the run longer and move the
 # drops by as many epochs. Put this into a config of your own:
-def inherit(name, lines, base=config):
+def inherit(name, lines, base=checkout.own):
     """Write a config that inherits from another and changes these lines; print it."""
     text = f"_base_ = './{base}'\n{lines}"
     (checkout.root / "configs/unfreeze_backbone" / name).write_text(text, "utf-8")
@@ -165,32 +156,16 @@ custom_hooks = [
 runner = dict(max_epochs=16)
 lr_config = dict(step=[12, 15])"""
 # {% else %}
-# %%
 lines = """
 custom_hooks = [dict(type='UnfreezeBackboneEpochBasedHook', unfreeze_epoch=4)]
 train_cfg = dict(max_epochs=16)
-param_scheduler = [
-    dict(
-        type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=500),
-    dict(
-        type='MultiStepLR',
-        begin=0,
-        end=16,
-        by_epoch=True,
-        milestones=[12, 15],
-        gamma=0.1)
-]"""
-
-# %%
+param_scheduler = _base_.param_scheduler
+param_scheduler[1].update(end=16, milestones=[12, 15])"""
 # {% endif %}
 later = checkout.config(inherit("unfreeze_later.py", lines))
 
 # %%
-# {% if mmdet2 %}
-trained = schedule(later, later.custom_hooks[1].unfreeze_epoch)[1:]
-# {% else %}
-trained = schedule(later, later.custom_hooks[0].unfreeze_epoch)[1:]
-# {% endif %}
+trained = schedule(later, later.custom_hooks[-1].unfreeze_epoch)[1:]
 checkout.check("Epochs at each rate, unfrozen at 4 of 16", trained, (8, 3, 1))
 usual = schedule(stock, 0)[1:]
 checkout.check("They are the standard config's", trained == usual, True)
@@ -219,6 +194,9 @@ model = dict(roi_head=dict(bbox_head=dict(num_classes=2)))"""
 mine = inherit("unfreeze_own_classes.py", lines)
 
 # %%
+small = dict(model__backbone__depth=18, model__neck__in_channels=[64, 128, 256, 512])
+small["model__backbone__init_cfg__checkpoint"] = "torchvision://resnet18"
+keys = dict(evaluate=False, warmed_up=True, **small)
 own = checkout.train(mine, epochs=2, evaluate=False)
 stages = ("stem", "layer1", "layer2", "layer3", "layer4")
 trained = {tuple(own.trains(stage)) for stage in stages}
@@ -232,21 +210,79 @@ everything = len(checkout.annotations("train")["images"])
 checkout.check("Images without them are left out", images < everything, True)
 
 # %%
+# Another base
+# ~~~~~~~~~~~~
+# Keep the hooks of the config that you start from: a list in a config replaces the one that it inherits.
 # {% if mmdet2 %}
-# A list in a config replaces the one that it inherits, so the config names the standard
-# ``NumClassCheckHook`` again. It stops a run whose box head has another number of
-# classes than the dataset.
+# So this page's config names the standard ``NumClassCheckHook`` again, which stops a run whose box head has
+# another number of classes than the dataset. Repeat the base's entries of ``custom_imports``, too.
 first = cfg.custom_hooks[:-1]
 checkout.check("Hooks of the standard config stay", first, stock.custom_hooks)
-small = dict(model__backbone__depth=18, model__neck__in_channels=[64, 128, 256, 512])
-small["model__backbone__init_cfg__checkpoint"] = "torchvision://resnet18"
 eighty = dict(model__roi_head__bbox_head__num_classes=80, **small)
 failure = checkout.fails(checkout.train, mine, **eighty)
 reason = "The `num_classes` (80) in Shared2FCBBoxHead"
 checkout.check(f"It says: {reason}", reason in failure.message, True)
+# {% else %}
+# ``*_base_.custom_hooks`` repeats those of the base, and ``*_base_.custom_imports.imports`` its imports:
+lines = """
+custom_hooks = [*_base_.custom_hooks, dict(type='EMAHook')]
+imports = [*_base_.custom_imports.imports, 'mmpretrain.models']
+custom_imports = dict(imports=imports)"""
+more = checkout.config(inherit("unfreeze_more.py", lines))
+hooks = [*cfg.custom_hooks, dict(type="EMAHook")]
+checkout.check("Hooks of the base, and one more", more.custom_hooks == hooks, True)
+imports = [*cfg.custom_imports.imports, "mmpretrain.models"]
+checkout.check("Its imports, too", more.custom_imports.imports == imports, True)
+# {% endif %}
 
 # %%
+# A tenth of the learning rate for the backbone
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# {% if mmdet2 %}
+# Name the constructor that comes with the hook. It gives the settings of ``paramwise_cfg`` to what is
+# frozen, too, and leaves it frozen:
+lines = """
+optimizer = dict(
+    constructor='FrozenTooOptimizerConstructor',
+    paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.1))))"""
+# {% else %}
+# Set ``paramwise_cfg``. MMEngine leaves what is frozen out of the optimizer then, so the hook builds the
+# optimizer once more, before the run begins:
+lines = """
+optim_wrapper = dict(
+    paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.1))))"""
 # {% endif %}
+slower = inherit("unfreeze_slower_backbone.py", lines, base=mine)
+
+
+# %%
+# Two images a step lead to a rate of 0.0025, a tenth of which is 0.00025:
+def rates(model, optimizer):
+    """Learning rates of ``layer1``, as the config has them."""
+    groups = optimizer.param_groups
+    rate = {each["params"][0]: each.get("initial_lr", each["lr"]) for each in groups}
+    known = [weight for weight in model.backbone.layer1.parameters() if weight in rate]
+    return {round(rate[weight], 6) for weight in known}
+
+
+norm = dict(model__backbone__norm_eval=False)
+norm["model__backbone__norm_cfg__requires_grad"] = False
+other = checkout.train(slower, epochs=2, **norm, **keys)
+checkout.check("layer1 trains, epoch by epoch", other.trains("layer1"), [False, True])
+rate = rates(other.model, other.optimizer)
+checkout.check("A tenth of the rate for layer1", rate, {0.00025})
+
+# %%
+# Resume it
+# ~~~~~~~~~
+# {% if mmdet2 %}
+# Add ``--resume-from`` and the last checkpoint to the command, as ``work_dirs/<config>/latest.pth``. After
+# {% else %}
+# Add ``--resume`` to the command: it finds the last checkpoint in ``work_dirs/<config>``. After
+# {% endif %}
+# ``unfreeze_epoch`` the backbone trains at once, see *A resumed run unfreezes at once* below.
+
+# %%
 # What trains, and from when on
 # -----------------------------
 # The detector is the standard one. Its backbone starts frozen.
@@ -260,14 +296,7 @@ draw_detector(model, cfg, stock, frozen="frozen before unfreeze_epoch")
 # stage moved in each epoch, as a share of them.
 from howto.figures.show import draw_stages
 
-# {% if mmdet2 %}
-run = checkout.train(config, epochs=3, warmed_up=True, evaluation__interval=2, **small)
-# {% else %}
-small = dict(model__backbone__depth=18, model__neck__in_channels=[64, 128, 256, 512])
-small["model__backbone__init_cfg__checkpoint"] = "torchvision://resnet18"
-keys = dict(warmed_up=True, **small)
-run = checkout.train(config, epochs=3, train_cfg__val_interval=2, **keys)
-# {% endif %}
+run = checkout.train(epochs=3, warmed_up=True, val_interval=2, **small)
 
 # %%
 figure = draw_stages({"unfreeze_epoch=1": run}, stages)
@@ -294,12 +323,14 @@ checkout.check("Epochs of the lines around it", around, ["1", "2"])
 
 # %%
 # {% if mmdet2 %}
-# The backbone trains for one epoch and rests again: ``frozen_stages`` is still set
-# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# Every epoch begins with ``ResNet.train()``, which freezes as many stages as
-# ``frozen_stages`` says. A hook that only makes the weights trainable is undone in the
-# next epoch; so is the published tutorial's, which these changes make of ours. Set
-# ``frozen_stages`` to -1, and let the hook do so in every epoch from that one on.
+# The backbone trains for one epoch and is frozen again: ``frozen_stages`` is still set
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# Let the hook set ``frozen_stages`` to -1, in every epoch from the one that unfreezes. Every epoch begins
+# with ``ResNet.train()``, which freezes as many stages as ``frozen_stages`` says, so a hook that only makes
+# the weights trainable is undone in the next epoch. The published tutorial's is such a hook, and these
+# changes make it of ours. It also lets the batch norms of those stages use each batch's own statistics,
+# against ``norm_eval=True``.
+epochs = 2
 changes = {
     "runner.epoch < self": "runner.epoch != self",
     "backbone.frozen_stages = -1": """for name in names:
@@ -311,40 +342,33 @@ changes = {
 # {% else %}
 # The log says that it unfroze, and nothing trains: ``frozen_stages`` is still set
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# MMEngine's loop calls ``before_train_epoch`` first and ``model.train()`` after it, and
-# ``ResNet.train()`` freezes as many stages as ``frozen_stages`` says. A hook that only
-# makes the weights trainable is undone before the epoch's first image; so is the
-# published tutorial's, which these changes make of ours. Set ``frozen_stages`` to -1,
-# and let the hook do so in every epoch from that one on.
+# Let the hook set ``frozen_stages`` to -1, in every epoch from the one that unfreezes. MMEngine's loop calls
+# ``before_train_epoch`` first and ``model.train()`` after it, and ``ResNet.train()`` freezes as many stages
+# as ``frozen_stages`` says, so a hook that only makes the weights trainable is undone before the epoch's
+# first image. The published tutorial's is such a hook, and these changes make it of ours. Its log claims
+# otherwise, so look at the weights.
+epochs = 1
 changes = {
     "runner.epoch < self": "runner.epoch != self",
     "backbone.frozen_stages = -1": "[getattr(backbone, n).train() for n in names]",
 }
 # {% endif %}
-hook = "unfreeze_backbone_epoch_based_hook"
-once = checkout.edit(f"{hook}.py", changes).removesuffix(".py")
 
 # %%
-# {% if mmdet2 %}
-# It also lets the batch norms of those stages use each batch's own statistics, against
-# ``norm_eval=True``.
-# {% else %}
-# Its log claims otherwise, so look at the weights.
-# {% endif %}
+hook = "unfreeze_backbone_epoch_based_hook"
 place = "configs.unfreeze_backbone"
-# {% if mmdet2 %}
-keys = dict(evaluate=False, warmed_up=True, **small)
-at_once = dict(custom_hooks__1__unfreeze_epoch=0)
-# {% else %}
-keys["evaluate"] = False
-at_once = dict(custom_hooks__0__unfreeze_epoch=0)
-# {% endif %}
-imports = dict(custom_imports__imports=[f"{place}.{once}"])
-# {% if mmdet2 %}
-published = checkout.train(mine, epochs=2, **keys, **at_once, **imports)
-# {% else %}
-published = checkout.train(mine, **keys, **at_once, **imports)
-# {% endif %}
+at_once = {f"custom_hooks__{len(cfg.custom_hooks) - 1}__unfreeze_epoch": 0}
+
+
+def importing(changes):
+    """Override that imports a variant of the hook in its place."""
+    variant = checkout.edit(f"{hook}.py", changes).removesuffix(".py")
+    return dict(custom_imports__imports=[f"{place}.{variant}"])
+
+
+# %%
+imports = importing(changes)
+published = checkout.train(mine, epochs=epochs, **keys, **at_once, **imports)
 trained = published.trains("layer1")
 # {% if mmdet2 %}
 checkout.check("With the published hook layer1 trains", trained, [True, False])
@@ -354,61 +378,22 @@ checkout.check("Batch norms that use the batch's statistics", norms, [True, Fals
 # %%
 # ``TypeError: paramwise_cfg skips what is frozen``
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# MMCV builds the optimizer while the backbone is frozen, and gives the settings of
-# ``paramwise_cfg`` only to weights that train. Asked for a tenth of the learning rate
-# in the backbone, ``layer1`` gets the whole, and would train with it once it is
-# unfrozen. So the hook stops such a run before it begins.
-from mmcv.runner import build_optimizer
-
-tenth = dict(custom_keys=dict(backbone=dict(lr_mult=0.1)))
-
-
-def rates(model, optimizer):
-    """Learning rates of ``layer1``, as the config has them."""
-    groups = optimizer.param_groups
-    rate = {
-        group["params"][0]: group.get("initial_lr", group["lr"]) for group in groups
-    }
-    return {round(rate[weight], 6) for weight in model.backbone.layer1.parameters()}
-
-
-# %%
-optimizer = build_optimizer(model, dict(**cfg.optimizer, paramwise_cfg=tenth))
-rate = rates(model, optimizer)
-checkout.check("Without the stop, layer1's learning rate", rate, {0.02})
-
-# %%
-# Name the constructor that comes with the hook. It gives the same settings to what is
-# frozen, and leaves it frozen. On top of your own classes:
-lines = """
-optimizer = dict(
-    constructor='FrozenTooOptimizerConstructor',
-    paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.1))))"""
-slower = inherit("unfreeze_slower_backbone.py", lines, base=mine)
-
-# %%
+# Set ``constructor='FrozenTooOptimizerConstructor'``, see *A tenth of the learning rate* above. MMCV builds
+# the optimizer while the backbone is frozen, and gives the settings of ``paramwise_cfg`` only to weights
+# that train. Without the constructor ``layer1`` would train with the whole learning rate once it is
+# unfrozen, so the hook stops such a run before it begins.
 line = "    constructor='FrozenTooOptimizerConstructor',\n"
-variant = checkout.edit(slower, {line: ""})
-failure = checkout.fails(checkout.train, variant, **keys)
+failure = checkout.fails(checkout.train, checkout.edit(slower, {line: ""}), **keys)
 message = "TypeError: paramwise_cfg skips what is frozen"
 checkout.check(f"It says: {message}", failure.message.startswith(message), True)
 
-
 # %%
-# Two images a step lead to 0.0025, a tenth of which is 0.00025. (What else this run has
-# is for *Batch norms stay as the config wants them*, below.)
-def first_layers(backbone, stage="layer1"):
-    """Whether a stage's first convolution and batch norm train."""
-    block = getattr(backbone, stage)[0]
-    return [weight.requires_grad for weight in (block.conv1.weight, block.bn1.weight)]
+from mmcv.runner import build_optimizer
 
-
-norm = dict(model__backbone__frozen_stages=1, model__backbone__norm_eval=False)
-norm["model__backbone__norm_cfg__requires_grad"] = False
-other = checkout.train(slower, epochs=2, **norm, **keys)
-checkout.check("layer1 trains, epoch by epoch", other.trains("layer1"), [False, True])
-rate = rates(other.model, other.optimizer)
-checkout.check("A tenth of the rate for layer1", rate, {0.00025})
+tenth = dict(custom_keys=dict(backbone=dict(lr_mult=0.1)))
+optimizer = build_optimizer(model, dict(**cfg.optimizer, paramwise_cfg=tenth))
+rate = rates(model, optimizer)
+checkout.check("Without the stop, layer1's learning rate", rate, {0.02})
 # {% else %}
 checkout.check("With the published hook layer1 trains", trained, [False])
 claimed = [message.replace("Epoch 1", "Epoch 0")]
@@ -418,11 +403,10 @@ checkout.check("The published hook logs", published.logged("unfroze"), claimed)
 # %%
 # ``CUDA out of memory`` at the epoch that unfreezes
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# A frozen backbone keeps nothing for the backward pass. Once it trains it keeps what the table
-# under *Adapt it* says for each image, and each of its weights gets a gradient and, with SGD, a
-# momentum. So the run may end after hours. Try the memory first, with ``unfreeze_epoch=0`` for
-# some iterations. If it is too much, train fewer images on each GPU, or set ``with_cp=True`` in
-# the backbone: it then computes much of that a second time instead of keeping it.
+# Train fewer images on each GPU, or set ``with_cp=True`` in the backbone: it then computes much a second
+# time instead of keeping it. Try the memory before the run, with ``unfreeze_epoch=0`` for some iterations.
+# A frozen backbone keeps nothing for the backward pass. Once it trains it keeps what the table under *Adapt
+# it* says for each image, and each of its weights gets a gradient and, with SGD, a momentum.
 own.model.train()
 backbone = own.model.backbone
 kept = kept_for_backward(backbone, 128, 128)
@@ -434,16 +418,17 @@ checkout.check("Share that with_cp=True keeps", share, at_most=0.6)
 # %%
 # ``ModuleNotFoundError: No module named 'configs'``: the root is not on the path
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# The config imports the hook by its place in the repository, but ``tools/train.py`` and
-# ``tools/test.py`` look for modules beside themselves. Write ``PYTHONPATH=.`` before either
-# command, as in the one above.
-path = f"configs/unfreeze_backbone/{config}"
+# Write ``PYTHONPATH=.`` before the command, as in the one above. The config imports the hook by its place
+# in the repository, but ``tools/train.py`` and ``tools/test.py`` look for modules beside themselves.
+path = f"configs/unfreeze_backbone/{checkout.own}"
+saved = run.checkpoint.relative_to(checkout.root)
 message = "ModuleNotFoundError: No module named 'configs'"
 # {% if mmdet2 %}
-saved = f"work_dirs/{run.checkpoint.parent.name}/epoch_3.pth"
 tested = f"tools/test.py {path} {saved} --eval bbox"
+registry, key, loop = "hook", "runner", "IterBasedRunner"
 # {% else %}
-tested = f"tools/test.py {path} work_dirs/{run.checkpoint.parent.name}/epoch_3.pth"
+tested = f"tools/test.py {path} {saved}"
+registry, key, loop = "mmdet::hook", "train_cfg", "IterBasedTrainLoop"
 # {% endif %}
 for command in (f"tools/train.py {path}", tested):
     output = checkout.shell(f"python {command} {{fit}}", succeeds=False)
@@ -455,57 +440,46 @@ for command in (f"tools/train.py {path}", tested):
 # {% if mmdet2 %}
 # ``UnfreezeBackboneEpochBasedHook is not in the hook registry``: not imported
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# A file that nobody imports registers nothing. ``custom_imports`` is what imports it.
 # {% else %}
 # ``UnfreezeBackboneEpochBasedHook is not in the mmdet::hook registry``: not imported
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# A file that nobody imports registers nothing. ``custom_imports`` is what imports it.
 # {% endif %}
+# Keep ``custom_imports``. Only an import of the file registers the hook.
 lines = """custom_imports = dict(
     imports=['configs.unfreeze_backbone.unfreeze_backbone_epoch_based_hook'],
     allow_failed_imports=False)
 """
-variant = checkout.edit(config, {lines: ""})
+variant = checkout.edit(checkout.own, {lines: ""})
 failure = checkout.fails(checkout.train, variant, **small)
-# {% if mmdet2 %}
-reason = "UnfreezeBackboneEpochBasedHook is not in the hook registry"
-# {% else %}
-reason = "UnfreezeBackboneEpochBasedHook is not in the mmdet::hook registry"
-# {% endif %}
+reason = f"UnfreezeBackboneEpochBasedHook is not in the {registry} registry"
 checkout.check(f"It says: {reason}", reason in failure.message, True)
 
 # %%
 # {% if mmdet2 %}
 # ``TypeError: IterBasedRunner has no epochs to wait for``: the run counts iterations
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# In an ``IterBasedRunner`` no epoch begins, so a hook that waits for one would never do
-# anything. This one stops the run before its first iteration. Train by epochs.
-by_iteration = dict(_delete_=True, type="IterBasedRunner", max_iters=4)
-failure = checkout.fails(checkout.train, config, runner=by_iteration, **small)
-message = "TypeError: IterBasedRunner has no epochs to wait for"
 # {% else %}
 # ``TypeError: IterBasedTrainLoop has no epochs to wait for``: the run counts iterations
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# An ``IterBasedTrainLoop`` stays in epoch 0, so a hook that waits for another would
-# never do anything. This one stops the run before its first iteration. Train by epochs.
-by_iteration = dict(_delete_=True, type="IterBasedTrainLoop", max_iters=4)
-failure = checkout.fails(checkout.train, config, train_cfg=by_iteration, **small)
-message = "TypeError: IterBasedTrainLoop has no epochs to wait for"
 # {% endif %}
+# Train by epochs. A run that counts iterations never begins another epoch, so a hook that waits for one
+# would never act. This one stops the run before its first iteration.
+by_iteration = {key: dict(_delete_=True, type=loop, max_iters=4)}
+failure = checkout.fails(checkout.train, **by_iteration, **small)
+message = f"TypeError: {loop} has no epochs to wait for"
 checkout.check(f"It says: {message}", failure.message.startswith(message), True)
 
 # %%
 # ``TypeError: MobileNetV2 has no ResNet stages to unfreeze``: another backbone
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# The stages have the names that MMDetection's ``ResNet`` gives them, and the backbones built on
-# it: ResNeXt, Res2Net, RegNet, ResNeSt. With another backbone the hook stops the run before its
-# first epoch.
+# Use MMDetection's ``ResNet`` or a backbone built on it: ResNeXt, Res2Net, RegNet, ResNeSt. The hook looks
+# for the names of their stages, and stops a run with another backbone before its first epoch.
 mobile = dict(type="MobileNetV2", out_indices=(1, 2, 4, 6))
 channels, _ = levels(checkout.backbone(**mobile), 64)
 checkout.check("Channels of MobileNetV2's levels", channels, [24, 32, 96, 320])
 instead = dict(model__backbone=dict(_delete_=True, **mobile))
 instead["model__neck__in_channels"] = channels
-failure = checkout.fails(checkout.train, config, **instead)
+failure = checkout.fails(checkout.train, **instead)
 message = "TypeError: MobileNetV2 has no ResNet stages to unfreeze"
 checkout.check(f"It says: {message}", failure.message.startswith(message), True)
 
@@ -513,8 +487,8 @@ checkout.check(f"It says: {message}", failure.message.startswith(message), True)
 # {% if mmdet3 %}
 # ``ModuleNotFoundError: No module named 'mmcv.runner'``: a hook for MMDetection 2
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# The hooks' registry was there in MMDetection 2. Runners and hooks are MMEngine's now;
-# take the hook of this page.
+# Use the hook of this page. The registry of hooks was in ``mmcv.runner`` in MMDetection 2; runners and hooks
+# are MMEngine's now.
 import runpy
 
 old = "from mmdet.registry import HOOKS"
@@ -531,23 +505,17 @@ checkout.check("It says", failure.message, message)
 
 # %%
 # It unfreezes once, and for good
-# {% if mmdet2 %}
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# In the run of the map above, which was evaluated between the second epoch and the
-# third.
-# {% else %}
-# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# In the run of the map above, which was evaluated between the second epoch and the
-# third, and at the end.
-# {% endif %}
+# In the run of the map above, which was evaluated between the second epoch and the third.
 trained = {tuple(run.trains(stage)) for stage in stages}
 name = "The ResNet-18's stem and four layers train, epoch by epoch"
 checkout.check(name, trained, {(False, True, True)})
 # {% if mmdet2 %}
-checkout.check("The run was evaluated, times", run.evaluations, 1)
+evaluations = 1
 # {% else %}
-checkout.check("The run was evaluated, times", run.evaluations, 2)
+evaluations = 2  # and at the end
 # {% endif %}
+checkout.check("The run was evaluated, times", run.evaluations, evaluations)
 
 # %%
 # The optimizer has known the frozen weights from the start; SGD gives them their
@@ -578,88 +546,51 @@ checkout.check("The loss falls: third epoch over first", last / first, at_most=0
 # accumulated gradients, averaged weights (EMA) and synchronized batch norms. Each refers to
 # weights or layers of the model; those stay the same objects, so nothing is lost.
 # {% if mmdet2 %}
-together = dict(
-    optimizer_config=dict(type="GradientCumulativeOptimizerHook", cumulative_iters=2),
-    custom_hooks=[*cfg.custom_hooks, dict(type="ExpMomentumEMAHook")],
-    model__backbone__norm_cfg=dict(_delete_=True, type="SyncBN"),
-    model__backbone__norm_eval=False,
-)
+average = dict(type="ExpMomentumEMAHook")
+together = dict(optimizer_config__type="GradientCumulativeOptimizerHook")
 # {% else %}
-together = dict(
-    optim_wrapper__accumulative_counts=2,
-    custom_hooks=[*cfg.custom_hooks, dict(type="EMAHook", momentum=0.1)],
+average, together = dict(type="EMAHook", momentum=0.1), {}
+# {% endif %}
+together |= dict(
+    accumulate=2,
+    custom_hooks=[*cfg.custom_hooks, average],
     model__backbone__norm_cfg=dict(_delete_=True, type="SyncBN"),
     model__backbone__norm_eval=False,
 )
-# {% endif %}
-together |= dict(epochs=4, resume_from=run.checkpoint)
-resumed = checkout.train(config, **together, **keys)
+resumed = checkout.train(epochs=4, resume_from=run.checkpoint, **together, **keys)
 checkout.check("Epochs that ran", list(resumed.epochs), [3])
 checkout.check("Resumed, layer1 trains", resumed.trains("layer1"), [True])
 
 # %%
 # {% if mmdet2 %}
 # After an epoch the detector has the averages, and the buffers beside them the weights.
-average = resumed.model.backbone.layer1[0].conv1.weight
+average = resumed.model.backbone.layer1[0].conv1.weight.cpu()
 # {% else %}
-# The checkpoint has the averages, in the place of the weights.
-import torch
+# The checkpoint has the averages where the weights would be.
+from howto.checkout import weights
 
-saved = torch.load(resumed.checkpoint, map_location="cpu", weights_only=False)
-average = saved["state_dict"]["backbone.layer1.0.conv1.weight"]
+average = weights.load(resumed.checkpoint)["backbone.layer1.0.conv1.weight"]
 # {% endif %}
-before = run.model.backbone.layer1[0].conv1.weight
-# {% if mmdet2 %}
-moved = not average.allclose(before)
-# {% else %}
-moved = not average.allclose(before.cpu())
-# {% endif %}
-checkout.check("The average moves with layer1", moved, True)
+before = run.model.backbone.layer1[0].conv1.weight.cpu()
+checkout.check("The average moves with layer1", not average.allclose(before), True)
 # {% if mmdet3 %}
 
 # %%
-# Learning rates of their own: ``paramwise_cfg``
-# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# Without it the optimizer knows the frozen weights from the start, and is built once.
-# ``auto_scale_lr`` tells of each: it fits the learning rate to a batch of 2 images.
+# The optimizer is built once, or twice with ``paramwise_cfg``
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# ``auto_scale_lr`` logs each time that it fits the learning rate to a batch of 2 images.
 scaling = "Scaling the original LR by 0.125"
 built = len(run.logged(scaling))
 checkout.check("Optimizers built without paramwise_cfg", built, 1)
-
-# %%
-# With it MMEngine leaves them out of the optimizer, so that they would never train.
-# The hook then builds the optimizer once more, before the run begins. Here the backbone
-# gets a tenth of the learning rate, on top of your own classes.
-lines = """
-optim_wrapper = dict(
-    paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.1))))"""
-slower = inherit("unfreeze_slower_backbone.py", lines, base=mine)
-
-# %%
-norm = dict(model__backbone__norm_eval=False)
-norm["model__backbone__norm_cfg__requires_grad"] = False
-other = checkout.train(slower, epochs=2, **norm, **keys)
-checkout.check("layer1 trains, epoch by epoch", other.trains("layer1"), [False, True])
 built = len(other.logged(scaling))
 checkout.check("Optimizers built with paramwise_cfg", built, 2)
 
 # %%
-# Two images a step lead to 0.0025, a tenth of which is 0.00025. (What else this run has
-# is for the next part.)
-groups = other.optimizer.param_groups
-rates = {group["params"][0]: group["initial_lr"] for group in groups}
-rate = rates[other.model.backbone.layer1[0].conv1.weight]
-checkout.check("A tenth of the rate for layer1", round(rate, 6), 0.00025)
-
-# %%
 # Without that line of the hook the first optimizer stays, and ``layer1`` never trains:
-line = "self.build_optimizer_again(runner, params)"
-left = checkout.edit(f"{hook}.py", {line: "pass"}).removesuffix(".py")
-imports = dict(custom_imports__imports=[f"{place}.{left}"])
+imports = importing({"self.build_optimizer_again(runner, params)": "pass"})
 without = checkout.train(slower, **keys, **at_once, **imports)
 trained = without.trains("layer1")
 checkout.check("layer1 trains with the one built first", trained, [False])
-
 # {% endif %}
 
 # %%
@@ -669,17 +600,15 @@ checkout.check("layer1 trains with the one built first", trained, [False])
 # Unfreezing leaves it so, and trains their weights.
 norms = [epoch.norms_training["layer1"] for epoch in run.epochs.values()]
 checkout.check("norm_eval=True: the batch's statistics in layer1", norms, [False] * 3)
-# {% if mmdet3 %}
 
 
 # %%
-def first_layers(backbone):
-    """Whether ``layer1``'s first convolution and batch norm train."""
-    block = backbone.layer1[0]
+def first_layers(backbone, stage="layer1"):
+    """Whether a stage's first convolution and batch norm train."""
+    block = getattr(backbone, stage)[0]
     return [weight.requires_grad for weight in (block.conv1.weight, block.bn1.weight)]
 
 
-# {% endif %}
 trains = first_layers(run.model.backbone)
 checkout.check("layer1's convolution and batch norm train", trains, [True, True])
 
@@ -694,19 +623,12 @@ trains = first_layers(resumed.model.backbone)
 checkout.check("SyncBN: layer1's convolution and norm train", trains, [True, True])
 
 # %%
-# {% if mmdet2 %}
-# ``norm_cfg`` with ``requires_grad=False`` keeps their weights from training. A stage
-# that is unfrozen then trains its convolutions alone, like one that was never frozen.
-# {% else %}
-# ``norm_cfg`` with ``requires_grad=False`` keeps their weights from training. A stage
-# that is unfrozen then trains its convolutions alone.
-# {% endif %}
+# ``norm_cfg`` with ``requires_grad=False`` keeps their weights from training. A stage that is unfrozen
+# then trains its convolutions alone, like one that was never frozen.
 trains = first_layers(other.model.backbone)
 checkout.check("requires_grad=False: layer1 trains", trains, [True, False])
-# {% if mmdet2 %}
 trains = first_layers(other.model.backbone, "layer4")
 checkout.check("requires_grad=False: layer4, never frozen", trains, [True, False])
-# {% endif %}
 
 # %%
 # Several GPUs
@@ -719,12 +641,10 @@ checkout.check("requires_grad=False: layer4, never frozen", trains, [True, False
 # end. Where there are no two GPUs, the processes are on the CPU and average by gloo instead of
 # NCCL.
 words = 'what required them when it wrapped."""'
-changes = {words: f"{words}\n        return model"}
-alone = checkout.edit(f"{hook}.py", changes).removesuffix(".py")
-imports = dict(custom_imports__imports=[f"{place}.{alone}"])
+imports = importing({words: f"{words}\n        return model"})
 both = dict(**small, **at_once)
-(equal,) = checkout.train_in_two_processes([config], **both)
-(apart,) = checkout.train_in_two_processes([config], **both, **imports)
+(equal,) = checkout.train_in_two_processes([checkout.own], **both)
+(apart,) = checkout.train_in_two_processes([checkout.own], **both, **imports)
 
 # %%
 for stage in ("stem", "layer1", "layer4", "neck"):

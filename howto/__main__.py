@@ -91,12 +91,6 @@ def _new(stack: Stack, arguments: argparse.Namespace) -> None:
     new(stack, arguments.topic)
 
 
-def _diff(stack: Stack, arguments: argparse.Namespace) -> int:
-    from howto.site.migrate import show
-
-    return show(arguments.topic, *arguments.stacks)
-
-
 @dataclasses.dataclass(frozen=True)
 class Command:
     """One command: what ``--help`` says of it, what it does, and its arguments as ``add_argument`` takes them.
@@ -161,15 +155,7 @@ COMMANDS = {
         ),
         Command("doctest", "run the examples in pages and docstrings", _doctest),
     ),
-    "Write": (
-        Command("new", "scaffold a how-to", _new, {"topic": dict(help="its name, words with _ between them")}),
-        Command(
-            "diff",
-            "print how the files of a how-to differ between two stacks",
-            _diff,
-            {"topic": {}, "stacks": dict(nargs=2, metavar="STACK")},
-        ),
-    ),
+    "Write": (Command("new", "scaffold a how-to", _new, {"topic": dict(help="its name, words with _ between them")}),),
 }
 
 

@@ -18,7 +18,7 @@ class Family(Protocol):
         LIBRARIES: OpenMMLab's packages, by their loggers' names; the last one has the classifiers.
         SCALES: Keys of a pipeline's steps that hold an image scale (width, height), in pixels.
         KEYS: Where a config has what the families call differently, by the name that gallery scripts use: ``train``,
-            ``val`` and ``test`` for the datasets, ``batch_size``, ``optimizer``, ``val_interval``.
+            ``val`` and ``test`` for the datasets, ``batch_size``, ``optimizer``, ``val_interval``, ``accumulate``.
         TRAINED: What each logged line of training begins with.
         FIRST_EPOCH: What those of the first epoch begin with.
     """
@@ -88,7 +88,10 @@ class Family(Protocol):
         """
 
     def shape(self, item: dict) -> tuple[int, int]:
-        """Height and width, in pixels and before padding, of the image that a training pipeline returns."""
+        """Height and width, in pixels and before padding, of the image that a pipeline returns."""
+
+    def gt_boxes(self, item: dict):
+        """The boxes of the image that a training pipeline returns: an array (n, 4), x1, y1, x2, y2 in its pixels."""
 
     def annotated(self, data) -> dict[str, list[tuple]]:
         """Of each image of a dataset in COCO's format, by file name, its objects, sorted.
@@ -116,6 +119,18 @@ class Family(Protocol):
 
     def detect(self, model, cfg, photograph: Path):
         """Detections on one photograph, as this MMDetection returns them; boxes are x1, y1, x2, y2 in its pixels."""
+
+    def boxes(self, result):
+        """What a detector returns of one photograph as an array (boxes, 6): x1, y1, x2, y2, score, label."""
+
+    def pickled(self, image: dict, boxes: list[dict], ids: list[int]):
+        """What ``tools/test.py --out`` pickles of one image.
+
+        Args:
+            image: Its entry in a COCO file.
+            boxes: Its boxes, in COCO's layout of results.
+            ids: Ids of the categories, in the order of the labels.
+        """
 
     def flops(self, model, image) -> float:
         """Multiply-adds of one pass over `image` (1, 3, height, width)."""

@@ -12,6 +12,7 @@ KEYS = {
     "test": "data.test",
     "batch_size": "data.samples_per_gpu",
     "val_interval": "evaluation.interval",
+    "accumulate": "optimizer_config.cumulative_iters",
 }
 TRAINED = "Epoch ["
 FIRST_EPOCH = "Epoch [1]"
@@ -127,8 +128,14 @@ def plain(result: dict) -> dict:
 
 
 def shape(item: dict) -> tuple[int, int]:
-    """Height and width, before padding, of the image that a training pipeline returns."""
-    return item["img_metas"].data["img_shape"][:2]
+    """Height and width, before padding, of the image that a pipeline returns."""
+    metas = item["img_metas"]
+    return (metas[0] if isinstance(metas, list) else metas).data["img_shape"][:2]
+
+
+def gt_boxes(item: dict):
+    """The boxes of a training pipeline's image: x1, y1, x2, y2 in pixels."""
+    return item["gt_bboxes"].data.numpy()
 
 
 def annotated(data) -> dict[str, list[tuple]]:
@@ -210,6 +217,25 @@ def detect(model, cfg, photograph: Path) -> list:
 
     model.cfg = cfg
     return inference_detector(model, str(photograph))
+
+
+def boxes(result):
+    """An array (boxes, 6) of x1, y1, x2, y2, score, label, class by class; of a detector of masks without those."""
+    import numpy as np
+
+    classes = result[0] if isinstance(result, tuple) else result
+    return np.concatenate([np.insert(each, 5, label, axis=1) for label, each in enumerate(classes)])
+
+
+def pickled(image: dict, boxes: list[dict], ids: list[int]) -> list:
+    """For each class an array (boxes, 5) of x1, y1, x2, y2, score."""
+    import numpy as np
+
+    found = [[] for _ in ids]
+    for each in boxes:
+        x, y, width, height = each["bbox"]
+        found[ids.index(each["category_id"])].append([x, y, x + width, y + height, each["score"]])
+    return [np.array(rows, dtype="float32").reshape(-1, 5) for rows in found]
 
 
 def flops(model, image) -> float:
@@ -297,7 +323,7 @@ def _observing(observer) -> dict:
     from mmcv.runner.hooks import HOOKS, Hook
 
     class HowtoObserverHook(Hook):
-        def before_train_epoch(self, runner):
+        def before_epoch(self, runner):  # of training; a run that counts iterations is one, and says no more
             observer.begins(runner.epoch, self.unwrap(runner), runner.optimizer)
 
         def before_train_iter(self, runner):

@@ -12,6 +12,7 @@ KEYS = {
     "batch_size": "train_dataloader.batch_size",
     "optimizer": "optim_wrapper.optimizer",
     "val_interval": "train_cfg.val_interval",
+    "accumulate": "optim_wrapper.accumulative_counts",
 }
 TRAINED = "Epoch(train)"
 FIRST_EPOCH = "Epoch(train) [1]"
@@ -133,8 +134,13 @@ def plain(result: dict) -> dict:
 
 
 def shape(item: dict) -> tuple[int, int]:
-    """Height and width, before padding, of the image that a training pipeline returns."""
+    """Height and width, before padding, of the image that a pipeline returns."""
     return item["data_samples"].img_shape
+
+
+def gt_boxes(item: dict):
+    """The boxes of a training pipeline's image: x1, y1, x2, y2 in pixels."""
+    return item["data_samples"].gt_instances.bboxes.tensor.numpy()
 
 
 def annotated(data) -> dict[str, list[tuple]]:
@@ -197,6 +203,28 @@ def detect(model, cfg, photograph: Path):
     _take_scope()
     model.cfg = cfg
     return inference_detector(model, str(photograph))
+
+
+def boxes(result):
+    """An array (boxes, 6) of x1, y1, x2, y2, score, label, the surest box first."""
+    import numpy as np
+
+    found = result.pred_instances.numpy()
+    return np.c_[found.bboxes, found.scores, found.labels]
+
+
+def pickled(image: dict, boxes: list[dict], ids: list[int]) -> dict:
+    """A data sample as a dict, with the boxes as x1, y1, x2, y2."""
+    import torch
+
+    x, y, width, height = torch.tensor([each["bbox"] for each in boxes]).reshape(-1, 4).T
+    instances = dict(
+        bboxes=torch.stack([x, y, x + width, y + height], dim=1),
+        scores=torch.tensor([each["score"] for each in boxes]),
+        labels=torch.tensor([ids.index(each["category_id"]) for each in boxes]).long(),
+    )
+    shape = image["height"], image["width"]
+    return dict(img_id=image["id"], ori_shape=shape, pred_instances=instances)
 
 
 def flops(model, image) -> float:

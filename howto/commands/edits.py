@@ -23,7 +23,7 @@ OPERATORS = (  # of cosmic-ray, for Python that is no config
     "core/ReplaceUnaryOperator_Delete_USub",
     "core/ZeroIterationForLoop",
 )
-EVERYWHERE = ("one more", "one less", "swapped")  # edits of a config that each value in a line gets
+EVERYWHERE = ("one more", "one less", "swapped", "rounded")  # edits that each value in a line gets
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +49,7 @@ def mutations(howto: HowTo, every: bool = False) -> Iterator[Mutation]:
     Args:
         howto: The how-to.
         every: Whether an operator changes every place of a line, one after the other, or the first alone; those that
-            move an integer by one or swap neighbours change every place anyway.
+            move an integer by one, swap neighbours or round the other way change every place anyway.
     """
     for path in howto.snippets:
         source, seen = path.read_text("utf-8"), {path.read_text("utf-8")}
@@ -68,7 +68,7 @@ def is_config(source: str) -> bool:
 
 
 def _code_edits(source: str) -> Iterator[tuple[str, str]]:
-    """Edits of a hook or script: cosmic-ray's operators, and each statement left out."""
+    """Edits of a hook or script: cosmic-ray's operators, divisions rounded otherwise, and each statement left out."""
     from cosmic_ray.mutating import mutate_code  # not at the top: only this command needs it
     from cosmic_ray.plugins import get_operator
 
@@ -79,16 +79,17 @@ def _code_edits(source: str) -> Iterator[tuple[str, str]]:
             if changed is None:
                 break
             yield _described(name.removeprefix("core/"), source, changed), changed
+    yield from _rounded(source)
     yield from _dropped_statements(source)
 
 
 def _config_edits(source: str) -> Iterator[tuple[str, str]]:
-    """Edits of a config: values changed, keys, items and statements left out, neighbours swapped, signs flipped."""
+    """Edits of a config: values, signs and rounding changed, keys, items and statements dropped, neighbours swapped."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Constant):
             for name, text in _other_values(node.value):
                 yield from _replaced(name, source, node, text)
-        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        if _is_negative(node):
             yield from _replaced("changed", source, node, ast.unparse(node.operand))
         if isinstance(node, ast.Call):
             for keyword in node.keywords:
@@ -102,6 +103,7 @@ def _config_edits(source: str) -> Iterator[tuple[str, str]]:
             if not all(isinstance(item, ast.Constant) and isinstance(item.value, str) for item in node.elts):
                 for one, other in itertools.pairwise(node.elts):  # names in any order, `_base_` say, come to the same
                     yield from _swapped(source, one, other)
+    yield from _rounded(source)
     yield from _dropped_statements(source)
 
 
@@ -149,6 +151,28 @@ def _swapped(source: str, one: ast.AST, other: ast.AST) -> Iterator[tuple[str, s
     changed = source[:a] + source[c:d] + source[b:c] + source[a:b] + source[d:]
     if changed != source:  # both may be the same
         yield _described("swapped", source, changed), changed
+
+
+def _rounded(source: str) -> Iterator[tuple[str, str]]:
+    """Round each whole division the other way: ``a // b`` up, and ``-(-a // b)``, which rounds up, down."""
+    upwards = set()
+    for node in ast.walk(ast.parse(source)):  # the outer node first
+        if _is_negative(node) and _is_whole_division(node.operand) and _is_negative(node.operand.left):
+            upwards.add(node.operand)
+            down = ast.BinOp(node.operand.left.operand, ast.FloorDiv(), node.operand.right)
+            yield from _replaced("rounded down", source, node, f"({ast.unparse(down)})")
+        elif _is_whole_division(node) and node not in upwards:
+            left = node.left.operand if _is_negative(node.left) else ast.UnaryOp(ast.USub(), node.left)
+            up = ast.UnaryOp(ast.USub(), ast.BinOp(left, ast.FloorDiv(), node.right))
+            yield from _replaced("rounded up", source, node, ast.unparse(up))
+
+
+def _is_negative(node: ast.AST) -> bool:
+    return isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub)
+
+
+def _is_whole_division(node: ast.AST) -> bool:
+    return isinstance(node, ast.BinOp) and isinstance(node.op, ast.FloorDiv)
 
 
 def _dropped_statements(source: str) -> Iterator[tuple[str, str]]:

@@ -115,8 +115,12 @@ def mutate(stack: Stack, names: list[str], every: bool = False) -> int:
             left[mutation.howto] -= 1
             if not left[mutation.howto]:  # whoever ends this has the how-tos that are through
                 own = [item for item in results if item["topic"] == topic]
-                own = [{key: item[key] for key in ("file", "edit", "result", "why")} for item in own]
-                kept[topic] = {**facts, "of": fingerprint.sources(mutation.howto), "results": own}
+                counts = collections.Counter(item["result"] for item in own)
+                left_over = [item for item in own if item["result"] != "killed"]
+                kept[topic] = {
+                    **{**facts, "of": fingerprint.sources(mutation.howto), "counts": counts},
+                    "left": [{key: item[key] for key in ("file", "edit", "result", "why")} for item in left_over],
+                }
                 here = files.topics(stack.family)
                 write_json(report, {name: entry for name, entry in kept.items() if name in here})
     for topic, took in spent.most_common():

@@ -22,11 +22,16 @@ from howto.project.howtos import HowTo
 from howto.project.settings import Settings
 from howto.project.stacks import ROOT, Stack
 
+# What runs around each page, and modules whose names are strings where they are imported: in processes and configs.
+AROUND = {"howto", "howto.execution.page", "howto.execution.limits"} | {
+    f"howto.checkout.{name}" for name in ("apart", "distributed", "preloaded", "simulated_gpu", "standby")
+}
+
 
 def fingerprint(howto: HowTo) -> dict[str, str]:
     """What the page of a how-to depends on: for each kind of thing the sha256 of its content.
 
-    The gallery script's code, the snippets, the rooms of ``howto`` that a page runs in, the lock, the installed
+    The gallery script's code, the snippets, the modules of ``howto`` that it uses, the lock, the installed
     packages, the kind of device, the folder of a real COCO, and which weights are real: the
     checkpoints of the page that lie in the user's cache, and the hosts of its stand-ins that answer.
     """
@@ -39,7 +44,7 @@ def fingerprint(howto: HowTo) -> dict[str, str]:
     return {
         "script": replay.digest(howto.text),
         "snippets": _hash(howto.snippets),
-        "howto": _rooms(),
+        "howto": _modules(howto),
         "packages": _packages(howto.stack),
         "device": device.kind(),
         "data": str(Settings.from_environ().coco or ""),
@@ -118,13 +123,57 @@ def _hash(files: list[Path]) -> str:
     return digest.hexdigest()
 
 
-def _rooms() -> str:
-    """sha256 of all that a page may run of ``howto``, so that no import has to be followed."""
-    package = ROOT / "howto"
-    files = [package / "__init__.py", *(package / "execution" / name for name in ("limits.py", "page.py"))]
-    for room in ("project", "checkout", "figures"):
-        files += [path for path in sorted((package / room).rglob("*")) if path.suffix in (".py", ".json")]
-    return _hash(files)
+def _modules(howto: HowTo) -> str:
+    """sha256 of what a page runs of ``howto``: of the modules that its script imports, and of those that these import.
+
+    And of what runs around each page, or in processes that it starts. Comments and docstrings do not count.
+    """
+    always = {
+        "howto",
+        "howto.execution.page",
+        "howto.execution.limits",
+        f"howto.checkout.{howto.stack.family}",
+        *AROUND,
+    }
+    graph = _graph()
+    closure = {*always, *_imported(ast.parse(howto.text)) & graph.modules}
+    closure |= set().union(*map(graph.find_upstream_modules, closure))
+    digests = []
+    for module in sorted(closure):
+        path = ROOT / f"{module.replace('.', '/')}.py"
+        path = path if path.exists() else path.with_suffix("") / "__init__.py"
+        digests.append((module, _code(path, path.stat().st_mtime_ns)))
+    data = sorted((ROOT / "howto" / "checkout").glob("*.json"))
+    return hashlib.sha256(f"{digests} {_hash(data)}".encode()).hexdigest()
+
+
+@functools.cache
+def _graph():
+    """Which module of ``howto`` imports which, anywhere in it."""
+    import grimp  # not at the top: whoever only asks for names needs no graph
+
+    return grimp.build_graph("howto", cache_dir=None)
+
+
+def _imported(tree: ast.AST) -> set[str]:
+    """The names that a script imports, each of which may be a module."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {each.name for each in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{each.name}" for each in node.names)}
+    return names
+
+
+@functools.cache  # all pages ask for most of them
+def _code(path: Path, changed: int) -> str:
+    """sha256 of what a module executes, `changed` then; its comments and docstrings say it in other words."""
+    tree = ast.parse(path.read_bytes())
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node, clean=False):
+            node.body[0] = ast.Pass()
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
 
 
 def weights_kind(howto: HowTo) -> str:

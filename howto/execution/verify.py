@@ -78,7 +78,7 @@ def execute(howto: HowTo) -> str:
     except HowtoError as error:
         return str(error)
     except SyntaxError as error:  # of the script, which then has no frame, or of what it runs
-        own = error.filename in (None, str(howto.script))
+        own = error.filename in (None, str(howto.script), "<unknown>")
         place = howto.at(error.lineno) if own else f"{Path(error.filename).name}:{error.lineno}"
         return f"{place}: SyntaxError: {error.msg}"
     except (Exception, SystemExit) as error:

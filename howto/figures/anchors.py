@@ -60,19 +60,22 @@ def positives(ious, positive: float, least: float) -> list[int]:
 
 
 def medians(sizes: Sequence[float], ious: Sequence[float], taken: Sequence[int]) -> list[tuple]:
-    """The table of ``coverage.py``: for each octave of sizes its name, number of objects, median IoU and positives."""
+    """The table of ``coverage.py``, if no positive is left out.
+
+    For each octave of sizes its name, number of objects, median IoU, median positives, and objects without any.
+    """
     rows, values = [], np.array([sizes, ious, taken])
-    for low, high in [(0, 16), *((16 * 2**n, 32 * 2**n) for n in range(7))]:
+    for low, high in [(0, 16), *((16 * 2**n, 32 * 2**n) for n in range(7)), (2048, np.inf)]:
         row = values[:, (values[0] > low) & (values[0] <= high)]
         if row.size:
-            rows.append((f"{low} to {high}", row.shape[1], *np.median(row[1:], axis=1)))
+            rows.append((f"{low} to {high}", row.shape[1], *np.median(row[1:], axis=1), int((row[2] == 0).sum())))
     return rows
 
 
 def read(text: str) -> list[tuple]:
     """The rows that ``coverage.py`` printed, as of :func:`medians`."""
     lines = [line.split() for line in text.splitlines() if " to " in line]
-    return [(" ".join(line[:3]), int(line[3]), float(line[4]), float(line[5])) for line in lines]
+    return [(" ".join(line[:3]), int(line[3]), float(line[4]), float(line[5]), int(line[6])) for line in lines]
 
 
 def coverage(scale: tuple[int, int], scales: Sequence[float], strides: Sequence[int], ratios: Sequence[float]):

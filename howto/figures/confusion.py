@@ -35,8 +35,10 @@ CASES = (
     ("The threshold itself counts, less does not",
      [at(CAT), at(CUP, x=300)], [at(CAT, score=0.3), at(CUP, x=300, score=0.29)],
      {("cat", "cat"): 1, ("cup", MISSED): 1}),
-    ("A box on a crowd need not be there, and may",
-     [at(CAT, width=900, iscrowd=1), at(CUP, x=950, iscrowd=1)], [at(CAT), at(CUP, x=300)], {}),
+    ("A box on a crowd of its own class does not count",
+     [at(CAT, width=900, iscrowd=1), at(CUP)], [at(CAT)], {("cup", MISSED): 1}),
+    ("On a crowd of another class it does",
+     [at(CAT, width=900, iscrowd=1)], [at(CUP, x=300)], {(NOTHING, "cup"): 1}),
     ("Another image's box is no help",
      [at(CAT)], [at(CAT, image_id=5)], {("cat", MISSED): 1, (NOTHING, "cat"): 1}),
 )  # fmt: skip

@@ -96,7 +96,7 @@ def finished(stack: Stack) -> Path:
 
 
 def benchmarks() -> Path:
-    """What ``tox -e bench`` measured last; kept in git, as it takes hours, so that no page of the site is empty."""
+    """What ``tox -e bench`` measured last; kept in git, as it takes hours."""
     return DOCS / "results" / "bench.json"
 
 

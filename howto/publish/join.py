@@ -35,8 +35,6 @@ def build_all() -> int:
 
 def join(html: Path = BUILD / "html") -> Path:
     """Write what stands above the stacks' sites in `html`; the address of the whole."""
-    from howto.site.policy import restricted
-
     built = [stack for stack in STACKS.values() if (html / stack.name / "index.html").exists()]
     pages = {stack.name: sorted(_pages(html / stack.name)) for stack in built}
     switch = [{"name": stack.name, "audience": stack.audience, "pages": pages[stack.name]} for stack in built]
@@ -44,7 +42,7 @@ def join(html: Path = BUILD / "html") -> Path:
     write_json(
         html / "verified.json", [json.loads((html / name / "verified.json").read_text("utf-8")) for name in pages]
     )
-    write_text(html / "index.html", restricted(front(html, built)))
+    write_text(html / "index.html", front(html, built))
     return html / "index.html"
 
 

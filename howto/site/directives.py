@@ -1,6 +1,5 @@
 """Show snippets, records and mutations on the pages that name them."""
 
-import collections
 import os
 
 from docutils import nodes
@@ -122,7 +121,7 @@ def _see_also(howto: HowTo) -> list[nodes.Node]:
     for place, (text, address) in enumerate(links):
         shown += [nodes.Text(" · ")] if place else []
         shown += nodes.reference("", text, refuri=address, internal=True)
-    changed = next((date[:10] for _, date, _, topics in twins.changes() if topic in topics), "")
+    changed = twins.changed(howto)
     said = [nodes.paragraph("", f"Last changed on {changed}.")] if changed else []
     return [shown, *said] if links else said
 
@@ -174,25 +173,15 @@ class MutationTable(SphinxDirective):
                 self.env.note_dependency(str(path))
         note(self.env, files.mutations(stack))
         found = mutations(stack)
-        rows = []
+        rows, left = [], []
         for topic in files.topics(stack.family):
             if topic not in found:
                 rows.append((topic, "not run", "", "", ""))
                 continue
             entry = found[topic]
-            counts = collections.Counter(item["result"] for item in entry["results"])
             when = f"{entry['date']}, {entry['machine']}" + ("" if entry["fresh"] else "; the page changed since")
-            rows.append((topic, *(str(counts[result]) for result in ("killed", "survived", "equivalent")), when))
+            counts = [str(entry["counts"].get(result, 0)) for result in ("killed", "survived", "equivalent")]
+            rows.append((topic, *counts, when))
+            left += [(topic, [item["edit"]], item["why"] or "survived") for item in entry["left"]]
         shown = [table(("How-to", "Noticed", "Survived", "Cannot matter", "Tried on"), rows)]
-        every = [(topic, item) for topic, entry in found.items() for item in entry["results"]]
-        left = [
-            (topic, [item["edit"]], item["why"] or "survived") for topic, item in every if item["result"] != "killed"
-        ]
-        if left:
-            shown.append(table(("How-to", "Edit", "Why it was not noticed"), left))
-        for topic in found:
-            killed = [item for name, item in every if (name, item["result"]) == (topic, "killed")]
-            rows = [([item["edit"]], [item["why"]]) for item in killed]
-            noticed = table(("Edit", "What the checks said"), rows)
-            shown.append(details("", noticed, summary=f"{topic}: {len(killed)} that were noticed"))
-        return shown
+        return [*shown, table(("How-to", "Edit", "Why it was not noticed"), left)] if left else shown

@@ -52,7 +52,7 @@ def finish_notebook(howto: HowTo, notebook: Path) -> None:
             prose = re.sub(r"^\.\. index:: .+\n\n?", "", prose, flags=re.MULTILINE)
             prose = re.sub(r"^\.\. needs:: (\S+)$", r"It needs the package \1.", prose, flags=re.MULTILINE)
             prose = re.sub(r"^\.\. install:: (.+)$", command, prose, flags=re.MULTILINE)
-            prose = re.sub(r"^\.\. train:: (\S+)$(?:\n\n(?:   .*\n?)+)?", train, prose, flags=re.MULTILINE)
+            prose = re.sub(r"^\.\. train:: (\S+)$(?:\n\n   .*(?:\n   .*)*)?", train, prose, flags=re.MULTILINE)
             cell["source"] = [re.sub(r"\.\. snippet:: (\S+)(?:\n\n(?:   .*\n?)+)?", code, prose)]
     write_json(notebook, content)
     both = [notebook.with_suffix(".py"), notebook]

@@ -11,12 +11,10 @@ from howto.project import files, howtos, settings, stacks
 from howto.project.howtos import HowTo
 from howto.project.record import write_json
 from howto.site import directives
-from howto.site.bench import BenchTables
 from howto.site.drift import DriftTable
 from howto.site.gallery import collect_problems, finish_what_did_not_run, forget_stale, note_failures
 from howto.site.migrate import Migrations, Renamed
 from howto.site.parts import asked, find_what_has_come, read_record
-from howto.site.rooms import Rooms
 from howto.site.training import Train
 
 
@@ -30,10 +28,8 @@ def setup(app: Sphinx) -> dict:
     app.add_directive("verified-table", directives.VerifiedTable)
     app.add_directive("mutation-table", directives.MutationTable)
     app.add_directive("drift-table", DriftTable)
-    app.add_directive("bench-tables", BenchTables)
     app.add_directive("migrations", Migrations)
     app.add_directive("renamed", Renamed)
-    app.add_directive("rooms", Rooms)
     app.connect("builder-inited", forget_stale, priority=100)
     app.connect("builder-inited", collect_problems, priority=900)
     app.connect("builder-inited", finish_what_did_not_run, priority=900)

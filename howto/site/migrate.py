@@ -79,13 +79,6 @@ def compared(howto: HowTo) -> list[Path]:
     return [path for path in howto.snippets if "read_base()" not in path.read_text("utf-8")]
 
 
-def show(topic: str, one: str, other: str) -> int:
-    """Print how a how-to's files differ between two stacks."""
-    for path, diff in differences(topic, named(one), named(other)):
-        print(diff or f"{path} is the same for both")
-    return 0
-
-
 class Migrations(SphinxDirective):
     """``.. migrations::``: each how-to's files for 2.x and for 3.x as one text each, differences marked."""
 

@@ -1,5 +1,6 @@
-"""Write what programs read of the site: a Markdown twin of each page, llms.txt, a sitemap and a feed of changes."""
+"""Write what programs read of the site: a Markdown twin of each page, llms.txt and a sitemap."""
 
+import contextlib
 import functools
 import posixpath
 import re
@@ -13,6 +14,7 @@ from markdownify import MarkdownConverter
 from sphinx.application import Sphinx
 
 from howto.project import files, stacks
+from howto.project.howtos import HowTo
 from howto.project.record import write_text
 
 NOT_IN_TWIN = ".headerlink, .howto-code > summary, .sphx-glr-signature, script, style"
@@ -21,7 +23,6 @@ NOT_IN_TWIN = ".headerlink, .howto-code > summary, .sphx-glr-signature, script, 
 def setup(app: Sphinx) -> dict:
     """Register the steps after a page is HTML and after the site is written."""
     app.connect("html-page-context", write_twin, priority=900)
-    app.connect("html-page-context", link_feed)
     app.connect("build-finished", write_lists)
     return {"parallel_read_safe": True, "parallel_write_safe": True, "version": "1"}
 
@@ -65,7 +66,7 @@ def markdown(body: str) -> str:
 
 
 def write_lists(app: Sphinx, error: Exception | None) -> None:
-    """Write ``llms.txt`` and ``llms-full.txt`` and, where the site's address is known, ``sitemap.xml`` and the feed."""
+    """Write ``llms.txt`` and ``llms-full.txt`` and, where the site's address is known, ``sitemap.xml``."""
     if error is not None or app.builder.name != "html":
         return
     out, base = Path(app.outdir), app.config.html_baseurl
@@ -78,23 +79,13 @@ def write_lists(app: Sphinx, error: Exception | None) -> None:
                 lines.append(f"- [{text.partition(chr(10))[0].lstrip('# ')}]({base}{name}.md): {about(text)}")
     write_text(out / "llms.txt", "\n".join(lines) + "\n")
     write_text(out / "llms-full.txt", "\n---\n\n".join(twins.values()))
-    for name in ("sitemap.xml", "feed.xml"):  # of a build that knew the address
-        (out / name).unlink(missing_ok=True)
+    (out / "sitemap.xml").unlink(missing_ok=True)  # of a build that knew the address
     if base:
         addresses = [base + app.builder.get_target_uri(name) for name in twins]
         urls = ("urlset", {"xmlns": "http://www.sitemaps.org/schemas/sitemap/0.9"}, [
             ("url", {}, [("loc", {}, address)]) for address in addresses
         ])  # fmt: skip
         _write_xml(out / "sitemap.xml", urls)
-        if changes():
-            _write_xml(out / "feed.xml", _feed(app))
-
-
-def link_feed(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: nodes.document | None) -> None:
-    """Name the feed in a page's head, if there is one."""
-    if app.config.html_baseurl and doctree is not None and changes():
-        address = context["pathto"]("feed.xml", resource=True)
-        context["metatags"] += f'<link rel="alternate" type="application/atom+xml" title="Changes" href="{address}">\n'
 
 
 def _language(block) -> str:
@@ -121,44 +112,12 @@ def about(text: str) -> str:
 
 
 @functools.cache
-def changes() -> list[tuple[str, str, str, list[str]]]:
-    """Commit, date, subject and how-tos of the last 30 changes of what readers copy; none outside a git checkout."""
-    family = stacks.current().family
-    command = ["git", "log", "-n", "30", "--format=%x00%H%x01%aI%x01%s", "--name-only", "--"]
-    places = [f"snippets/{family}", "gallery"]
-    try:
-        told = subprocess.run([*command, *places], cwd=stacks.ROOT, capture_output=True, text=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError):
-        return []
-    found = []
-    for entry in told.split("\0")[1:]:
-        head, *paths = entry.strip().splitlines()
-        topics = [name for name in files.topics(family) if any(re.search(rf"/(plot_)?{name}[./]", at) for at in paths)]
-        found.append((*head.split("\1"), topics))
-    return found
-
-
-def _feed(app: Sphinx) -> tuple:
-    base, found = app.config.html_baseurl, changes()
-    entries = [
-        ("entry", {}, [
-            ("id", {}, f"{base}#{commit}"),
-            ("title", {}, subject),
-            ("updated", {}, date),
-            *[("link", {"href": f"{base}{files.GALLERY}/plot_{topic}.html"}, "") for topic in topics[:1]],
-            ("content", {}, f"Changed: {', '.join(topics)}" if topics else subject),
-        ])
-        for commit, date, subject, topics in found
-    ]  # fmt: skip
-    return ("feed", {"xmlns": "http://www.w3.org/2005/Atom"}, [
-        ("id", {}, base),
-        ("title", {}, app.config.project),
-        ("updated", {}, found[0][1]),
-        ("author", {}, [("name", {}, app.config.author)]),
-        ("link", {"href": base}, ""),
-        ("link", {"rel": "self", "href": f"{base}feed.xml"}, ""),
-        *entries,
-    ])  # fmt: skip
+def changed(howto: HowTo) -> str:
+    """The day of the last commit that changed a how-to's script or snippets; empty outside a git checkout."""
+    command = ["git", "log", "-n", "1", "--format=%as", "--", howto.source, *howto.snippets]
+    with contextlib.suppress(OSError):  # git is not installed
+        return subprocess.run(command, cwd=stacks.ROOT, capture_output=True, text=True).stdout.strip()
+    return ""
 
 
 def _write_xml(path: Path, tree: tuple) -> None:

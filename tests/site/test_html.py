@@ -15,7 +15,6 @@ from bs4 import BeautifulSoup
 from howto.project import files, howtos, stacks
 from howto.project.howtos import HowTo
 from howto.project.stacks import ROOT
-from howto.site import policy
 
 FAMILY = stacks.current().family
 TOPICS = files.topics(FAMILY)
@@ -278,13 +277,6 @@ def test_no_page_of_3_speaks_of_2_as_its_own(articles):
         other = re.compile(r"2\.x|mmcv-full|mmcls\.TIMM")
     how_tos = {name: page.get_text() for name, page in articles.items() if name.startswith(("how-to/", "index"))}
     assert {name: found for name, text in how_tos.items() if (found := other.findall(text))} == {}
-
-
-def test_a_page_that_speaks_of_the_policy_gets_it_all_the_same():
-    page = '<html><head><meta charset="utf-8"></head><body>&lt;meta http-equiv="Content-Security-Policy"</body></html>'
-    once = policy.restricted(page.replace("&lt;", "<"))
-    assert once.count('<meta http-equiv="Content-Security-Policy"') == 2
-    assert policy.restricted(once) == once
 
 
 def downloads(site, pages, topic, suffix):

@@ -2,7 +2,6 @@
 
 import json
 import re
-import subprocess
 from xml.etree import ElementTree
 
 import pytest
@@ -80,8 +79,8 @@ def test_a_how_to_says_its_steps_in_json(site, pages, topic):
 
 
 def test_what_needs_an_address_is_left_out_while_there_is_none(site, pages):
-    assert [name for name in ("sitemap.xml", "feed.xml") if (site / name).exists()] == []
-    needs = "[rel=canonical], [property^='og:'], [rel=edit], [type='application/atom+xml']"
+    assert not (site / "sitemap.xml").exists()
+    needs = "[rel=canonical], [property^='og:'], [rel=edit]"
     assert [path.name for path, page in pages.items() if page.select(needs)] == []
 
 
@@ -89,9 +88,6 @@ def test_what_needs_an_address_is_left_out_while_there_is_none(site, pages):
 def published(tiny_project, tmp_path_factory):
     """The site of the tiny project, built as for a host."""
     project = tiny_project.copy(tmp_path_factory.mktemp("published") / "project")
-    git = ["git", "-c", "user.name=A", "-c", "user.email=a@example.org"]
-    for command in (["init", "-q"], ["add", "snippets"], ["commit", "-q", "-m", "Add one & one"]):
-        subprocess.run([*git, *command], cwd=project.root, check=True)
     done = project.howto("build", HOWTO_BASE_URL=f"{BASE}/", HOWTO_REPOSITORY_URL="https://example.org/repository")
     assert done.returncode == 0, done.stderr
     return project.site
@@ -101,13 +97,6 @@ def test_the_sitemap_has_every_page(published):
     urls = [item.text for item in ElementTree.parse(published / "sitemap.xml").iter() if item.text]
     pages = [path for path in published.rglob("*.html") if path.stem not in NOT_WRITTEN]
     assert sorted(urls) == sorted(f"{BASE}/mmdet2/{path.relative_to(published)}" for path in pages)
-
-
-def test_the_feed_has_the_changes_of_what_readers_copy(published):
-    atom = "{http://www.w3.org/2005/Atom}"
-    (entry,) = ElementTree.parse(published / "feed.xml").iter(f"{atom}entry")
-    assert entry.findtext(f"{atom}title") == "Add one & one"
-    assert entry.find(f"{atom}link").get("href") == f"{BASE}/mmdet2/how-to/plot_tiny.html"
 
 
 def test_a_page_says_where_it_is_what_it_looks_like_and_where_it_is_edited(published):

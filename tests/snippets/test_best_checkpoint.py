@@ -1,7 +1,49 @@
-"""The config that keeps the best checkpoint, from its zip, and one whose evaluations are not of every epoch."""
+"""The config that keeps the best checkpoint, from its zip, and how long its hook waits for a better one."""
+
+import importlib
+import logging
+from types import SimpleNamespace
+
+import pytest
 
 from howto.checkout import fit
 from howto.checkout.family import api
+from howto.project import stacks
+
+FAMILY = stacks.current().family
+METRIC = {"mmdet2": "bbox_mAP", "mmdet3": "coco/bbox_mAP"}[FAMILY]
+
+
+@pytest.fixture(scope="module")
+def hook(checkout):
+    """What makes the hook of the config, with some of its keys changed."""
+    keys = dict(checkout.config().custom_hooks[-1])
+    assert keys.pop("type") == "EarlyStoppingHook"
+    with checkout.inside():
+        if FAMILY == "mmdet2":
+            del keys["priority"]
+            kind = importlib.import_module("configs.best_checkpoint.early_stopping").EarlyStoppingHook
+        else:
+            kind = api().hooks()[0].get("EarlyStoppingHook")
+        yield lambda **changes: kind(**{**keys, **changes})
+
+
+def epochs(hook, scores) -> int:
+    """How many of the epochs with these scores run; one without a score is not evaluated."""
+    loop = SimpleNamespace(stop_training=False)
+    logger = logging.getLogger("test")
+    runner = SimpleNamespace(epoch=0, _max_epochs=len(scores), logger=logger, train_loop=loop)
+    for score in scores:
+        if runner.epoch == runner._max_epochs or loop.stop_training:
+            break
+        results = {} if score is None else {METRIC: score, "eval_iter_num": 1}
+        if FAMILY == "mmdet2":
+            runner.log_buffer = SimpleNamespace(output=results)
+            hook.after_train_epoch(runner)
+        elif results:
+            hook.after_val_epoch(runner, results)
+        runner.epoch += 1
+    return runner.epoch
 
 
 def test_the_stock_script_trains_it_with_the_hook(work_dir):
@@ -12,11 +54,40 @@ def test_the_stock_script_trains_it_with_the_hook(work_dir):
 
 def test_epochs_without_an_evaluation_count_for_nothing(checkout):
     """Of four epochs the last alone is evaluated: none has been waited for."""
-    every = {"mmdet2": dict(evaluation__interval=4), "mmdet3": dict(train_cfg__val_interval=4)}
-    small = dict(model__test_cfg__score_thr=0.0, **fit.RESNET18)
-    cfg = checkout.config("retinanet_r50_fpn_best_coco.py")
-    half = {"mmdet2": "data__samples_per_gpu", "mmdet3": "train_dataloader__batch_size"}
-    family = checkout.source.parent.name
-    changes = every[family] | small | {half[family]: 2 * api().images(cfg)}
-    run = checkout.train("retinanet_r50_fpn_best_coco.py", epochs=4, **changes)
+    small = dict(val_interval=4, batch_size=2 * api().images(checkout.config()), model__test_cfg__score_thr=0.0)
+    run = checkout.train(epochs=4, **small, **fit.RESNET18)
     assert (len(run.epochs), run.evaluations) == (4, 1)
+
+
+@pytest.mark.parametrize(
+    ("scores", "expected"),
+    [
+        ([0.1, 0.2, 0.3, 0.4, 0.5], 5),
+        ([0.4, 0.4, 0.4, 0.4, 0.5], 4),
+        ([0.4, 0.3, 0.2, 0.5, 0.1, 0.1], 6),
+        ([0.4, 0.3, 0.5, 0.4, 0.4, 0.4, 0.6], 6),
+        ([0.0, 0.0, 0.0, 0.0, 0.1], 4),
+        ([0.4, None, None, None, 0.3, None, 0.2, 0.1, 0.5], 8),
+    ],
+    ids=["rises", "as good", "better in time", "counts anew", "nothing found", "not evaluated"],
+)
+def test_it_ends_after_three_evaluations_without_a_better_one(hook, scores, expected):
+    assert epochs(hook(), scores) == expected
+
+
+def test_it_waits_as_long_as_it_is_told(hook):
+    assert [epochs(hook(patience=patience), [0.5] * 9) for patience in (1, 2, 5)] == [2, 3, 6]
+
+
+@pytest.mark.skipif(FAMILY != "mmdet2", reason="the hook is MMEngine's")
+def test_it_says_that_an_evaluation_has_no_such_metric_and_goes_on(hook, caplog):
+    assert epochs(hook(metric="mAP", patience=1), [0.5, 0.4, None]) == 3
+    assert [record.message for record in caplog.records] == ["no mAP in this evaluation: it does not count"] * 2
+
+
+@pytest.mark.skipif(FAMILY != "mmdet3", reason="the hook is the snippet's")
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_metric_with_a_wrong_name_is_only_warned_of_unless_it_is_strict(hook, strict):
+    wrong = hook(monitor="bbox_mAP", strict=strict)
+    with pytest.raises(RuntimeError) if strict else pytest.warns(UserWarning, match="Skip early stopping process"):
+        wrong.after_val_epoch(None, {METRIC: 0.1})

@@ -1,19 +1,17 @@
-"""What a real run asks of every config of every how-to: its own scale, several GPUs, its learning rate, resuming."""
+"""What a real run asks of every config of every how-to: its own scale, several GPUs, its learning rate; resuming."""
 
-import io
 import re
-import runpy
-import sys
 from collections.abc import Iterator
 
 import pytest
 import torch
 
 from howto import Workspace
-from howto.checkout import fit, measure
+from howto.checkout import measure
 from howto.checkout.family import api
 from howto.commands.edits import is_config
 from howto.project import howtos, stacks
+from howto.project.errors import HowtoError
 from howto.project.howtos import HowTo
 
 FAMILY = stacks.current().family
@@ -36,7 +34,8 @@ class Subject:
 
     @property
     def launched_on_its_page(self) -> bool:
-        return launches(HowTo(stacks.current(), self.checkout.topic).text, self.name)
+        howto = HowTo(stacks.current(), self.checkout.topic)
+        return launches(howto.text, self.name, trained(howto))
 
     @property
     def stock(self):
@@ -48,11 +47,24 @@ class Subject:
         return self.checkout.config(str(next(self.checkout.root.glob(f"configs/*/{model}_1x_coco.py"))))
 
 
-def launches(page: str, name: str) -> bool:
-    """Whether a page, whose script this is, trains the config `name` in two processes, which must succeed."""
-    own = re.search(rf'^config = "{re.escape(name)}"$', page, re.MULTILINE)
-    calls = re.findall(r"checkout\.(?:launch|train_in_two_processes)\(\[?config\b.*$", page, re.MULTILINE)
-    return bool(own) and any("succeeds=False" not in call for call in calls)
+def trained(howto: HowTo) -> str:
+    """File name of the config that a page's readers train; empty if it has no such config."""
+    try:
+        return howto.config.name
+    except HowtoError:
+        return ""
+
+
+def launches(page: str, name: str, own: str) -> bool:
+    """Whether a page, whose script this is, trains the config `name` in two processes, which must succeed.
+
+    A page names it by a variable, in the spelling of either family, or not at all if it is its `own`.
+    """
+    named = [config.replace("-", "_") for config in re.findall(r'^config = "(.+)"$', page, re.MULTILINE)]
+    first = [r"\[?config\b"] if name.replace("-", "_") in named else []
+    first += [r"\[?checkout\.own\b", r"\w+=", r"\*\*", r"\)"] if name == own else []
+    call = rf"checkout\.(?:launch|train_in_two_processes)\((?:{'|'.join(first)}).*$"
+    return bool(first) and any("succeeds=False" not in found for found in re.findall(call, page, re.MULTILINE))
 
 
 def sides(node: object, key: object = None) -> Iterator[int]:
@@ -88,12 +100,6 @@ def step(subject, model) -> tuple[dict, float]:
     return item, float(loss)
 
 
-@pytest.fixture(scope="module")
-def run(subject):
-    """One epoch on small images, at the rate that ``--auto-scale-lr`` leads to on one GPU once it has warmed up."""
-    return subject.checkout.train(subject.name, evaluate=False, warmed_up=True)
-
-
 def test_it_trains_at_its_own_scale(step, model):
     assert 0 < step[1] < 100
     assert all(torch.isfinite(value.grad).all() for value in model.parameters() if value.grad is not None)
@@ -122,15 +128,18 @@ def test_it_trains_in_two_processes_here_or_on_its_page(subject):
 
 
 def test_pages_that_launch_their_config_are_told_from_those_that_do_not():
-    pages = {howto.topic: howto.text for howto in howtos.of(stacks.current())}
-    launched = {topic for topic, name in CONFIGS if launches(pages[topic], name)}
+    pages = {howto.topic: (howto.text, trained(howto)) for howto in howtos.of(stacks.current())}
+    launched = {topic for topic, name in CONFIGS if launches(pages[topic][0], name, pages[topic][1])}
     assert {"finetune", "freeze", "unfreeze_backbone"} < launched
     assert "mosaic" not in launched
     page = 'config = "one.py"\nsaid = checkout.launch(config{})\n'
-    assert launches(page.format(", iterations=2"), "one.py")
-    assert not launches(page.format(", succeeds=False"), "one.py")
-    assert not launches(page.format(""), "other.py")
-    assert not launches(page.replace("launch(config", "launch(variant").format(""), "one.py")
+    assert launches(page.format(", iterations=2"), "one.py", "")
+    assert not launches(page.format(", succeeds=False"), "one.py", "")
+    assert not launches(page.format(""), "other.py", "other.py")
+    assert not launches(page.replace("launch(config", "launch(variant").format(""), "one.py", "one.py")
+    for arguments in ("iterations=2", "**small", "checkout.own", ""):
+        assert launches(f"checkout.launch({arguments})", "one.py", "one.py")
+        assert not launches(f"checkout.launch({arguments})", "one.py", "other.py")
 
 
 def test_its_rate_is_that_of_the_stock_config_for_eight_gpus_or_a_tenth_to_finetune(subject):
@@ -139,29 +148,36 @@ def test_its_rate_is_that_of_the_stock_config_for_eight_gpus_or_a_tenth_to_finet
     assert own.auto_scale_lr.base_batch_size * api().accumulated(own) == 8 * api().images(own)
 
 
-def test_on_one_gpu_the_rate_is_scaled_to_the_images_of_a_step(subject, run):
+# One with the plain data set of readers, and one whose data set is wrapped; the others train on their pages.
+RESUMED = [(topic, name) for topic, name in CONFIGS if topic in ("custom_classes", "mosaic")]
+
+
+@pytest.fixture(scope="module", params=RESUMED, ids="/".join)
+def epoch(request):
+    """One epoch on small images, at the rate that ``--auto-scale-lr`` leads to on one GPU once it has warmed up."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("HOWTO_COCO", raising=False)
+        subject = Subject(*request.param)
+    return subject, subject.checkout.train(subject.name, evaluate=False, warmed_up=True)
+
+
+def test_on_one_gpu_the_rate_is_scaled_to_the_images_of_a_step(epoch):
+    subject, run = epoch
     images = subject.cfg.auto_scale_lr.base_batch_size * api().accumulated(subject.cfg)
     rate = api().rate(subject.cfg) * run.images_per_step / images
     assert run.rates == [pytest.approx(rate)] * len(run.losses)
-
-
-def test_no_loss_explodes_at_that_rate(run):
     assert all(0 < loss < 100 for loss in run.losses)
 
 
-def test_what_it_saved_is_evaluated(subject, run):
-    options = fit.as_options(fit.overrides(subject.cfg, subject.checkout.device, 1))
-    metric = ["--eval", "bbox"] if FAMILY == "mmdet2" else []
-    words = [subject.path, run.checkpoint, *metric, "--cfg-options", *options]
-    printed = io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, subject.checkout.inside(subject.cfg):
-        patch.setattr(sys, "argv", ["tools/test.py", *map(str, words)])
-        patch.setattr(sys, "stdout", printed)
-        runpy.run_path("tools/test.py", run_name="__main__")
-    assert "Evaluating bbox..." in printed.getvalue()
+def test_what_it_saved_is_evaluated_by_the_stock_script(epoch):
+    subject, run = epoch
+    path, checkpoint = (each.relative_to(subject.checkout.root) for each in (subject.path, run.checkpoint))
+    metric = " --eval bbox" if FAMILY == "mmdet2" else ""
+    assert "Evaluating bbox..." in subject.checkout.shell(f"python tools/test.py {path} {checkpoint}{metric} {{fit}}")
 
 
-def test_it_resumes(subject, run):
+def test_it_resumes(epoch):
+    subject, run = epoch
     resumed = subject.checkout.train(subject.name, epochs=2, evaluate=False, warmed_up=True, resume_from=run.checkpoint)
     assert list(resumed.epochs) == [1]
     assert resumed.rates == run.rates

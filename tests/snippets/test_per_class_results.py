@@ -5,6 +5,22 @@ import json
 import pytest
 
 from howto.figures import confusion
+from howto.project.errors import HowtoError
+
+CATEGORIES = [{"id": confusion.CAT, "name": "cat"}, {"id": confusion.CUP, "name": "cup"}]
+
+
+@pytest.fixture
+def table(checkout):
+    """What the script prints of a file with one cat, whose keys may be given, and of these boxes."""
+
+    def run(boxes, encoding="utf-8", **keys):
+        content = {"images": [{"id": 4}], "categories": CATEGORIES, "annotations": [confusion.at(confusion.CAT)]}
+        (checkout.root / "own.json").write_text(json.dumps(content | keys, ensure_ascii=False), encoding)
+        (checkout.root / "own.bbox.json").write_text(json.dumps(boxes), "utf-8")
+        return checkout.shell("python configs/per_class_results/confused.py own.json own.bbox.json 0.3")
+
+    return run
 
 
 def test_the_stock_script_trains_it_and_tells_the_classes_apart(work_dir):
@@ -25,9 +41,48 @@ def test_a_higher_threshold_leaves_boxes_out_and_misses_objects(checkout, thresh
 
 def test_a_file_of_ones_own_names_its_classes_in_its_own_order(checkout):
     path = checkout.root / "data/my_dataset/annotations/val.json"
-    content = json.loads(path.read_text())
+    content = json.loads(path.read_text("utf-8"))
     (checkout.root / "none.json").write_text("[]")
     printed = checkout.shell(f"python configs/per_class_results/confused.py {path} none.json 0.3")
     names = [each["name"] for each in content["categories"]]
     assert printed.splitlines()[0] == ",".join(["", *names, "missed"])
     assert confusion.read(printed).total() == len(content["annotations"])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [({"image_id": 285}, "image_id 285"), ({"image_id": "4"}, "image_id '4'"), ({"category_id": 0}, "category_id 0")],
+    ids=["image", "kind of id", "category"],
+)
+def test_boxes_of_another_data_set_are_refused_in_one_line(table, wrong, message):
+    with pytest.raises(HowtoError, match=rf"own\.bbox\.json: {message} is not in own\.json: \[") as failure:
+        table([confusion.at(confusion.CAT), {**confusion.at(confusion.CAT), **wrong}])
+    assert "Traceback" not in str(failure.value)
+
+
+@pytest.mark.parametrize("box", [[], ["0", "0", "9", "9"]], ids=["empty", "of strings"])
+def test_a_box_that_is_not_four_numbers_is_named(table, box):
+    with pytest.raises(HowtoError, match=r"own\.json: bbox must be four numbers: .*'id': 7"):
+        table([], annotations=[{**confusion.at(confusion.CAT), "id": 7, "bbox": box}])
+
+
+def test_files_in_the_wrong_order_are_refused(table):
+    with pytest.raises(HowtoError, match="Name the annotations first"):
+        table({})
+
+
+def test_a_byte_order_mark_and_names_of_any_script_are_read_and_written(table):
+    categories = [{"id": confusion.CAT, "name": "Kätzchen"}, {"id": confusion.CUP, "name": "茶碗"}]
+    printed = table([confusion.at(confusion.CUP)], "utf-8-sig", categories=categories)
+    assert confusion.read(printed) == {("Kätzchen", "茶碗"): 1}
+
+
+def test_two_categories_of_one_name_are_told_apart(table):
+    categories = [{"id": confusion.CAT, "name": "cat"}, {"id": confusion.CUP, "name": "cat"}]
+    found = table([confusion.at(confusion.CUP)], categories=categories)
+    assert confusion.read(found) == {(f"cat (id {confusion.CAT})", f"cat (id {confusion.CUP})"): 1}
+
+
+def test_objects_of_images_that_are_not_listed_are_left_out(table):
+    objects = [confusion.at(confusion.CAT), confusion.at(confusion.CUP, image_id="4")]
+    assert confusion.read(table([], annotations=objects)) == {("cat", "missed"): 1}

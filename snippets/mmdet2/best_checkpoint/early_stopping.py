@@ -1,9 +1,5 @@
 import torch.distributed as dist
-from mmcv.parallel import MMDistributedDataParallel
-from mmcv.runner import HOOKS, Hook, get_dist_info
-
-# When several GPUs evaluate, MMCV asks for it, and PyTorch 2 has it no more.
-MMDistributedDataParallel._use_replicated_tensor_module = False
+from mmcv.runner import HOOKS, EpochBasedRunner, Hook, get_dist_info
 
 
 @HOOKS.register_module()
@@ -19,6 +15,11 @@ class EarlyStoppingHook(Hook):
         self.patience = patience
         self.scores = []
 
+    def before_run(self, runner):
+        if not isinstance(runner, EpochBasedRunner):
+            raise TypeError(f'{type(runner).__name__} has no epochs to end; '
+                            'EarlyStoppingHook needs an EpochBasedRunner')
+
     def after_train_epoch(self, runner):
         ends = [self.has_waited(runner)]
         if get_dist_info()[1] > 1:  # of several, the first has the metric
@@ -27,10 +28,13 @@ class EarlyStoppingHook(Hook):
             runner._max_epochs = runner.epoch + 1
 
     def has_waited(self, runner):
-        score = runner.log_buffer.output.get(self.metric)
-        if score is None:  # this epoch was not evaluated
+        results = runner.log_buffer.output
+        if self.metric not in results:
+            if 'eval_iter_num' in results:  # else the epoch is not evaluated
+                runner.logger.warning(
+                    f'no {self.metric} in this evaluation: it does not count')
             return False
-        self.scores.append(score)
+        self.scores.append(results[self.metric])
         best = max(self.scores)
         waited = len(self.scores) - 1 - self.scores.index(best)
         if waited < self.patience:

@@ -1,49 +1,95 @@
 """Detect objects in the images of a folder; keep drawings and a COCO file.
 
 python configs/inference/detect_folder.py CONFIG CHECKPOINT IMAGES OUT
+OUT is a new folder.
 """
+import json
 import sys
+from collections import Counter
+from glob import escape, glob
+from itertools import islice
 from pathlib import Path
 
+import cv2
 import mmcv
 import torch
 from mmdet.apis import inference_detector, init_detector
 
 SCORE = 0.3  # what scores less is left out
 BATCH = 4  # images at a time
+SUFFIXES = '.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp'
 
-config, checkpoint, images, out = sys.argv[1:]
+if len(sys.argv) != 5:
+    sys.exit(__doc__)
+config, checkpoint, *folders = sys.argv[1:]
+images, out = (Path(folder).resolve() for folder in folders)
+if not images.is_dir():
+    sys.exit(f'{images} is not a folder')
+if images in (out, *out.parents):
+    sys.exit(f'{out} lies in {images}: name a folder elsewhere')
+if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+    sys.exit(f'{out} is not empty: name a new folder')
+
+# Subfolders as well, but no names that begin with a dot.
+everything = map(Path, glob(f'{escape(str(images))}/**', recursive=True))
+files = [path for path in everything if not path.is_dir()]
+paths = sorted(path for path in files if path.suffix.lower() in SUFFIXES)
+others = Counter(path.suffix for path in {*files} - {*paths})
+for suffix, number in sorted(others.items()):
+    print(f'left out: {number} x {suffix or "no suffix"}', file=sys.stderr)
+if not paths:
+    sys.exit(f'{images} has no file in {" ".join(SUFFIXES)}')
+out.mkdir(parents=True, exist_ok=True)
+
+
+def readable(paths):
+    """Yield each path and its image; leave out what cannot be read."""
+    for path in paths:
+        try:
+            image = mmcv.imread(str(path))
+        except (OSError, cv2.error):
+            image = None
+        if image is None:
+            print(f'left out: {path} cannot be read', file=sys.stderr)
+        else:
+            yield path, image
+
+
 device = 'cuda:0' if torch.cuda.is_available() else 'cpu'
 model = init_detector(config, checkpoint, device=device)
 names = [dict(id=n, name=name) for n, name in enumerate(model.CLASSES)]
 coco = dict(images=[], annotations=[], categories=names)
-
-paths = sorted(
-    str(path) for path in Path(images).iterdir()
-    if path.suffix.lower() in ('.jpg', '.jpeg', '.png'))
-for start in range(0, len(paths), BATCH):
-    batch = paths[start:start + BATCH]
-    for path, result in zip(batch, inference_detector(model, batch)):
-        name = Path(path).name
-        model.show_result(
-            path, result, score_thr=SCORE, out_file=f'{out}/{name}')
-        boxes = result[0] if isinstance(result, tuple) else result  # or masks
-        height, width = mmcv.imread(path).shape[:2]
-        number = len(coco['images']) + 1
-        coco['images'].append(
-            dict(id=number, file_name=name, height=height, width=width))
-        for label, found in enumerate(boxes):
-            for x1, y1, x2, y2, score in found.tolist():
-                if score > SCORE:
-                    width, height = x2 - x1, y2 - y1
-                    coco['annotations'].append(
-                        dict(
-                            id=len(coco['annotations']) + 1,
-                            image_id=number,
-                            category_id=label,
-                            bbox=[x1, y1, width, height],
-                            area=width * height,
-                            iscrowd=0,
-                            score=score))
-
-mmcv.dump(coco, f'{out}/detections.json')
+pairs = readable(paths)
+try:
+    while batch := list(islice(pairs, BATCH)):
+        files = [str(path) for path, _ in batch]
+        results = inference_detector(model, files)
+        for (path, image), result in zip(batch, results):
+            name = path.relative_to(images).as_posix()
+            drawing = str(out / 'vis' / name)
+            model.show_result(
+                image, result, score_thr=SCORE, out_file=drawing)
+            number = len(coco['images']) + 1
+            height, width = image.shape[:2]
+            coco['images'].append(
+                dict(id=number, file_name=name, height=height, width=width))
+            # With masks a result is a pair.
+            boxes = result[0] if isinstance(result, tuple) else result
+            for label, found in enumerate(boxes):
+                for x1, y1, x2, y2, score in found.tolist():
+                    if score > SCORE:
+                        width, height = x2 - x1, y2 - y1
+                        coco['annotations'].append(
+                            dict(
+                                id=len(coco['annotations']) + 1,
+                                image_id=number,
+                                category_id=label,
+                                bbox=[x1, y1, width, height],
+                                area=width * height,
+                                iscrowd=0,
+                                score=score))
+finally:  # whatever stops it, what was done is kept
+    file = out / 'detections.json'
+    file.write_text(json.dumps(coco), encoding='utf-8')
+    done = {key: len(items) for key, items in coco.items()}
+    print(f'{done["images"]} images, {done["annotations"]} boxes: {file}')

@@ -9,17 +9,33 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import CheckpointLoader
 
+if len(sys.argv) != 3:
+    sys.exit(__doc__)
 config, checkpoint = sys.argv[1:]
+load_from = Config.fromfile(config).get('load_from')
+if not load_from:
+    sys.exit(f'{config} has no load_from, so there is nothing to compare with. '
+             'If a command has set it, take the config in work_dirs/.')
 before, after = (
-    CheckpointLoader.load_checkpoint(path, map_location='cpu')['state_dict']
-    for path in (Config.fromfile(config).load_from, checkpoint))
+    content.get('state_dict', content)
+    for content in (CheckpointLoader.load_checkpoint(path, 'cpu')
+                    for path in (load_from, checkpoint)))
 
-found, moved = collections.Counter(), collections.Counter()
+found, moved, others = collections.Counter(), collections.Counter(), []
 for name, value in after.items():
+    if 'num_batches' in name:
+        continue
+    if name not in before or before[name].shape != value.shape:
+        others.append(name)
+        continue
     part = name.split('.')[0]
     kind = 'statistics' if 'running_' in name else 'weights'
-    if 'num_batches' not in name:
-        found[part, kind] += 1
-        moved[part, kind] += not torch.equal(value, before[name])
+    found[part, kind] += 1
+    moved[part, kind] += not torch.equal(value, before[name])
+if not found:
+    sys.exit(f'{checkpoint} is of another model than {load_from}.')
 for part, kind in found:
     print(f'{part}: {moved[part, kind]} of {found[part, kind]} {kind} moved')
+if others:
+    print('Not compared, as load_from has none of this name and shape:',
+          *others, sep='\n    ')

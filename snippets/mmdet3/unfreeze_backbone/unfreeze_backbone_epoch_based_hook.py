@@ -89,10 +89,11 @@ class UnfreezeBackboneEpochBasedHook(Hook):
 
     def frozen_params(self, backbone):
         """Parameters that nothing but `frozen_stages` keeps from training."""
+        names = self.frozen_modules(backbone)
         # norm_cfg=dict(requires_grad=False) froze the norm layers on its own.
         train_norm = backbone.norm_cfg.get('requires_grad', True)
         return [
-            param for name in self.frozen_modules(backbone)
+            param for name in names
             for module in getattr(backbone, name).modules()
             if train_norm or not is_norm(module)
             for param in module.parameters(recurse=False)

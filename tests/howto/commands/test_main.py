@@ -84,7 +84,9 @@ def test_verify_says_where_a_script_has_a_syntax_error_and_goes_on(tiny):
     tiny.edit("gallery/plot_another.py", "import runpy", "import runpy)")
     done = tiny.howto("verify", "another", "tiny")
     assert done.returncode == 1
-    assert re.search(r"another\W+0\W+\d+\W+plot_another\.py:12: SyntaxError: unmatched '\)'", done.stdout), done.stdout
+    assert re.search(r"another\W+0\W+\d+\W+gallery/plot_another\.py:12: SyntaxError: unmatched '\)'", done.stdout), (
+        done.stdout
+    )
     assert re.search(r"tiny\W+1\W+\d+\W+passed", done.stdout)
     assert done.stdout.splitlines()[-1] == "2 topics, 1 passed"
 

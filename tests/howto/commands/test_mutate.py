@@ -70,6 +70,7 @@ def test_there_are_more_than_sixty_and_some_for_each_how_to():
         ("mosaic", "border=(img_scale[0] // 2"),
         ("unfreeze_backbone", "unfreeze_epoch=2)"),
         ("unfreeze_backbone", "runner.epoch <= self.unfreeze_epoch"),
+        ("small_objects", "[[(side // stride) for side in sides]"),
     ],
 )
 def test_the_mistakes_that_readers_make_are_among_them(topic, edit):
@@ -115,6 +116,34 @@ def test_neighbouring_values_of_a_dictionary_are_swapped_if_they_are_of_one_kind
     assert not any("type=(" in each or "times=True" in each for each in found)
 
 
+@pytest.mark.parametrize(
+    ("division", "other"),
+    [
+        ("a // 2", "-(-a // 2)"),
+        ("-a // 2", "-(a // 2)"),
+        ("-(-a // b) * b", "(a // b) * b"),
+        ("(a + b) // (a - b)", "-(-(a + b) // (a - b))"),
+        ("-(-(a // 2) // b)", "(a // 2 // b)"),
+    ],
+)
+def test_a_whole_division_is_rounded_the_other_way(tmp_path, monkeypatch, division, other):
+    found = edits(tmp_path, monkeypatch, f"x = {division}")
+    assert f"x = {other}" in found
+    assert eval(other, {"a": 7, "b": 4}) != eval(division, {"a": 7, "b": 4})
+
+
+def test_every_whole_division_of_a_line_is_rounded(tmp_path, monkeypatch):
+    assert edits(tmp_path, monkeypatch, "x = (a // 2, b // 2)") >= {
+        "x = (-(-a // 2), b // 2)",
+        "x = (a // 2, -(-b // 2))",
+    }
+
+
+def test_a_division_that_rounds_up_is_rounded_down_and_not_up_once_more(tmp_path, monkeypatch):
+    found = edits(tmp_path, monkeypatch, "x = -(-a // b)", every=True)
+    assert found == {"x = (a // b)", "x = -a // b", "x = -(a // b)", "pass"}
+
+
 def test_equal_neighbours_are_not_swapped(tmp_path, monkeypatch):
     assert edits(tmp_path, monkeypatch, "x = (0.5, 0.5)", every=True) == {
         "x = (0.5)",
@@ -146,8 +175,8 @@ def test_nothing_that_a_mutation_wrote_is_left(snippets_put_back, tmp_path, monk
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     kept = []  # as a process of a pool, which ends before anything is collected
 
-    def execute(script):
-        kept.append(Workspace(script.stem.removeprefix("plot_")))
+    def execute(howto):
+        kept.append(Workspace(howto.topic))
         return "noticed"
 
     monkeypatch.setattr(mutate, "execute", execute)
@@ -182,7 +211,7 @@ def test_a_full_disk_is_no_check_that_noticed(snippets_put_back, monkeypatch):
 
 @pytest.mark.parametrize(("seconds", "result"), [(2, "survived"), (60, "killed")])
 def test_a_mutation_that_was_merely_slow_is_tried_again_with_more_time(snippets_put_back, monkeypatch, seconds, result):
-    def execute(script):
+    def execute(howto):
         with limited():
             time.sleep(seconds)
         return ""
@@ -196,8 +225,8 @@ def test_a_mutation_that_was_merely_slow_is_tried_again_with_more_time(snippets_
 def test_a_mutation_that_kills_its_process_is_noticed_and_leaves_nothing(snippets_put_back, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
-    def execute(script):
-        Workspace(script.stem.removeprefix("plot_"))
+    def execute(howto):
+        Workspace(howto.topic)
         os.kill(os.getpid(), signal.SIGKILL)
 
     monkeypatch.setattr(mutate, "execute", execute)
@@ -242,22 +271,23 @@ def mutated(tiny_project, tmp_path_factory):
 
 
 def reported(project):
-    """What is kept of the mutations, a line each."""
+    """What is kept of the mutations, by how-to."""
     kept = json.loads((project.root / "docs/results/mutations-mmdet2.json").read_text())
     assert all(entry["date"] and entry["machine"] and entry["of"] for entry in kept.values())
-    return [{"topic": topic, **item} for topic, entry in kept.items() for item in entry["results"]]
+    return kept
 
 
 def test_a_check_that_looks_notices_every_mutation(mutated):
     _, runs, report = mutated
-    results = [item["result"] for item in report if item["topic"] == "looks"]
-    assert (runs["looks"].returncode, set(results)) == (0, {"killed"})
-    assert f"{len(results)} mutations: {len(results)} killed, 0 survived, 0 equivalent" in runs["looks"].stdout
+    assert (runs["looks"].returncode, set(report["looks"]["counts"]), report["looks"]["left"]) == (0, {"killed"}, [])
+    number = report["looks"]["counts"]["killed"]
+    assert f"{number} mutations: {number} killed, 0 survived, 0 equivalent" in runs["looks"].stdout
 
 
 def test_a_check_that_does_not_look_notices_none_and_each_is_named(mutated):
     _, runs, report = mutated
-    survived = [item["edit"] for item in report if item["topic"] == "tiny" and item["result"] == "survived"]
+    survived = [item["edit"] for item in report["tiny"]["left"] if item["result"] == "survived"]
+    assert len(survived) == report["tiny"]["counts"]["survived"]
     assert runs["tiny"].returncode == 1
     assert "NumberReplacer, line 1: print(1 + 1) → print( 2 + 1)" in survived
     told = " ".join(runs["tiny"].stderr.split())
@@ -273,7 +303,7 @@ def shown(project):
 def test_the_page_of_the_site_shows_what_was_found_and_says_when_the_how_to_has_changed_since(mutated, tmp_path):
     project = mutated[0].copy(tmp_path / "project")
     edit = "print(1 + 1) → print( 2 + 1)"
-    assert shown(project).count(edit) == 2  # survived for the one, noticed for the other
+    assert shown(project).count(edit) == 1  # survived for the one; what was noticed is counted
     assert "the page changed since" not in shown(project)
     append(project, "snippets/mmdet2/tiny/one.py", "# edited\n")
     assert shown(project).count("the page changed since") == 1
@@ -301,4 +331,4 @@ def test_what_was_found_before_the_run_ended_is_in_the_report(tiny_project, tmp_
     done = project.howto("mutate")
     assert (done.returncode, "no space left" in done.stderr) == (1, True)
     report = reported(project)
-    assert {(item["topic"], item["result"]) for item in report} == {("looks", "killed")}
+    assert {topic: set(entry["counts"]) for topic, entry in report.items()} == {"looks": {"killed"}}

@@ -43,9 +43,15 @@ def test_an_anchor_trains_on_its_object(ious, expected):
 
 
 def test_a_table_has_a_row_for_each_octave_with_objects_and_is_read_as_it_is_printed():
-    rows = anchors.medians([16, 16.1, 20, 32, 1500], [0.1, 0.2, 0.4, 0.9, 0.5], [0, 1, 3, 8, 9])
-    assert rows == [("0 to 16", 1, 0.1, 0), ("16 to 32", 3, 0.4, 3), ("1024 to 2048", 1, 0.5, 9)]
-    lines = ["size objects IoU positives", *(f"  {name}  {n}  {iou:.2f}  {taken:.0f}" for name, n, iou, taken in rows)]
+    rows = anchors.medians([16, 16.1, 20, 32, 1500, 3000], [0.1, 0.2, 0.4, 0.9, 0.5, 0.6], [0, 1, 3, 8, 9, 2])
+    assert rows == [
+        ("0 to 16", 1, 0.1, 0, 1),
+        ("16 to 32", 3, 0.4, 3, 0),
+        ("1024 to 2048", 1, 0.5, 9, 0),
+        ("2048 to inf", 1, 0.6, 2, 0),
+    ]
+    lines = ["size objects IoU positives untrained"]
+    lines += [f"  {name}  {n}  {iou:.2f}  {taken:.0f}  {none}" for name, n, iou, taken, none in rows]
     assert anchors.read("\n".join(lines)) == rows
 
 

@@ -49,6 +49,17 @@ def test_the_precision_of_a_category_is_that_of_its_own_objects():
     assert "area" not in boxes[0]
 
 
+@pytest.mark.parametrize(("crowd", "precision"), [(2, 1.0), (5, 0.5)], ids=["its own class", "another"])
+def test_coco_ignores_a_box_on_a_crowd_of_its_own_class_and_of_no_other(crowd, precision):
+    """The cases of crowds expect the same; a surer box that does not count leaves the AP of the right one at 1."""
+    cup = CONTENT["annotations"][1]
+    region = {**cup, "id": 99, "category_id": crowd, "bbox": [500, 0, 400, 400], "area": 160000, "iscrowd": 1}
+    right, surer = ({"image_id": 7, "category_id": 2, "bbox": box, "score": score}
+                    for box, score in ((cup["bbox"], 0.8), ([600, 50, 100, 100], 0.9)))  # fmt: skip
+    content = CONTENT | {"annotations": [cup, region]}
+    assert confusion.average_precision(content, [right, surer], 2) == pytest.approx(precision)
+
+
 def test_a_table_and_a_matrix_are_read_by_their_names():
     assert confusion.read(",cat,cup,missed\ncat,3,0,1\ncup,0,2,0\nno object,0,4,0\n") == {
         ("cat", "cat"): 3, ("cat", "missed"): 1, ("cup", "cup"): 2, ("no object", "cup"): 4,

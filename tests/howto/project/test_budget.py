@@ -44,27 +44,6 @@ def test_a_group_around_this_one_may_have_less(machine):
     assert budget.cores() == 4
 
 
-def test_the_share_of_a_container_of_version_1(machine):
-    machine("proc/self/cgroup", "3:cpu,cpuacct:/docker\n2:memory:/docker")
-    machine("sys/fs/cgroup/cpu,cpuacct/docker/cpu.cfs_quota_us", 300000)
-    machine("sys/fs/cgroup/cpu,cpuacct/docker/cpu.cfs_period_us", 100000)
-    machine("sys/fs/cgroup/memory/docker/memory.limit_in_bytes", 4 * GIB)
-    machine("sys/fs/cgroup/memory/docker/memory.usage_in_bytes", GIB)
-    machine("sys/fs/cgroup/memory/docker/memory.stat", "inactive_file 5\ntotal_inactive_file 0")
-    assert (budget.cores(), budget.memory()) == (3, 3)
-
-
-def test_a_group_without_a_limit_changes_nothing(machine):
-    machine("proc/self/cgroup", "3:cpu:/\n2:memory:/\n0::/")
-    machine("sys/fs/cgroup/cpu/cpu.cfs_quota_us", -1)
-    machine("sys/fs/cgroup/cpu/cpu.cfs_period_us", 100000)
-    machine("sys/fs/cgroup/memory/memory.limit_in_bytes", 9223372036854771712)
-    machine("sys/fs/cgroup/memory/memory.usage_in_bytes", GIB)
-    machine("sys/fs/cgroup/memory.max", "max")
-    machine("sys/fs/cgroup/memory.current", GIB)
-    assert (budget.cores(), budget.memory()) == (64, 256)
-
-
 def test_less_than_one_core_counts_as_one(machine):
     machine("proc/self/cgroup", "0::/")
     machine("sys/fs/cgroup/cpu.max", "50000 100000")
