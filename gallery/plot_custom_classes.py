@@ -226,8 +226,8 @@ checkout.check("With the old key it says", failure.message, reason)
 # {% else %}
 
 # %%
-# On several GPUs no error comes: training ends at once, without a line for an epoch, and saves an
-# untrained ``epoch_1.pth``. The sampler for several GPUs accepts a dataset without images. Count first.
+# On several GPUs that error does not come. No iteration runs, ``epoch_1.pth`` is saved untrained, and the
+# evaluation ends in ``IndexError: list index out of range``; with ``--no-validate`` there is no error.
 from mmdet.datasets.samplers import DistributedGroupSampler
 
 empty = checkout.dataset(checkout.config(variant))

@@ -17,23 +17,32 @@ def parts(node):
     return parts(inner) if inner else [node]
 
 
+def count(data):
+    """Print what a dataset trains; return what is wrong."""
+    known = [data.get_ann_info(index) for index in range(len(data))]
+    trained = Counter(label for each in known for label in each['labels'])
+    print(f'{data.ann_file}: {len(data)} images')
+    for label, name in enumerate(data.CLASSES):
+        print(f'  label {label}, {name}: {trained[label]} objects')
+        if not trained[label]:
+            yield f'no object trains {name}'
+    ignored = sum(len(each['bboxes_ignore']) for each in known)
+    print(f'  ignored: {ignored} objects')
+    for label in sorted(set(trained) - set(range(len(data.CLASSES)))):
+        yield (f'{trained[label]} objects have label {label}, which no class '
+               'has: two categories have one name')
+
+
 if len(sys.argv) != 2:
     sys.exit(__doc__.strip())
 wrong = []
 for part in parts(Config.fromfile(sys.argv[1]).data.train):
-    built = build_dataset(part)
-    for data in getattr(built, 'datasets', [built]):  # ann_file may be a list
-        known = [data.get_ann_info(index) for index in range(len(data))]
-        count = Counter(label for each in known for label in each['labels'])
-        ignored = sum(len(each['bboxes_ignore']) for each in known)
-        print(f'{data.ann_file}: {len(data)} images')
-        for label, name in enumerate(data.CLASSES):
-            print(f'  label {label}, {name}: {count[label]} objects')
-            if not count[label]:
-                wrong.append(f'no object trains {name}')
-        print(f'  ignored: {ignored} objects')
-        for label in sorted(set(count) - set(range(len(data.CLASSES)))):
-            wrong.append(f'{count[label]} objects have label {label}, which no '
-                         'class has: two categories have one name')
+    try:
+        built = build_dataset(part)
+        for data in getattr(built, 'datasets', [built]):  # a list of files
+            wrong += count(data)
+    except (OSError, KeyError, TypeError, ValueError, AssertionError) as error:
+        wrong.append(f"{part.get('ann_file')}: "
+                     f'{type(error).__name__}: {error}')
 if wrong:
     sys.exit('\n'.join(wrong))

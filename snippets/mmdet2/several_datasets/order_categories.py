@@ -27,7 +27,7 @@ try:
     order = dict.fromkeys([*names, *rows])  # each name once
     content['categories'] = [rows[name] for name in order]
     text = json.dumps(content, ensure_ascii=False)
-    with open(target, 'x', encoding='utf-8') as file:  # never overwrites
+    with Path(target).open('x', encoding='utf-8') as file:
         file.write(text)
 except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
     sys.exit(f'{source} to {target}: {type(error).__name__}: {error}')

@@ -18,26 +18,33 @@ def parts(node):
     return parts(inner) if inner else [node]
 
 
+def count(data):
+    """Print what a dataset trains; return what is wrong."""
+    objects = [each for index in range(len(data))
+               for each in data.get_data_info(index)['instances']]
+    used = [each for each in objects if not each['ignore_flag']]
+    trained = Counter(each['bbox_label'] for each in used)
+    names = data.metainfo['classes']
+    print(f'{data.ann_file}: {len(data)} images')
+    for label, name in enumerate(names):
+        print(f'  label {label}, {name}: {trained[label]} objects')
+        if not trained[label]:
+            yield f'no object trains {name}'
+    print(f'  ignored: {len(objects) - len(used)} objects')
+    for label in sorted(set(trained) - set(range(len(names)))):
+        yield (f'{trained[label]} objects have label {label}, which no class '
+               'has: two categories have one name')
+
+
 if len(sys.argv) != 2:
     sys.exit(__doc__.strip())
 register_all_modules()
 wrong = []
 for part in parts(Config.fromfile(sys.argv[1]).train_dataloader.dataset):
-    # serialize_data=True would stop at a dataset without images.
-    data = DATASETS.build({**part, 'serialize_data': False})
-    known = [each for index in range(len(data))
-             for each in data.get_data_info(index)['instances']]
-    trains = [each for each in known if not each['ignore_flag']]
-    count = Counter(each['bbox_label'] for each in trains)
-    names = data.metainfo['classes']
-    print(f'{data.ann_file}: {len(data)} images')
-    for label, name in enumerate(names):
-        print(f'  label {label}, {name}: {count[label]} objects')
-        if not count[label]:
-            wrong.append(f'no object trains {name}')
-    print(f'  ignored: {len(known) - len(trains)} objects')
-    for label in sorted(set(count) - set(range(len(names)))):
-        wrong.append(f'{count[label]} objects have label {label}, which no '
-                     'class has: two categories have one name')
+    try:  # with serialize_data=True a dataset without images is an error
+        wrong += count(DATASETS.build({**part, 'serialize_data': False}))
+    except (OSError, KeyError, TypeError, ValueError, AssertionError) as error:
+        wrong.append(f"{part.get('ann_file')}: "
+                     f'{type(error).__name__}: {error}')
 if wrong:
     sys.exit('\n'.join(wrong))

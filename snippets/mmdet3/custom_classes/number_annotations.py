@@ -14,7 +14,7 @@ try:
     for number, annotation in enumerate(content['annotations'], 1):
         annotation['id'] = number
     text = json.dumps(content, ensure_ascii=False)
-    with open(target, 'x', encoding='utf-8') as file:  # never overwrites
+    with Path(target).open('x', encoding='utf-8') as file:
         file.write(text)
 except (OSError, ValueError, KeyError, TypeError) as error:
     sys.exit(f'{source} to {target}: {type(error).__name__}: {error}')
