@@ -200,7 +200,9 @@ expected = {
 variant = checkout.edit(config, {", prefix='backbone.'": ""})
 untouched = checkout.build(checkout.config(variant)).backbone.state_dict()
 convolutions = [key for key, value in untouched.items() if value.ndim == 4]
-equal = [key for key in convolutions if torch.equal(untouched[key].cpu(), expected[key])]
+equal = [
+    key for key in convolutions if torch.equal(untouched[key].cpu(), expected[key])
+]
 checkout.check("Convolutions equal to the checkpoint's", len(equal), 0)
 
 # %%
@@ -269,7 +271,9 @@ child.write_text(text, "utf-8")
 imports = checkout.config(child.name).custom_imports.imports
 checkout.check("All imports of a config that inherits", imports, [own])
 build = f"init_detector('configs/mmcls_backbone/{child.name}', device='cpu')"
-program = f"from mmdet.apis import init_detector; print(type({build}.backbone).__module__)"
+program = (
+    f"from mmdet.apis import init_detector; print(type({build}.backbone).__module__)"
+)
 command = f'PYTHONPATH=. python -c "{program}"'
 # {% if mmdet2 %}
 

@@ -529,7 +529,10 @@ checkout.check("Statistics that a ConvNeXt has", norms, set())
 from howto.figures import backbones
 
 checkout.check("Models in the table", len(table), 33)
-told = [row.told == (part.channels, part.strides) for row, part in zip(table.values(), parts)]
+told = [
+    row.told == (part.channels, part.strides)
+    for row, part in zip(table.values(), parts)
+]
 checkout.check("timm's feature_info says what is measured", all(told), True)
 with checkout.inside():
     necks = [backbones.neck_strides(cfgs[n], row.backbone) for n, row in table.items()]
@@ -552,7 +555,9 @@ adapted = checkout.config(checkout.edit(lite.file, changes, adapts=True))
 checkout.check("Its pixels are the checkpoint's", pixels(adapted), lite.pixels)
 adapted.model.backbone.pretrained = False
 levels, boxes = neck_strides(built := checkout.build(adapted)), roi_strides(built)
-checkout.check("Its neck's levels are where its anchors lie", levels, anchor_strides(built))
+checkout.check(
+    "Its neck's levels are where its anchors lie", levels, anchor_strides(built)
+)
 checkout.check("Boxes are cut out at these strides", boxes, levels[:4])
 
 # %%

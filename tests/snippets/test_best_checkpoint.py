@@ -46,12 +46,6 @@ def epochs(hook, scores) -> int:
     return runner.epoch
 
 
-def test_the_stock_script_trains_it_with_the_hook(work_dir):
-    (log,) = work_dir.rglob("*.log")
-    assert "EarlyStoppingHook" in log.read_text("utf-8")
-    assert (work_dir / "epoch_1.pth").exists()
-
-
 def test_epochs_without_an_evaluation_count_for_nothing(checkout):
     """Of four epochs the last alone is evaluated: none has been waited for."""
     small = dict(val_interval=4, batch_size=2 * api().images(checkout.config()), model__test_cfg__score_thr=0.0)

@@ -15,12 +15,6 @@ OVERSAMPLED = {
 }  # fmt: skip
 
 
-def test_the_stock_script_trains_it_with_the_weights(work_dir):
-    (log,) = work_dir.rglob("*.log")
-    assert "class_weight=[1.0,3.0,1.0" in "".join(log.read_text("utf-8").split())
-    assert (work_dir / "epoch_1.pth").exists()
-
-
 @pytest.mark.parametrize("threshold", [0.001, 0.2, 0.9])
 def test_images_come_as_often_as_the_formula_says_rounded_up(checkout, threshold):
     path = checkout.root / "data/my_dataset/annotations/train.json"

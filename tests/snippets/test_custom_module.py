@@ -9,12 +9,6 @@ from howto.figures import gradients
 LOSS = dict(_delete_=True, type="LogCoshLoss", loss_weight=1.0)
 
 
-def test_the_stock_script_trains_it_with_the_loss(work_dir):
-    (log,) = work_dir.rglob("*.log")
-    assert "LogCoshLoss" in log.read_text("utf-8")
-    assert (work_dir / "epoch_1.pth").exists()
-
-
 def test_a_two_stage_detector_trains_both_of_its_stages_with_it(checkout):
     run = checkout.train(
         "faster_rcnn/faster_rcnn_r50_fpn_1x_coco.py",

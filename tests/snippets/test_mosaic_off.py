@@ -13,12 +13,6 @@ STANDARD = "faster_rcnn/faster_rcnn_r50_fpn_1x_coco.py"
 LAST_EPOCHS = {"mmdet2": dict(custom_hooks__1__num_last_epochs=3), "mmdet3": dict(custom_hooks__0__switch_epoch=-1)}
 
 
-def test_the_stock_script_trains_it(work_dir):
-    (log,) = work_dir.rglob("*.log")
-    assert {"MosaicOffHook", "PipelineSwitchHook"} & set(log.read_text("utf-8").replace("'", " ").split())
-    assert (work_dir / "epoch_1.pth").exists()
-
-
 def test_the_standard_config_shows_plain_images_and_their_paths(checkout):
     run = checkout.train(STANDARD, evaluate=False, keep_images=True, **fit.RESNET18)
     seen = run.epochs[0].images

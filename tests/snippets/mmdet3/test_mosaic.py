@@ -171,10 +171,6 @@ def test_trains_on_images_without_objects_alone(checkout, empty, resnet18):
     assert all(map(math.isfinite, run.losses))
 
 
-def test_the_copied_file_trains_with_the_command_that_the_page_gives(work_dir):
-    assert (work_dir / "epoch_1.pth").exists()
-
-
 @pytest.fixture(scope="module")
 def epochs(checkout, dataset):
     """What the worker processes read, in two epochs."""
