@@ -12,7 +12,7 @@ from howto.project import stacks
 from howto.project.errors import HowtoError
 
 COUNTING = """\
-import runpy, sys
+import runpy
 from mmdet.apis import DetInferencer
 
 call = DetInferencer.__call__
@@ -23,14 +23,13 @@ def counted(*args, **keys):
     return results
 
 DetInferencer.__call__ = counted
-sys.argv.pop(0)
-runpy.run_path(sys.argv[0], run_name='__main__')
+runpy.run_path(SCRIPT, run_name='__main__')
 """
 
 
 @pytest.fixture(scope="module")
 def script(checkout, resnet18):
-    """The command that runs the script with a detector of random weights that knows 80 classes, as far as OUT."""
+    """The script, which keeps two images at a time and any box, beside a detector of random weights, 80 classes."""
     cfg = checkout.config("faster_rcnn/faster_rcnn_r50_fpn_1x_coco.py", **resnet18)
     _, resize, *_ = api().split(cfg, "test").pipeline
     resize[api().SCALES[0]] = (128, 77)
@@ -39,7 +38,7 @@ def script(checkout, resnet18):
     cfg.dump(str(checkout.root / "configs/inference/random.py"))
     torch.save({"state_dict": checkout.build(cfg).state_dict()}, checkout.root / "random.pth")
     low = checkout.edit("detect_folder.py", {"SCORE = 0.3": "SCORE = 0.001", "BATCH = 4": "BATCH = 2"})
-    return f"python {{}}configs/inference/{low} configs/inference/random.py random.pth"
+    return f"configs/inference/{low}"
 
 
 @pytest.fixture
@@ -54,17 +53,28 @@ def photos(checkout):
 
 
 @pytest.fixture
-def detected(checkout, script):
+def call(checkout, script):
+    """What the script, or another program, prints about a folder."""
+
+    def run(folder, out, program=script):
+        return checkout.shell(f"python {program} configs/inference/random.py random.pth {folder} {out}")
+
+    return run
+
+
+@pytest.fixture
+def detected(checkout, call):
     """What the script prints about a folder, and what it writes."""
 
     def run(folder, out):
-        printed = checkout.shell(f"{script.format('')} {folder} {out}")
+        printed = call(folder, out)
         return printed, json.loads((checkout.root / out / "detections.json").read_text("utf-8"))
 
     return run
 
 
-def test_boxes_lie_in_their_images(photos, detected):
+@pytest.mark.usefixtures("photos")
+def test_boxes_lie_in_their_images(detected):
     _, found = detected("photos", "found")
     assert len(found["categories"]) == 80
     sizes = {image["id"]: (image["width"], image["height"]) for image in found["images"]}
@@ -75,18 +85,19 @@ def test_boxes_lie_in_their_images(photos, detected):
 
 
 @pytest.mark.parametrize("out", ["photos", "photos/found", "."])
-def test_nothing_is_written_over(checkout, script, photos, out):
+def test_nothing_is_written_over(call, photos, out):
     before = {path: path.read_bytes() for path in photos.rglob("*") if path.is_file()}
     with pytest.raises(HowtoError, match=r"name a (new )?folder") as failure:
-        checkout.shell(f"{script.format('')} photos {out}")
+        call("photos", out)
     assert "Traceback" not in str(failure.value)
     assert {path: path.read_bytes() for path in photos.rglob("*") if path.is_file()} == before
 
 
-def test_a_second_run_wants_another_folder(checkout, script, photos, detected):
-    detected("photos", "once")
+@pytest.mark.usefixtures("photos")
+def test_a_second_run_wants_another_folder(call):
+    call("photos", "once")
     with pytest.raises(HowtoError, match="once is not empty"):
-        checkout.shell(f"{script.format('')} photos once")
+        call("photos", "once")
 
 
 def test_images_that_cannot_be_read_are_left_out_and_named(checkout, photos, detected):
@@ -124,30 +135,31 @@ def test_other_formats_are_taken_or_counted(checkout, photos, detected):
     [("nothing", r"nothing has no file in \.bmp "), ("missing", "missing is not a folder")],
     ids=["empty", "missing"],
 )
-def test_a_folder_without_images_is_an_error_in_one_line(checkout, script, folder, message):
+def test_a_folder_without_images_is_an_error_in_one_line(checkout, call, folder, message):
     (checkout.root / "nothing").mkdir(exist_ok=True)
     with pytest.raises(HowtoError, match=message) as failure:
-        checkout.shell(f"{script.format('')} {folder} unused")
+        call(folder, "unused")
     assert "Traceback" not in str(failure.value)
     assert not (checkout.root / "unused").exists()
 
 
-def test_what_was_done_is_kept_when_something_stops_it(checkout, script, photos):
-    own = checkout.root / "configs/inference" / script.split("/")[-1].split()[0]
-    stopping = own.with_name("stopping.py")
+@pytest.mark.usefixtures("photos")
+def test_what_was_done_is_kept_when_something_stops_it(checkout, script, call):
     added = "number = len(coco['images']) + 1\n"
-    assert own.read_text("utf-8").count(added) == 1
-    stopped = own.read_text("utf-8").replace(added, f"{added}            assert number < 3, 'out of memory'\n")
-    stopping.write_text(stopped, "utf-8")
+    whole = (checkout.root / script).read_text("utf-8")
+    assert whole.count(added) == 1
+    stopping = whole.replace(added, f"{added}            assert number < 3, 'out of memory'\n")
+    (checkout.root / "stopping.py").write_text(stopping, "utf-8")
     with pytest.raises(HowtoError, match="out of memory"):
-        checkout.shell(f"{script.format('').replace(own.name, stopping.name)} photos stopped")
+        call("photos", "stopped", "stopping.py")
     found = json.loads((checkout.root / "stopped/detections.json").read_text("utf-8"))
     assert [image["file_name"] for image in found["images"]] == ["a.jpg", "b.jpg"]
     assert {each["image_id"] for each in found["annotations"]} == {1, 2}
 
 
 @pytest.mark.skipif(stacks.current().family == "mmdet2", reason="has no DetInferencer")
-def test_no_drawing_stays_in_memory(checkout, script, photos):
-    (checkout.root / "counting.py").write_text(COUNTING, "utf-8")
-    printed = checkout.shell(f"{script.format('counting.py ')} photos counted")
+@pytest.mark.usefixtures("photos")
+def test_no_drawing_stays_in_memory(checkout, script, call):
+    (checkout.root / "counting.py").write_text(COUNTING.replace("SCRIPT", repr(script)), "utf-8")
+    printed = call("photos", "counted", "counting.py")
     assert printed.count("drawings kept: 0\n") == printed.count("drawings kept") == 2
