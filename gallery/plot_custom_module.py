@@ -178,7 +178,7 @@ checkout.check(f"It says: {unregistered}", known, True)
 # Put ``PYTHONPATH=.`` in front, as the commands above do, and start the command in the repository's root.
 # ``tools/train.py`` makes Python look in ``tools/``. The reason is in the first error, not in the last line.
 # {% if mmdet3 %}
-# That one is ``ImportError: Failed to import custom modules``. ``tools/dist_train.sh`` sets the path by itself.
+# The last line says ``ImportError: Failed to import custom modules``. ``tools/dist_train.sh`` sets the path.
 # {% endif %}
 def errors(command):
     """The errors in what a command that fails has printed."""
@@ -190,9 +190,8 @@ said = errors(f"{train}/{checkout.own}")
 print(*said, sep="\n")
 first = "ModuleNotFoundError: No module named 'configs'"
 checkout.check("It says first", said[0], first)
-checkout.check(
-    "And last", said[-1].split(": Failed to import custom")[0], "ImportError"
-)
+last = said[-1].partition(": Failed to import custom modules")[0]
+checkout.check("And last", last, "ImportError")
 
 # %%
 # Write dots for slashes, and no ``.py``: ``custom_imports`` names a module. People say that it must have no

@@ -71,7 +71,7 @@ checkout.check("Its learning rate, and images on each GPU", of, [0.01, 1])
 # ---------------------------------------------
 # COCO may know your classes, or some that look like them. This script keeps the outputs of the classes
 # that you name, one for each of yours and in your order: a cat for a kitten, a cup for a mug. It works for
-# every detector of the table above, in the config of which you have set ``load_from`` and ``num_classes``.
+# every detector of the table above. First set ``load_from`` and ``num_classes`` in the detector's config.
 #
 # .. snippet:: keep_classes.py
 #

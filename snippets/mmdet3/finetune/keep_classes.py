@@ -19,6 +19,7 @@ if len(sys.argv) < 4:
     sys.exit(__doc__)
 config, out, *names = sys.argv[1:]
 coco = get_classes('coco')
+names = [name.replace(' ', '_') for name in names]  # as MMDetection writes
 for name in names:
     if name not in coco:
         sys.exit(f'{name} is no class of COCO. These are: {", ".join(coco)}')
