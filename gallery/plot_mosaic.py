@@ -21,82 +21,82 @@ edited.
 
 # %%
 # Adapt it
-# {% if mmdet2 %}
 # --------
 # - **Another scale**: change ``img_scale``; ``border`` follows. Tests stay at (1333, 800): set their scale as
 #   for :doc:`small objects <plot_small_objects>`.
-# - **Another detector**: change ``_base_``. Any that learns boxes alone will do; Mosaic carries no masks
-#   along. Copy its ``img_norm_cfg``, with which it is tested: configs with ``caffe`` in their name have
-#   another one, and YOLOX has no ``Normalize``.
+# - **Plain images in the last epochs**: see :doc:`plot_mosaic_off`.
+# {% if mmdet2 %}
+# - **Another detector**: change ``_base_`` to any box-only detector. Also copy the ``img_norm_cfg`` of its config:
+#   ``caffe`` configs use other values. YOLOX has Mosaic already.
 # - **Your own data**: change ``data_root``, ``ann_file`` and ``img_prefix`` here, and add ``classes``, see
 #   :doc:`your own classes <plot_custom_classes>`. What you set elsewhere does not reach this dataset.
-# - **Plain images in the last epochs**: see `Mosaic to the last epoch`_.
 # {% else %}
-# --------
-# - **Another scale**: change ``img_scale``; ``border`` follows. Tests stay at (1333, 800): set their scale as
-#   for :doc:`small objects <plot_small_objects>`.
-# - **Another detector**: change ``_base_`` to any that learns boxes alone. ``CachedMosaic`` takes masks, too.
+# - **Another detector**: change ``_base_`` to any box-only detector. YOLOX and RTMDet have Mosaic already. For masks
+#   see the pitfall ``RandomAffine only supports bbox``.
 # - **Your own data**: change ``data_root``, ``ann_file`` and ``data_prefix`` here, and add ``metainfo``, see
-#   :doc:`your own classes <plot_custom_classes>`. What you set elsewhere does not reach this dataset, and
-#   without ``metainfo`` it leaves out objects with names of your own, and says nothing.
-# - **Plain images in the last epochs**: see `Mosaic to the last epoch`_.
+#   :doc:`your own classes <plot_custom_classes>`. What you set elsewhere does not reach this dataset. Without
+#   ``metainfo`` objects with names of your own are left out, and the log does not say so.
 # {% endif %}
+import contextlib
+import io
+import math
+import statistics
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
 from howto import Workspace
 from howto.checkout.family import api
 
 checkout = Workspace("mosaic")
-config = "faster_rcnn_r50_fpn_mosaic_1x_coco.py"
-cfg = checkout.config(config)
+cfg = checkout.config()
 stock = checkout.config("faster_rcnn/faster_rcnn_r50_fpn_1x_coco.py")
+scale = tuple(cfg.img_scale)
 
-base = "../faster_rcnn/faster_rcnn_r50_fpn_1x_coco.py"
-other = checkout.edit(config, {base: "../retinanet/retinanet_r18_fpn_1x_coco.py"})
-# {% if mmdet2 %}
+# %%
+base = f"faster_rcnn/{Path(stock.filename).name}"
+retinanet = {base: "retinanet/retinanet_r18_fpn_1x_coco.py"}
+other = checkout.edit(checkout.own, retinanet, adapts=True)
 moved = checkout.train(other, evaluate=False).trains("bbox_head")
-# {% else %}
-fewer = dict(train_dataloader__dataset__dataset__indices=4)
-moved = checkout.train(other, evaluate=False, **fewer).trains("bbox_head")
-# {% endif %}
 checkout.check("RetinaNet trains on Mosaic too", moved, [True])
 
 # %%
 # {% if mmdet2 %}
 # To see what your own training images become, have MMDetection draw them. Its script stops on
-# Python 3.10 and newer with ``cannot import name 'Sequence' from 'collections'``, so mend a copy:
-# {% else %}
-# To see what your own training images become, have MMDetection draw them:
-# {% endif %}
+# Python 3.10 and newer with ``cannot import name 'Sequence' from 'collections'``, so repair a copy:
 #
 # .. code-block:: console
 #
-# {% if mmdet2 %}
 #    $ sed 's/from collections import/from collections.abc import/' tools/misc/browse_dataset.py > browse_dataset.py
 #    $ python browse_dataset.py configs/mosaic/faster_rcnn_r50_fpn_mosaic_1x_coco.py --not-show --output-dir drawn
-mend = "s/from collections import/from collections.abc import/"
-script = checkout.shell(f"sed '{mend}' tools/misc/browse_dataset.py")
-(checkout.root / "browse_dataset.py").write_text(script, "utf-8")
-command = f"python browse_dataset.py configs/mosaic/{config} --not-show"
-checkout.shell(f"{command} --output-dir drawn")
-drawn = len(list((checkout.root / "drawn").glob("*.jpg")))
-images = len(checkout.annotations("train")["images"])
-checkout.check("browse_dataset.py draws each image once", drawn, images)
+#
+# It draws every image, of COCO more than 100,000; end it with Ctrl-C when you have seen enough.
+repair = "s/from collections import/from collections.abc import/"
+repaired = checkout.shell(f"sed '{repair}' tools/misc/browse_dataset.py")
+(checkout.root / "browse_dataset.py").write_text(repaired, "utf-8")
+script, options = "browse_dataset.py", ""
+number = len(checkout.annotations("train")["images"])
 # {% else %}
+# To see what your own training images become, have MMDetection draw them:
+#
+# .. code-block:: console
+#
 #    $ python tools/analysis_tools/browse_dataset.py configs/mosaic/faster-rcnn_r50_fpn_mosaic_1x_coco.py --not-show --output-dir drawn --cfg-options train_dataloader.dataset.dataset.indices=4
 #
 # The last option leaves the first four images in the dataset, and Mosaic mixes only
 # those. Without the option the script draws every image, of COCO more than 100,000.
-import matplotlib.pyplot as plt
-
-script = "python tools/analysis_tools/browse_dataset.py configs/mosaic"
+script, number = "tools/analysis_tools/browse_dataset.py", 4
 options = "--cfg-options train_dataloader.dataset.dataset.indices=4"
-checkout.shell(f"{script}/{config} --not-show --output-dir drawn {options}")
+# {% endif %}
+command = f"python {script} configs/mosaic/{checkout.own} --not-show --output-dir drawn"
+checkout.shell(f"{command} {options}")
 drawn = [plt.imread(path) for path in (checkout.root / "drawn").glob("*.jpg")]
-checkout.check("browse_dataset.py draws each of the four images once", len(drawn), 4)
-checkout.check(
-    "The drawn images are as large as those in training: height, width",
-    {image.shape[:2] for image in drawn},
-    {(800, 1332)},
-)
+checkout.check("browse_dataset.py draws each image once", len(drawn), number)
+sizes = {image.shape[:2] for image in drawn}
+# {% if mmdet2 %}
+checkout.check("Drawn with their padding: height, width", sizes, {(800, 1344)})
+# {% else %}
+checkout.check("Drawn as they train: height, width", sizes, {(800, 1332)})
 # {% endif %}
 
 # %%
@@ -111,52 +111,29 @@ draw_pipelines(cfg, stock)
 # Here are the first two steps at the config's full size, with random numbers that draw
 # four different photographs, one of them without any object, and keep every object
 # visible. ``mixed`` keeps what each step made.
-# {% if mmdet2 %}
-import matplotlib.pyplot as plt
-
-# {% endif %}
 from howto.figures.mosaic import first_seed, mixed, sources
 from howto.figures.show import draw_boxes
 
 dataset = checkout.dataset(cfg)
-
+classes = api().classes(dataset)
 with checkout.inside():
     seed = first_seed(dataset, index=0)
     four = sources(dataset, index=0, seed=seed)
     mosaic, affine = mixed(dataset, index=0, seed=seed)
 
 # %%
-# {% if mmdet3 %}
-classes = dataset.metainfo["classes"]
-# {% endif %}
 figure, axes = plt.subplots(1, 4, figsize=(9, 2.2))
 places = ("top left", "top right", "bottom left", "bottom right")
-# {% if mmdet2 %}
-for axis, image, place in zip(axes, four, places, strict=True):
-    draw_boxes(axis, image, dataset.CLASSES, place)
-# {% else %}
 for axis, image, place in zip(axes, four, places, strict=True):
     draw_boxes(axis, image, classes, place)
-# {% endif %}
 
 # %%
-# {% if mmdet2 %}
-# They meet in a point drawn at random, each scaled to fit 1333 × 800 and cut at the
-# border. The canvas is twice as high and twice as wide as ``img_scale``; grey is
-# padding.
-# {% else %}
 # They meet in a point drawn at random, each scaled to fit 1333 × 800 and cut at the
 # border. The canvas is twice as wide and twice as high as ``img_scale``; grey is
 # padding.
-# {% endif %}
 figure, axes = plt.subplots(1, 2, figsize=(9, 3))
-# {% if mmdet2 %}
-draw_boxes(axes[0], mosaic, dataset.CLASSES, "after Mosaic")
-draw_boxes(axes[1], affine, dataset.CLASSES, "after RandomAffine")
-# {% else %}
 draw_boxes(axes[0], mosaic, classes, "after Mosaic")
 draw_boxes(axes[1], affine, classes, "after RandomAffine")
-# {% endif %}
 # sphinx_gallery_thumbnail_number = 2
 
 # %%
@@ -181,16 +158,12 @@ smaller = dict(
     model__backbone__init_cfg__checkpoint="torchvision://resnet18",
     model__neck__in_channels=[64, 128, 256, 512],
 )
-short = checkout.train(config, epochs=3, evaluate=False, warmed_up=True, **smaller)
+short = checkout.train(epochs=3, evaluate=False, warmed_up=True, **smaller)
 
 # %%
-# {% if mmdet2 %}
-print(*short.logged("in Mosaic.__init__"), *short.logged("Epoch [")[5::6], sep="\n")
-# {% else %}
-named, iterations = short.logged("in Mosaic.__init__"), short.logged("Epoch(train)")
+named, iterations = short.logged("in Mosaic.__init__"), short.logged(api().TRAINED)
 each = len(iterations) // 3
 print(*named, *iterations[each - 1 :: each], sep="\n")
-# {% endif %}
 
 # %%
 # Pitfalls
@@ -198,18 +171,14 @@ print(*named, *iterations[each - 1 :: each], sep="\n")
 
 # %%
 # {% if mmdet3 %}
-# No Mosaic, and nothing is reported: ``data = dict(train=…)``
-# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# MMDetection 3 reads ``train_dataloader``. MMDetection 2 read ``data``, and the
+# No Mosaic, and no error: ``data = dict(train=…)``
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# Set ``train_dataloader``, which MMDetection 3 reads. MMDetection 2 read ``data``, and the
 # published tutorial's edition for 3.x still has that: the config loads, and the training
 # runs to its end on plain images. The only sign is that the log lacks the line of Mosaic.
-import math
-
-variant = checkout.edit(
-    config, {"train_dataloader = dict(dataset=": "data = dict(train="}
-)
-fewer = dict(train_dataloader__dataset__indices=4)
-ignored = checkout.train(variant, evaluate=False, **fewer, **smaller)
+old = {"train_dataloader = dict(dataset=": "data = dict(train="}
+variant = checkout.edit(checkout.own, old)
+ignored = checkout.train(variant, evaluate=False, **smaller)
 finite = all(map(math.isfinite, ignored.losses))
 checkout.check("It trains all the same, every loss is finite", finite, True)
 lines = len(ignored.logged("in Mosaic.__init__"))
@@ -225,208 +194,293 @@ checkout.check("The steps in training", steps, plain.split())
 # %%
 # {% endif %}
 # Portrait images: ``img_scale`` is the wrong way round
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # {% if mmdet2 %}
-# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# For Mosaic and MixUp ``img_scale`` is (height, width), and so is RandomAffine's
-# ``border``; for Resize and MultiScaleFlipAug it is (width, height). Nothing stops: the log
-# says ``image shape: height=1333, width=800 in Mosaic.__init__``. The published tutorial
-# has (1333, 800) for Mosaic, and trains on portrait images.
-variant = checkout.edit(config, {"img_scale = (800, 1333)": "img_scale = (1333, 800)"})
+# Write (height, width) for Mosaic and MixUp; RandomAffine's ``border`` has the same order. For Resize and
+# MultiScaleFlipAug ``img_scale`` is (width, height). The published tutorial has (1333, 800) for Mosaic, and
+# trains on portrait images. The only sign is in the log.
 # {% else %}
-# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# In MMDetection 3 Mosaic takes (width, height), as all other steps do. In MMDetection 2
-# Mosaic and MixUp took (height, width), and RandomAffine's ``border`` followed them; a
-# config brought over from there trains on portrait images. The only sign is in the log.
-variant = checkout.edit(config, {"img_scale = (1333, 800)": "img_scale = (800, 1333)"})
+# Write (width, height), as for all other steps. In MMDetection 2 Mosaic and MixUp took (height, width), and
+# RandomAffine's ``border`` followed them; a config brought over from there trains on portrait images. The only
+# sign is in the log.
 # {% endif %}
+turned = {f"img_scale = {scale}": f"img_scale = {scale[::-1]}"}
+variant = checkout.config(checkout.edit(checkout.own, turned))
 with checkout.inside():
-    _, portrait = mixed(checkout.dataset(checkout.config(variant)), index=0, seed=seed)
-checkout.check(
-    "Images become portraits: height, width", portrait["img"].shape[:2], (1332, 800)
-)
+    _, portrait = mixed(checkout.dataset(variant), index=0, seed=seed)
+size = portrait["img"].shape[:2]
+checkout.check("Images become portraits: height, width", size, (1332, 800))
+
 
 # %%
-# {% if mmdet2 %}
-# Here are two of the others: Resize makes an image (width, height) large, and MixUp
-# fits the image that it mixes in into (height, width).
-# {% else %}
 # Mosaic logs which is the height and which is the width:
-import contextlib
-import io
+def logged(**keys):
+    log = io.StringIO()
+    out, errors = contextlib.redirect_stdout(log), contextlib.redirect_stderr(log)
+    with out, errors, checkout.inside():
+        api().step(keys)
+    return log.getvalue()
 
-from mmdet.datasets.transforms import MixUp, Mosaic
 
-log = io.StringIO()
-with checkout.inside(), contextlib.redirect_stdout(log):
-    Mosaic(img_scale=(800, 1333))
-    mixup = MixUp(img_scale=(400, 200), ratio_range=(1, 1))
 line = "image shape: height=1333, width=800 in Mosaic.__init__"
-checkout.check(f"Mosaic logs: {line}", line in log.getvalue(), True)
+said = logged(type="Mosaic", img_scale=scale[::-1])
+checkout.check(f"Mosaic logs: {line}", line in said, True)
+
 
 # %%
-# MixUp takes the same order: the image that it mixes in is fitted into (width, height).
-# {% endif %}
-import numpy as np
-
-# {% if mmdet2 %}
-from mmdet.datasets.pipelines import MixUp, Resize
-# {% endif %}
-
-
-# {% if mmdet2 %}
+# MixUp takes the order of Mosaic, and fits the image that it mixes in:
 def picture(width, height):
-    image = np.zeros((height, width, 3), np.uint8)
+    image, labels = np.zeros((height, width, 3), np.uint8), np.zeros(1, int)
     boxes = np.array([[0, 0, width, height]], np.float32)
-    labels, ignored = np.zeros(1, int), np.zeros((0, 4), np.float32)
-    return dict(img=image, gt_bboxes=boxes, gt_labels=labels, gt_bboxes_ignore=ignored)
+    names = dict(gt_labels=labels, gt_bboxes_labels=labels)  # of both families
+    ignored = dict(gt_bboxes_ignore=boxes[:0], gt_ignore_flags=np.zeros(1, bool))
+    return dict(img=image, gt_bboxes=boxes, **names, **ignored)
 
 
+# %%
+# {% if mmdet2 %}
+resize = api().step(dict(type="Resize", img_scale=(400, 200), keep_ratio=False))
+size = resize(picture(50, 50))["img"].shape[:2]
+checkout.check("Resize to (400, 200) makes height, width", size, (200, 400))
+order, size = ("height", "width"), (200, 400)
 # {% else %}
-def picture(width, height):
-    image = np.zeros((height, width, 3), np.uint8)
-    boxes = np.array([[0, 0, width, height]], np.float32)
-    result = dict(img=image, gt_bboxes=boxes, gt_bboxes_labels=np.zeros(1, int))
-    return result | dict(gt_ignore_flags=np.zeros(1, bool))
-
-
+order, size = ("width", "height"), (400, 200)
 # {% endif %}
-
-
-# %%
-# {% if mmdet2 %}
-resized = Resize(img_scale=(400, 200), keep_ratio=False)(picture(50, 50))
-checkout.check(
-    "Resize to (400, 200) makes height, width", resized["img"].shape[:2], (200, 400)
-)
-mixup = MixUp(img_scale=(200, 400), ratio_range=(1, 1))
-# {% endif %}
+mixup = api().step(dict(type="MixUp", img_scale=size, ratio_range=(1, 1)))
 both = mixup(picture(500, 500) | dict(mix_results=[picture(100, 50)]))
-width, height = both["gt_bboxes"][1, 2:]
-# {% if mmdet2 %}
-checkout.check("MixUp to (200, 400) makes height, width", (height, width), (200, 400))
-# {% else %}
-checkout.check("MixUp to (400, 200) makes width, height", (width, height), (400, 200))
-# {% endif %}
+sides = dict(zip(("width", "height"), both["gt_bboxes"][1, 2:], strict=True))
+made = tuple(sides[name] for name in order)
+checkout.check(f"MixUp to {size} makes {', '.join(order)}", made, size)
+
+# %%
+# ``assert isinstance(img_scale, tuple)``, ``AssertionError: Mosaic:``: ``img_scale`` is a list
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# Write a tuple, ``(640, 640)``, in round brackets.
+as_list = dict(type="Mosaic", img_scale=[640, 640])
+failure = checkout.fails(api().step, as_list)
+checkout.check("Error", failure.message.partition(":")[0], "AssertionError")
 
 # %%
 # Four times the pixels: RandomAffine has no negative ``border``
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# The image then stays as large as the canvas, and training takes as much more memory.
-variant = checkout.edit(
-    config, {"border=(-img_scale[0] // 2, -img_scale[1] // 2)": "border=(0, 0)"}
-)
+# Keep ``border``. Without it the image stays as large as the canvas, and training takes as much more memory.
+border = {"border=(-img_scale[0] // 2, -img_scale[1] // 2)": "border=(0, 0)"}
+variant = checkout.config(checkout.edit(checkout.own, border))
 with checkout.inside():
-    _, large = mixed(checkout.dataset(checkout.config(variant)), index=0, seed=seed)
-checkout.check(
-    "Images stay at twice the size: height, width", large["img"].shape[:2], (1600, 2666)
-)
+    _, large = mixed(checkout.dataset(variant), index=0, seed=seed)
+size = large["img"].shape[:2]
+checkout.check("Images stay at twice the size: height, width", size, (1600, 2666))
 
 # %%
 # The same mosaics in every epoch: workers end with it
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# Nothing tells you, and the training runs to its end. But the workers that begin the next
-# epoch get the seeds that those before them had: in every epoch the first image of a worker
-# is mixed with the same three others, and so is the second, to the last epoch.
+# Set ``persistent_workers=True``. Without it each epoch starts new workers with the old seeds, so every epoch
+# sees the same mosaics. Training runs to its end, and the log does not say so.
 #
 # {% if mmdet2 %}
-# So it is on 2.x without ``persistent_workers=True``, and in the published tutorial.
+# So it is in the published tutorial.
+persistent = {", persistent_workers=True": ""}
 # {% else %}
-# So it is wherever workers load the images and ``persistent_workers`` is not ``True``; the stock
-# config sets it.
+# The stock config sets it.
+workers = "dict(dataset=train_dataset"
+persistent = {workers: workers.replace("(", "(persistent_workers=False, ")}
 # {% endif %}
 from howto.figures.mosaic import partners, read
 
-# {% if mmdet2 %}
-variant = checkout.edit(config, {", persistent_workers=True": ""})
-# {% else %}
-line = "dict(dataset=train_dataset"
-variant = checkout.edit(
-    config, {line: line.replace("dict(", "dict(persistent_workers=False, ")}
-)
-# {% endif %}
+variant = checkout.config(checkout.edit(checkout.own, persistent))
 with checkout.inside():
-    first, second = read(checkout.config(variant), dataset)
+    first, second = read(variant, dataset)
 same = partners(first) == partners(second)
 checkout.check("The second epoch mixes in the images of the first", same, True)
 
 # %%
 # ``assert 'mix_results' in results``: Mosaic without the wrapper
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# In the pipeline of a plain ``CocoDataset`` there are no other images to mix. Mosaic
-# stops with an ``AssertionError`` that gives no reason.
+# Wrap the dataset in ``MultiImageMixDataset``, as this config does. In the pipeline of a plain ``CocoDataset``
+# there are no other images to mix, and the ``AssertionError`` gives no reason.
 # {% if mmdet2 %}
-plain = "data = dict(train=dict(pipeline=[*train_dataset['dataset']['pipeline'], *train_pipeline]), "
-variant = checkout.edit(config, {"data = dict(train=train_dataset, ": plain})
+wrapped, before, after = "data = dict(train=train_dataset, ", "data = dict(train=", ", "
 # {% else %}
-plain = "train_dataloader = dict(dataset=dict(pipeline=[*train_dataset['dataset']['pipeline'], *train_pipeline]))"
-variant = checkout.edit(
-    config, {"train_dataloader = dict(dataset=train_dataset)": plain}
-)
+before, after = "train_dataloader = dict(dataset=", ")"
+wrapped = f"{before}train_dataset{after}"
 # {% endif %}
+plain = "dict(pipeline=train_dataset['dataset']['pipeline'] + train_pipeline)"
+variant = checkout.edit(checkout.own, {wrapped: f"{before}{plain}{after}"})
 failure = checkout.fails(checkout.train, variant, **smaller)
 checkout.check("The line that stops", failure.line, "assert 'mix_results' in results")
 
 # %%
+# ``__init__() got an unexpected keyword argument 'ann_file'``, or ``'data_root'``: keys on the wrapper
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# Look at ``_base_``: the error has two causes, and the cure of one does not help with the other.
+#
 # {% if mmdet2 %}
-# ``TypeError: __init__() got an unexpected keyword argument 'ann_file'``: no ``_delete_``
-# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# The keys of the stock dataset are then handed to the wrapper, which has no such keys.
+# - Its training dataset is plain, as Faster R-CNN's is: add ``_delete_=True`` to your ``MultiImageMixDataset``. Without
+#   it the keys of the stock dataset are merged into the wrapper, which has no such keys.
+# - It is YOLOX, whose training dataset is wrapped already: write your keys one deeper, into
+#   ``data = dict(train=dict(dataset=dict(…)))``, without ``_delete_``, which would end in ``KeyError: 'type'``.
 # {% else %}
-# ``TypeError: MultiImageMixDataset.__init__() got an unexpected keyword argument 'data_root'``: no ``_delete_``
-# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# The keys of the stock dataset are then handed to the wrapper, which has no such keys.
+# - Its training dataset is plain, as Faster R-CNN's is: add ``_delete_=True`` to your ``MultiImageMixDataset``. Without
+#   it the keys of the stock dataset are merged into the wrapper, which has no such keys. ``ConcatDataset`` needs it for
+#   the same reason, see :doc:`plot_several_datasets`.
+# - It is YOLOX, whose training dataset is wrapped already: write your keys one deeper, into
+#   ``train_dataloader = dict(dataset=dict(dataset=dict(…)))``, without ``_delete_``, which would end in
+#   ``KeyError: '`cfg` or `default_args` must contain the key "type"'``.
 # {% endif %}
 line = "    _delete_=True,  # replace the stock train dataset instead of merging\n"
-variant = checkout.edit(config, {line: ""})
-failure = checkout.fails(checkout.dataset, checkout.config(variant))
-# {% if mmdet2 %}
-reason = "__init__() got an unexpected keyword argument 'ann_file'"
-checkout.check(f"It says: {reason}", reason in failure.message, True)
-# {% else %}
+merged = checkout.config(checkout.edit(checkout.own, {line: ""}))
+failure = checkout.fails(checkout.dataset, merged)
 reason = "MultiImageMixDataset.__init__() got an unexpected keyword argument"
-checkout.check(f"It says: {reason}", f"{reason} 'data_root'" in failure.message, True)
+checkout.check(f"It says: {reason}", reason in failure.message, True)
+# {% if mmdet3 %}
+joined = checkout.config(base, train=dict(type="ConcatDataset", datasets=[]))
+failure = checkout.fails(checkout.dataset, joined)
+reason = reason.replace("MultiImageMix", "Concat") + " 'data_root'"
+checkout.check(f"It says: {reason}", reason in failure.message, True)
+# {% endif %}
 
 # %%
-# ``TypeError: BaseDataset.__init__() got an unexpected keyword argument 'img_prefix'``: keys of MMDetection 2
-# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# In MMDetection 2 ``img_prefix`` and ``filter_empty_gt`` stood beside ``pipeline``, and
-# in the published tutorial's edition for 3.x they still do. In MMDetection 3 they belong
-# into ``data_prefix`` and ``filter_cfg``.
+# YOLOX-tiny with a file of your own on the wrapper, with ``_delete_``, and one deeper:
+tiny = "yolox/yolox_tiny_8x8_300e_coco.py"
+yolox = api().split(checkout.config(tiny), "train")
+file = dict(ann_file=yolox.dataset.ann_file.replace("train", "val"))
+failure = checkout.fails(checkout.dataset, checkout.config(tiny, train=file))
+reason = "unexpected keyword argument 'ann_file'"
+checkout.check(f"YOLOX says: {reason}", reason in failure.message, True)
+replaced = checkout.config(tiny, train=dict(_delete_=True, dataset=file))
+failure = checkout.fails(checkout.dataset, replaced)
+checkout.check("With _delete_", failure.message.partition(":")[0], "KeyError")
+deeper = checkout.dataset(checkout.config(tiny, train__dataset=file))
+name = Path(deeper.dataset.ann_file).name
+checkout.check("One deeper YOLOX reads", name, "instances_val2017.json")
+
+# %%
+# ``unexpected keyword argument 'dataset'``: a plain ``type`` over YOLOX's wrapper
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# Write ``type``, too, one deeper, and leave the wrapper's ``type`` as it is: Mosaic needs the wrapper. Beside it,
+# ``type='CocoDataset'`` gets the key ``dataset`` of the wrapper.
+mistaken = checkout.config(tiny, train=dict(type="CocoDataset", **file))
+failure = checkout.fails(checkout.dataset, mistaken)
+reason = "unexpected keyword argument 'dataset'"
+checkout.check(f"It says: {reason}", reason in failure.message, True)
+
+# %%
+# ``NotImplementedError: RandomAffine only supports bbox``: a detector with masks
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# {% if mmdet2 %}
+# Use a box-only detector. ``Mosaic``, ``RandomAffine`` and ``MixUp`` of MMDetection 2 do not transform masks, so Mask
+# R-CNN cannot train on them.
+# {% else %}
+# Use a box-only detector, or the steps below. ``Mosaic``, ``RandomAffine`` and ``MixUp`` do not transform masks;
+# ``CachedMosaic`` and ``CachedMixUp`` do.
+# {% endif %}
+masks = {base: base.replace("faster", "mask")}
+masks["with_bbox=True"] = "with_bbox=True, with_mask=True"
+variant = checkout.edit(checkout.own, masks)
+failure = checkout.fails(checkout.train, variant, evaluate=False, **smaller)
+reason = "NotImplementedError: RandomAffine only supports bbox."
+checkout.check("It says", failure.message, reason)
+# {% if mmdet2 %}
+
+# %%
+# ``KeyError: 'flip'``: there is no ``RandomFlip``
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# Keep ``RandomFlip`` before ``Collect``, with ``flip_ratio=0.0`` if nothing is to be mirrored. ``Collect`` takes the
+# key ``flip``, which only that step writes.
+flip = "    dict(type='RandomFlip', flip_ratio=0.5),\n"
+variant = checkout.edit(checkout.own, {flip: ""})
+failure = checkout.fails(checkout.train, variant, evaluate=False, **smaller)
+checkout.check("It says", failure.message, "KeyError: 'flip'")
+never = checkout.edit(checkout.own, {flip: flip.replace("0.5", "0.0")}, adapts=True)
+with checkout.inside():
+    item = checkout.dataset(checkout.config(never))[0]
+checkout.check("With flip_ratio=0.0: flip", item["img_metas"].data["flip"], False)
+# {% else %}
+
+# %%
+# These are RTMDet-Ins's steps, for Mask R-CNN. ``CachedMosaic`` mixes what it has read before, so it needs no wrapper.
+# ``RandomResize`` starts from twice ``img_scale``. Keep ``img_scale`` square:
+text = checkout.root.joinpath("configs/mosaic", checkout.own).read_text("utf-8")
+start, end = "    # Mosaic doubles width", "    dict(type='RandomFlip'"
+old_affine = text[text.index(start) : text.index(end)]
+crop = """    dict(type='RandomResize', scale=(1280, 1280), ratio_range=(0.1, 2), keep_ratio=True),
+    dict(type='RandomCrop', crop_size=img_scale, recompute_bbox=True, allow_negative_crop=True),
+    dict(type='FilterAnnotations', min_gt_bbox_wh=(1, 1)),
+"""
+
+# %%
+masks |= {old_affine: crop, wrapped: f"{before}{plain}{after}"}
+masks["with_bbox=True"] += ", poly2mask=False"
+masks["type='Mosaic'"] = "type='CachedMosaic'"
+square = {"img_scale = (1333, 800)": "img_scale = (640, 640)"}
+mask_rcnn = checkout.edit(checkout.own, masks | square, adapts=True)
+masked = checkout.train(mask_rcnn, evaluate=False, **smaller)
+finite = all(map(math.isfinite, masked.losses))
+checkout.check("Mask R-CNN trains, every loss is finite", finite, True)
+
+# %%
+# If ``img_scale`` is not square, ``CachedMosaic`` swaps the height and the width of the canvas when it moves masks, and
+# cuts masks off, without an error. Here is how far boxes are from their masks:
+from howto.figures.mosaic import distance, seeded
+
+
+def largest_error(name):
+    mosaic_cfg = checkout.config(name)
+    data = api().split(mosaic_cfg, "train")
+    data.pipeline = data.pipeline[:3]  # to CachedMosaic
+    data, errors = checkout.dataset(mosaic_cfg), []
+    with checkout.inside(), seeded(0):
+        for number in range(40):
+            item = data[number % len(data)]
+            boxes, outlines = item["gt_bboxes"], item["gt_masks"].get_bboxes("hbox")
+            pairs = zip(boxes.numpy(), outlines.numpy(), strict=True)
+            errors += [distance(box, mask, item["img"]) for box, mask in pairs]
+    return max(errors)
+
+
+# %%
+error = largest_error(mask_rcnn)
+checkout.check("Masks on their boxes at 640 × 640, error in pixels", error, at_most=3)
+error = largest_error(checkout.edit(checkout.own, masks))
+checkout.check("At 1333 × 800 masks are off by over 100 pixels", error > 100, True)
+
+# %%
+# ``BaseDataset.__init__() got an unexpected keyword argument 'img_prefix'``: keys of MMDetection 2
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# Write ``data_prefix`` and ``filter_cfg``. In MMDetection 2 ``img_prefix`` and ``filter_empty_gt`` stood beside
+# ``pipeline``, and in the published tutorial's edition for 3.x they still do.
 refused = []
 for old, new in {
     "data_prefix=dict(img='train2017/')": "img_prefix=data_root + 'train2017/'",
     "filter_cfg=dict(filter_empty_gt=False, min_size=32)": "filter_empty_gt=False",
 }.items():
-    variant = checkout.edit(config, {old: new})
-    failure = checkout.fails(checkout.dataset, checkout.config(variant))
+    variant = checkout.config(checkout.edit(checkout.own, {old: new}))
+    failure = checkout.fails(checkout.dataset, variant)
     key = new.partition("=")[0]
     said = f"BaseDataset.__init__() got an unexpected keyword argument '{key}'"
-    if said in failure.message:
-        refused.append(key)
+    refused += [key] * (said in failure.message)
 both = ["img_prefix", "filter_empty_gt"]
 checkout.check("CocoDataset refuses the keyword arguments", refused, both)
 
 # %%
 # ``DefaultFormatBundle is not in the mmdet::transform registry``: the last steps of MMDetection 2
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# In MMDetection 3 ``PackDetInputs`` took the place of ``DefaultFormatBundle`` and
-# ``Collect``.
+# Write ``PackDetInputs`` in place of ``DefaultFormatBundle`` and ``Collect``.
 unknown = []
 for step in ("DefaultFormatBundle", "Collect"):
-    variant = checkout.edit(config, {"PackDetInputs": step})
-    failure = checkout.fails(checkout.dataset, checkout.config(variant))
-    if f"'{step} is not in the mmdet::transform registry" in failure.message:
-        unknown.append(step)
+    failure = checkout.fails(api().step, dict(type=step))
+    said = f"'{step} is not in the mmdet::transform registry"
+    unknown += [step] * (said in failure.message)
 both = ["DefaultFormatBundle", "Collect"]
 checkout.check("MMDetection 3 does not know the steps", unknown, both)
 
 # %%
 # ``RuntimeError: each data_itement in list of batch should be of equal size``: no ``PackDetInputs``
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# Without this last step the training stops as soon as a batch is to be made of images
+# End the pipeline with ``PackDetInputs``. Without it the training stops as soon as a batch is to be made of images
 # that have different numbers of boxes. The message names neither.
 last = ",\n    # Normalising and padding is the work of the model's data_preprocessor.\n    dict(type='PackDetInputs')"
-variant = checkout.edit(config, {last: ""})
+variant = checkout.edit(checkout.own, {last: ""})
 failure = checkout.fails(checkout.train, variant, **smaller)
 reason = "RuntimeError: each data_itement in list of batch should be of equal size"
 checkout.check("Without PackDetInputs it says", failure.message, reason)
@@ -434,17 +488,12 @@ checkout.check("Without PackDetInputs it says", failure.message, reason)
 # %%
 # Pixels normalised twice: ``Normalize`` is still in the pipeline
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# Nothing is reported. In MMDetection 3 the model's ``data_preprocessor`` normalises the
-# pixels; a ``Normalize`` brought over from a pipeline of MMDetection 2 does it a second time.
-from howto.figures.mosaic import seeded
-from mmdet.models import DetDataPreprocessor
-
-keys = dict(cfg.model.data_preprocessor)
-keys.pop("type")
+# Remove it. In MMDetection 3 the model's ``data_preprocessor`` normalises the pixels; a ``Normalize`` from a pipeline
+# of MMDetection 2 does it a second time, without an error. What the detector gets is then almost one colour.
 normalize = "dict(type='Normalize', mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True),\n    "
 line = "dict(type='PackDetInputs')"
-variant = checkout.edit(config, {line: normalize + line})
-spreads, normalise = [], DetDataPreprocessor(**keys)
+variant = checkout.edit(checkout.own, {line: normalize + line})
+spreads, normalise = [], checkout.build(checkout.config()).data_preprocessor
 for each in (dataset, checkout.dataset(checkout.config(variant))):
     with checkout.inside(), seeded(seed):
         item = each[0]
@@ -452,9 +501,6 @@ for each in (dataset, checkout.dataset(checkout.config(variant))):
     height, width = item["inputs"].shape[1:]
     image = normalise(batch, True)["inputs"][0, :, :height, :width]
     spreads.append(float(image.std(dim=(1, 2)).mean()))
-
-# %%
-# So what the detector gets is almost one colour.
 ratio = spreads[1] / spreads[0]
 checkout.check("Standard deviation of a channel: twice over once", ratio, at_most=0.02)
 # {% endif %}
@@ -462,52 +508,25 @@ checkout.check("Standard deviation of a channel: twice over once", ratio, at_mos
 # %%
 # ``'FasterRCNN' object has no attribute 'bbox_head'``: YOLOX's hook
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# The hook also switches a loss on in the box head, where YOLOX has it; Faster R-CNN has its
-# box head in ``roi_head``. It fires an epoch early, too: here it has to leave 0 epochs
-# without Mosaic, and stops the run before the only one.
-# {% if mmdet2 %}
-line = "data = dict(train=train_dataset"
-# {% else %}
-line = "train_dataloader = dict("
-# {% endif %}
-hook = "custom_hooks = [dict(type='YOLOXModeSwitchHook', num_last_epochs=0)]\n"
-variant = checkout.edit(config, {line: hook + line})
-failure = checkout.fails(checkout.train, variant, **smaller)
+# Use the hook of :doc:`plot_mosaic_off`. YOLOX's also switches a loss on in the box head, where YOLOX has it;
+# Faster R-CNN has its box head in ``roi_head``.
+hook = "custom_hooks = [dict(type='YOLOXModeSwitchHook', num_last_epochs=0)]\n\n"
+early = {"train_pipeline = [": hook + "train_pipeline = ["}
+failure = checkout.fails(checkout.train, checkout.edit(checkout.own, early), **smaller)
 reason = "AttributeError: 'FasterRCNN' object has no attribute 'bbox_head'"
 checkout.check("It says", failure.message, reason)
 
 # %%
-# What it does to the dataset is one call, which a hook of your own can make. The images are
-# then as large as their files, so ``Resize`` has to follow ``Mosaic`` in the pipeline, as it
-# does in YOLOX's.
+# A hook of your own calls ``update_skip_type_keys`` of the dataset. The images are then as large as their files, so
+# ``Resize`` has to follow ``Mosaic`` in the pipeline. Workers that live on have copies of the dataset and still mix
+# four images, so the hook has to start others.
 dataset.update_skip_type_keys(["Mosaic", "RandomAffine"])
-# {% if mmdet2 %}
 with checkout.inside():
-    plain, file = dataset[0]["img_metas"].data, dataset.dataset[0]
-# {% else %}
-with checkout.inside():
-    plain, file = dataset[0]["data_samples"], dataset.dataset[0]
-# {% endif %}
+    size, file = api().shape(dataset[0]), dataset.dataset[0]["img"].shape[:2]
 dataset.update_skip_type_keys([])
-# {% if mmdet2 %}
-checkout.check(
-    "Without Mosaic an image is as large as its file",
-    plain["img_shape"],
-    file["img"].shape,
-)
-# {% else %}
-checkout.check(
-    "Without Mosaic an image is as large as its file",
-    plain.img_shape,
-    file["img"].shape[:2],
-)
-# {% endif %}
-
-# %%
-# And workers that live on have copies of the dataset: they still mix four images. YOLOX's
-# hook starts them anew.
+checkout.check("Without Mosaic an image is as large as its file", size, file)
 with checkout.inside():
-    first, second = read(cfg, dataset, skip=("Mosaic", "RandomAffine"))
+    _, second = read(cfg, dataset, skip=("Mosaic", "RandomAffine"))
 read_for_one = {len(numbers) for _, numbers in second}
 checkout.check("Workers that live on still read for one image", read_for_one, {4})
 
@@ -519,80 +538,47 @@ checkout.check("Workers that live on still read for one image", read_for_one, {4
 # Sizes
 # ~~~~~
 # At the config's full scale; Mosaic's canvas is twice ``img_scale``, and RandomAffine cuts
-# the middle out of it.
+# the middle out of it. And at 640 × 640, the change that stands under *Adapt it*.
 size = mosaic["img"].shape[:2]
 checkout.check("Mosaic doubles the canvas: height, width", size, (1600, 2666))
 size = affine["img"].shape[:2]
 checkout.check("RandomAffine restores the size: height, width", size, (800, 1332))
-
-# %%
-# And at 640 × 640, the change that stands under *Adapt it*.
-# {% if mmdet2 %}
-variant = checkout.edit(config, {"img_scale = (800, 1333)": "img_scale = (640, 640)"})
-# {% else %}
-variant = checkout.edit(config, {"img_scale = (1333, 800)": "img_scale = (640, 640)"})
-# {% endif %}
+change = {f"img_scale = {scale}": "img_scale = (640, 640)"}
+variant = checkout.config(checkout.edit(checkout.own, change, adapts=True))
 with checkout.inside():
-    other = mixed(checkout.dataset(checkout.config(variant)), index=0, seed=seed)
-sizes = [step["img"].shape[:2] for step in other]
-checkout.check(
-    "640 × 640: canvas and image: height, width", sizes, [(1280, 1280), (640, 640)]
-)
-# {% if mmdet3 %}
-log = io.StringIO()
-with checkout.inside(), contextlib.redirect_stdout(log):
-    Mosaic(img_scale=(640, 640))
-lines = log.getvalue().count("in Mosaic.__init__")
+    other = mixed(checkout.dataset(variant), index=0, seed=seed)
+sizes, expected = [step["img"].shape[:2] for step in other], [(1280, 1280), (640, 640)]
+checkout.check("640 × 640: canvas and image: height, width", sizes, expected)
+lines = logged(type="Mosaic", img_scale=(640, 640)).count("in Mosaic.__init__")
 checkout.check("Lines of Mosaic in the log of a square scale", lines, 0)
-# {% endif %}
 
 
 # %%
 # The other steps are MMDetection's own
-# {% if mmdet2 %}
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# Loading and mixing are YOLOX's, but for the sizes; flipping and what comes after it is
-# the stock Faster R-CNN's.
-def without(step, size):
-    return {key: value for key, value in step.items() if key != size}
-
-
-# {% else %}
-# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# Loading and mixing are YOLOX's, but for the sizes; flipping and packing is the stock
-# Faster R-CNN's, and so is the model, whose ``data_preprocessor`` normalises and pads.
+# Loading and mixing are YOLOX's, apart from the sizes. Flipping and what comes after it is
+# the stock Faster R-CNN's, and so is the model.
 def without(step, *keys):
     return {key: value for key, value in step.items() if key not in keys}
 
 
-# {% endif %}
-
-
 train = api().split(cfg, "train")
-# {% if mmdet2 %}
-yolox = checkout.config("yolox/yolox_s_8x8_300e_coco.py").data.train
-same = train.dataset.pipeline == yolox.dataset.pipeline
-# {% else %}
-yolox = checkout.config("yolox/yolox_s_8xb8-300e_coco.py").train_dataloader.dataset
 loading = [without(step, "backend_args") for step in yolox.dataset.pipeline]
 same = list(map(dict, train.dataset.pipeline)) == loading
-# {% endif %}
 checkout.check("Images are loaded as YOLOX loads them", same, True)
-# {% if mmdet3 %}
-same = train.dataset.get("filter_cfg") == yolox.dataset.filter_cfg
+keys = ("filter_cfg", "filter_empty_gt")  # of MMDetection 3 and 2
+same = all(train.dataset.get(key) == yolox.dataset.get(key) for key in keys)
 checkout.check("Images are left out as YOLOX leaves them out", same, True)
 
 # %%
-# {% endif %}
+yolox_s = api().split(checkout.config("yolox/yolox_s_8x8_300e_coco.py"), "train")
 for step, size in enumerate(("img_scale", "border")):
-    mine, theirs = train.pipeline[step], yolox.pipeline[step]
+    mine, theirs = train.pipeline[step], yolox_s.pipeline[step]
     same = without(mine, size) == without(theirs, size)
     checkout.check(f"{mine.type} is YOLOX's but for {size}", same, True)
 same = train.pipeline[2:] == api().split(stock, "train").pipeline[3:]
 checkout.check("The steps from flipping on are the stock config's", same, True)
-# {% if mmdet3 %}
 checkout.check("The model is the stock config's", cfg.model == stock.model, True)
-# {% endif %}
 
 # %%
 # Every box is still on its object
@@ -614,9 +600,8 @@ for name, result, paint in steps:
     checkout.check(f"{name} keeps the label of each of {len(labels)} boxes", same, True)
     pairs = zip(boxes, paint, strict=True)
     worst = max(distance(box, edges, image) for box, (_, edges) in pairs)
-    checkout.check(
-        f"{name} keeps boxes on their objects, error in pixels", worst, at_most=3
-    )
+    check = f"{name} keeps boxes on their objects, error in pixels"
+    checkout.check(check, worst, at_most=3)
     size = image.shape[1], image.shape[0]
     inside = (boxes >= 0).all() and (boxes.reshape(-1, 2) <= size).all()
     checkout.check(f"{name} leaves no box outside of the image", bool(inside), True)
@@ -644,27 +629,19 @@ line = ",\n        filter_empty_gt=False"
 # config says ``True``, but its dataset is the one that ``_delete_`` replaces.
 line = "        filter_cfg=dict(filter_empty_gt=False, min_size=32),\n"
 # {% endif %}
-default = checkout.dataset(checkout.config(checkout.edit(config, {line: ""})))
-# {% if mmdet3 %}
-usual = checkout.dataset(stock)
-# {% endif %}
+default = checkout.config(checkout.edit(checkout.own, {line: ""}))
+default, usual = len(checkout.dataset(default)), len(checkout.dataset(stock))
 everything = checkout.annotations("train")
-shown = {annotation["image_id"] for annotation in everything["annotations"]}
-# {% if mmdet2 %}
-checkout.check(
-    "With the line all images take part", len(dataset), len(everything["images"])
-)
-checkout.check("Without it those that show an object", len(default), len(shown))
-checkout.check("Those are fewer", len(default) < len(dataset), True)
-# {% else %}
 number = len(everything["images"])
+shown = len({annotation["image_id"] for annotation in everything["annotations"]})
 checkout.check("With the line all images take part", len(dataset), number)
-checkout.check("Without it they do as well", len(default), number)
-checkout.check(
-    "With the stock config those that show an object", len(usual), len(shown)
-)
-checkout.check("Those are fewer", len(usual) < len(dataset), True)
+# {% if mmdet2 %}
+checkout.check("Without it those that show an object", default, shown)
+# {% else %}
+checkout.check("Without it they do as well", default, number)
 # {% endif %}
+checkout.check("With the stock config those that show an object", usual, shown)
+checkout.check("Those are fewer", usual < len(dataset), True)
 
 # %%
 # Worker processes draw different images
@@ -696,11 +673,7 @@ checkout.check("The second epoch mixes in others than the first", differ, True)
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # An epoch on the small COCO and an evaluation; the options fit the config to the machine
 # that built this page.
-# {% if mmdet2 %}
-import math
-
-# {% endif %}
-run = checkout.train(config)
+run = checkout.train()
 finite = all(map(math.isfinite, run.losses))
 checkout.check("Every loss is finite", finite, True)
 checkout.check("The box head's weights move", run.trains("roi_head"), [True])
@@ -710,21 +683,14 @@ checkout.check("It is evaluated after each epoch, times", run.evaluations, 1)
 # That epoch lay inside the 500 iterations of warm-up, where the rate is next to nothing. So
 # once more without them, for three epochs with a smaller ResNet, at the rate to which the
 # command above leads on one GPU.
-import statistics
-
-# {% if mmdet2 %}
-checkout.check("Learning rate of the config, for 16 images", cfg.optimizer.lr, 0.02)
-# {% else %}
-rate = cfg.optim_wrapper.optimizer.lr
-checkout.check("Learning rate of the config, for 16 images", rate, 0.02)
-# {% endif %}
+checkout.check("Learning rate of the config, for 16 images", api().rate(cfg), 0.02)
 checkout.check("Images a step on one GPU", short.images_per_step, 2)
 checkout.check("Learning rates of the run", set(short.rates), {0.0025})
 first, _, last = [statistics.mean(epoch.losses) for epoch in short.epochs.values()]
 checkout.check("The loss falls: third epoch over first", last / first, at_most=0.8)
 
 # %%
-# Several GPUs would stop at a parameter that gets no gradient. Here each gets one.
+# Distributed training fails if a parameter gets no gradient. Here every parameter gets one.
 unused = checkout.unused_parameters(cfg)
 checkout.check("Parameters without a gradient", unused, [])
 
@@ -733,38 +699,19 @@ checkout.check("Parameters without a gradient", unused, [])
 # ~~~~~~~~~~~~~~~~~~~~~~~~
 # It stays on to the last epoch. YOLOX, whose first steps these are, trains its last epochs on
 # plain images: ``YOLOXModeSwitchHook`` skips ``Mosaic``, ``RandomAffine`` and ``MixUp`` there.
-# A schedule of 12 epochs cannot take over YOLOX's 15 of 300.
+# A schedule of 12 epochs cannot use YOLOX's 15 of 300.
 # :doc:`plot_mosaic_off` gives any detector, and any schedule, plain images at its end.
-# {% if mmdet2 %}
-from mmdet.core.hook import YOLOXModeSwitchHook
-
-# {% else %}
-from mmdet.engine.hooks import YOLOXModeSwitchHook
-# {% endif %}
-
-# {% if mmdet2 %}
 stock_yolox = checkout.config("yolox/yolox_s_8x8_300e_coco.py")
-# {% else %}
-stock_yolox = checkout.config("yolox/yolox_s_8xb8-300e_coco.py")
-# {% endif %}
 hooks = {hook.type: hook for hook in stock_yolox.custom_hooks}
 hook = hooks["YOLOXModeSwitchHook"]
-# {% if mmdet2 %}
-checkout.check("YOLOX trains for epochs", stock_yolox.runner.max_epochs, 300)
-# {% else %}
-checkout.check("YOLOX trains for epochs", stock_yolox.train_cfg.max_epochs, 300)
-# {% endif %}
+checkout.check("YOLOX trains for epochs", api().epochs(stock_yolox), 300)
 checkout.check("of which without Mosaic the last", hook.num_last_epochs, 15)
-skipped = ("Mosaic", "RandomAffine", "MixUp")
-checkout.check("There it skips", YOLOXModeSwitchHook().skip_type_keys, skipped)
-# {% if mmdet2 %}
-checkout.check("This config trains for epochs", cfg.runner.max_epochs, 12)
-mine = [hook.type for hook in cfg.custom_hooks]
-checkout.check("Hooks of this config", mine, ["NumClassCheckHook"])
-# {% else %}
-checkout.check("This config trains for epochs", cfg.train_cfg.max_epochs, 12)
-checkout.check("Hooks that it adds", cfg.get("custom_hooks", []), [])
-# {% endif %}
+registry, _ = api().hooks()
+skipped = registry.get("YOLOXModeSwitchHook")().skip_type_keys
+checkout.check("There it skips", skipped, ("Mosaic", "RandomAffine", "MixUp"))
+checkout.check("This config trains for epochs", api().epochs(cfg), 12)
+same = cfg.get("custom_hooks") == stock.get("custom_hooks")
+checkout.check("Its hooks are the stock config's", same, True)
 
 # %%
 # What was not tried
@@ -773,4 +720,3 @@ checkout.check("Hooks that it adds", cfg.get("custom_hooks", []), [])
 #   is too small to tell a good detector from a bad one.
 # - Twelve epochs on COCO, and eight GPUs. The commands for them are those that two processes on
 #   this machine ran.
-# - Instance segmentation: Mosaic carries no masks along.
