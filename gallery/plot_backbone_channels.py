@@ -7,30 +7,30 @@ row unfolds to a whole config. For any other backbone run the script below the t
 """
 
 # %%
-# Channels and strides are measured. Unfold the config of your detector and copy it: it is a whole
-# file, and apart from the backbone, and what the backbone needs, it is MMDetection's own.
+# Channels and strides are measured. Unfold the config of your detector and copy the whole file. Only the
+# backbone, and what the backbone needs, differ from MMDetection's own.
 from howto import Workspace
 from howto.checkout.family import api
-from howto.figures.backbones import bare, lacking, listed, measured, origin
+from howto.figures.backbones import bare, lacking, listed, measured, origin, zeros
 
 checkout = Workspace("backbone_channels")
 stock = checkout.root / "configs"
 backbones, origins, lacks = {}, {}, {}
 with checkout.inside():
     for name, keys in listed().items():
-        module = checkout.backbone(**bare(keys))
+        with zeros():  # quicker, and only shapes are measured
+            module = checkout.backbone(**bare(keys))
         backbones[name] = measured(keys, module)
         origins[name] = origin(name, stock)
         lacks[name] = lacking(keys, module)
 
 # %%
-files = {}
+files, kinds = {}, ("retinanet", "faster_rcnn")
 for name, each in backbones.items():
-    texts = {"retinanet": each.retinanet(), "faster_rcnn": each.faster_rcnn()}
-    for detector, text in texts.items():
+    for detector, text in zip(kinds, (each.retinanet(), each.faster_rcnn())):
         short = name.lower().replace(" ", "_").replace(".", "_")
         path = stock / f"backbone_channels/{detector}_{short}.py"
-        path.write_text(text)
+        path.write_text(text, "utf-8")
         files[name, detector] = path
 
 # %%
@@ -38,7 +38,7 @@ from howto.figures.show import Link, Table, Unfolds
 
 
 def config(name, detector):
-    return Unfolds("config", files[name, detector].read_text())
+    return Unfolds("config", files[name, detector].read_text("utf-8"))
 
 
 def address(of):
@@ -47,16 +47,11 @@ def address(of):
 
 
 # %%
-rows = [
-    (
-        name,
-        each.channels,
-        f"{each.strides[0]} to {each.strides[-1]}",
-        *(config(name, detector) for detector in texts),
-        address(each.checkpoint),
-    )
-    for name, each in backbones.items()
-]
+rows = []
+for name, each in backbones.items():
+    strides = f"{each.strides[0]} to {each.strides[-1]}"
+    configs = [config(name, detector) for detector in kinds]
+    rows.append((name, each.channels, strides, *configs, address(each.checkpoint)))
 head = ("Backbone", "Channels", "Strides", "RetinaNet", "Faster R-CNN", "Checkpoint")
 Table(head, rows)
 
@@ -75,24 +70,24 @@ Table(head, rows)
 #    $ python configs/backbone_channels/get_channels.py
 #
 # {% if mmdet2 %}
-# The configs are for MMDetection 2.17 or newer, which has all of these backbones: MobileNetV2
-# came with 2.13, YOLOX's CSPDarknet with 2.15.1, Swin with 2.16, PVT with 2.17, and those
-# with a prefix can be built since 2.12. So says the changelog; this page ran on 2.28.
+# The configs are for MMDetection 2.17 or newer, by its changelog: PVT came with 2.17, Swin with
+# 2.16, YOLOX's CSPDarknet with 2.15.1, MobileNetV2 with 2.13, and types with a prefix work since
+# 2.12. This page ran on 2.28.
 # {% else %}
-# The configs are for MMDetection 3.0 or newer; on MMDetection 2, MMPreTrain is
-# MMClassification, and its prefix ``mmcls.``
+# The configs are for MMDetection 3.0 or newer. On MMDetection 2, MMPreTrain is called
+# MMClassification, and its prefix is ``mmcls.``
 # {% endif %}
 
 # %%
 # Adapt it
 # --------
-# **Your own backbone.** Put it in the place of ``ResNet(depth=18)``, with the keys that your config
-# has for it. ``out_indices`` says which levels it gives out, so the channels depend on it.
+# **Your own backbone.** Replace ``ResNet(depth=18)`` by it, with the keys that your config has for it.
+# The channels depend on ``out_indices``, which selects the levels.
 keys = {
     "import ResNet": "import MobileNetV2",
     "ResNet(depth=18)": "MobileNetV2(out_indices=(1, 2, 4, 6))",
 }
-other = checkout.edit("get_channels.py", keys)
+other = checkout.edit("get_channels.py", keys, adapts=True)
 printed = checkout.shell(f"python configs/backbone_channels/{other}")
 channels = [int(line.split(", ")[1]) for line in printed.splitlines()]
 expected = backbones["MobileNetV2"].channels
@@ -110,31 +105,28 @@ checkout.check("The script prints the table's MobileNetV2", channels, expected)
 # ``--auto-scale-lr`` MMDetection multiplies it by your images a step over 16. Without the flag
 # one GPU with two images trains at eight times the rate that it should.
 #
-# Each config sets what its backbone needs: the checkpoint that MMDetection's own config starts
-# from, or that of the classifier; the colours and scale of the pixels, where that checkpoint was
-# trained on others (RegNet, Darknet, VAN); AdamW at 0.0001, with which MMDetection trains its PVT,
-# for transformers and for what is built like them. YOLOX has no checkpoint of its backbone alone, so
-# CSPDarknet starts from random weights. ``prefix='backbone.'`` beside the address of a whole YOLOX takes
-# its part; its pixels are in BGR and not normalised.
+# Each config sets what its backbone needs. The checkpoint is the one that MMDetection's own config
+# starts from, or that of the classifier. Where it was trained on pixels of other colours or another
+# scale, the config sets those (RegNet, Darknet, VAN). For transformers and ConvNeXt it uses AdamW with
+# 0.0001, as MMDetection does for PVT. YOLOX has no checkpoint of its backbone alone, so CSPDarknet starts
+# from random weights. To take the backbone of a whole YOLOX, write its address and
+# ``prefix='backbone.'``; its pixels are in BGR and not normalised.
 #
 # {% if mmdet2 %}
 # A type that begins with ``mmcls.`` needs MMClassification, and ``TIMMBackbone`` needs timm, too:
-# {% else %}
-# A type that begins with ``mmpretrain.`` needs MMPreTrain, and ``TIMMBackbone`` needs timm, too:
-# {% endif %}
 #
-# {% if mmdet2 %}
 # .. install:: mmcls timm
 # {% else %}
+# A type that begins with ``mmpretrain.`` needs MMPreTrain, and ``TIMMBackbone`` needs timm, too:
+#
 # .. install:: mmpretrain timm
 # {% endif %}
-pvt = checkout.config("pvt/retinanet_pvtv2-b0_fpn_1x_coco.py")
-# {% if mmdet2 %}
-adamw = pvt.optimizer.type, pvt.optimizer.lr
-# {% else %}
-optimizer = pvt.optim_wrapper.optimizer
-adamw = optimizer.type, optimizer.lr
-# {% endif %}
+#
+# If your config inherits from one of these and has ``custom_imports``, name the module of this one
+# again: :doc:`the list is replaced <plot_mmcls_backbone>`. timm downloads its checkpoint
+# :doc:`for testing, too <plot_timm_backbone>`.
+pvt = api().optimizer(checkout.config("pvt/retinanet_pvtv2-b0_fpn_1x_coco.py"))
+adamw = pvt.type, pvt.lr
 checkout.check("MMDetection's own PVT trains with", adamw, ("AdamW", 0.0001))
 
 # %%
@@ -152,9 +144,9 @@ resnet = checkout.backbone(type="ResNet", depth=18)
 figure = draw_levels(photograph, resnet(image), strides=(4, 8, 16, 32))
 
 # %%
-# A neck takes the channels from ``in_channels``. FPN does not look at strides: it resizes each level
-# to the size of the next. But the heads rely on them. They lay anchors at the strides that the config
-# names, and Faster R-CNN divides boxes by them to cut them out of a level.
+# ``in_channels`` tells the neck the channels. FPN does not look at strides: it resizes each level to the
+# size of the next. But the heads depend on them. They lay anchors at the strides that the config names,
+# and Faster R-CNN divides boxes by them to cut them out of a level.
 from howto.figures.diagram import draw_detector
 
 small = files["ResNet-18", "retinanet"].name
@@ -163,11 +155,11 @@ r50 = checkout.config("retinanet/retinanet_r50_fpn_1x_coco.py")
 draw_detector(checkout.build(cfg), cfg, r50)
 
 # %%
-# RetinaNet's anchors begin at stride 8, which ``start_level`` selects: 1 for a backbone whose first
-# level has stride 4, 0 where that is 8. Faster R-CNN's begin at 4. A backbone without such a level
-# gets anchors from stride 8 on. They keep their sizes because of ``scales=[4]``: with the stock
-# ``[8]`` the smallest would measure 64 pixels, not 32. ``finest_scale=112`` keeps each box at the
-# stride that it has in the stock config, those of stride 4 at 8.
+# RetinaNet's anchors begin at stride 8, so ``start_level`` is the number of that level: 1 if the first
+# level has stride 4, else 0. Faster R-CNN's begin at 4. For a backbone whose first level has stride 8
+# the config moves them to 8. ``scales=[4]`` keeps their sizes: with the stock ``[8]`` the smallest would
+# measure 64 pixels, not 32. ``finest_scale=112`` keeps each box at the stride that it has in the stock
+# config, and moves those of stride 4 to 8.
 
 # %%
 # Your log should say
@@ -175,17 +167,8 @@ draw_detector(checkout.build(cfg), cfg, r50)
 # The script prints the four lines above. With a config of the table the log says which checkpoint is
 # loaded. The warning that ``fc.weight`` and ``fc.bias`` are unexpected is harmless: they classify
 # whole images. Then comes a loss for each iteration, and on average it falls. This is the ResNet-18
-# under RetinaNet, with eight images a step and without the warm-up, in which a run this short would
-# end.
-# {% if mmdet2 %}
-run = checkout.train(
-    small, epochs=4, evaluate=False, warmed_up=True, data__samples_per_gpu=8
-)
-# {% else %}
-run = checkout.train(
-    small, epochs=8, evaluate=False, warmed_up=True, train_dataloader__batch_size=8
-)
-# {% endif %}
+# under RetinaNet, with eight images a step and without the warm-up, which would be longer than the run.
+run = checkout.train(small, epochs=4, evaluate=False, warmed_up=True, batch_size=8)
 
 # %%
 said = [*run.logged("load model from"), *run.logged(api().TRAINED)[::2]]
@@ -202,21 +185,17 @@ checkout.check("It warns that fc.weight and fc.bias are unexpected", unexpected,
 # %%
 # Half of the image is left out: the channels fit, the strides do not
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# YOLOX's CSPDarknet has three levels, and the first has stride 8. If you set ``in_channels`` alone,
-# both detectors train, and every loss is finite.
-yolox = [files["CSPDarknet of YOLOX-s", detector].name for detector in texts]
+# Set the strides, too, as the configs of the table do. YOLOX's CSPDarknet has three levels, and the first
+# has stride 8. If you set ``in_channels`` alone, both detectors train, and every loss is finite.
+yolox = [files["CSPDarknet of YOLOX-s", detector].name for detector in kinds]
 retinanet = checkout.edit(yolox[0], {", start_level=0": ""})
-faster_rcnn = checkout.edit(
-    yolox[1],
-    {
-        """,
+moved = """,
     rpn_head=dict(
         anchor_generator=dict(scales=[4], strides=[8, 16, 32, 64, 128])),
     roi_head=dict(
         bbox_roi_extractor=dict(
-            featmap_strides=[8, 16, 32], finest_scale=112))""": ""
-    },
-)
+            featmap_strides=[8, 16, 32], finest_scale=112))"""
+faster_rcnn = checkout.edit(yolox[1], {moved: ""})
 
 # %%
 import math
@@ -226,25 +205,23 @@ losses = shifted[0].losses + shifted[1].losses
 checkout.check("Every loss is finite", all(map(math.isfinite, losses)), True)
 
 # %%
-# But RetinaNet still skips the first level, so its neck gives out strides 16 to 256, and its anchors
+# But RetinaNet still skips the first level, so its neck's levels have strides 16 to 256, and its anchors
 # lie on 8 to 128. In Faster R-CNN it is 8 to 128 against 4 to 64, and boxes are cut out at 4 to 32.
-# The centres of the anchors reach only half of the width and height, and nothing is looked for in the
-# rest. The configs of the table set the strides, too.
+# The centres of the anchors reach only half of the width and height, so objects elsewhere are not found.
 from howto.checkout.measure import anchor_reach, anchor_strides, roi_strides
 from howto.checkout.measure import neck_strides as strides_of
 
 right = [checkout.build(checkout.config(name)) for name in yolox]
 one, two = [each.model for each in shifted]
-checkout.check(
-    "RetinaNet's neck gives strides", strides_of(one), [16, 32, 64, 128, 256]
-)
+given = strides_of(one)
+checkout.check("RetinaNet's neck gives strides", given, [16, 32, 64, 128, 256])
 checkout.check("RetinaNet's anchors lie on", anchor_strides(one), [8, 16, 32, 64, 128])
 checkout.check("Faster R-CNN's neck gives", strides_of(two), [8, 16, 32, 64, 128])
 checkout.check("Faster R-CNN's anchors lie on", anchor_strides(two), [4, 8, 16, 32, 64])
 checkout.check("It cuts out boxes at strides", roi_strides(two), [4, 8, 16, 32])
 
 # %%
-# So far do the centres of the anchors reach, as a part of the image's width:
+# The centres of the anchors reach to these parts of the image's width:
 reached = [round(anchor_reach(model), 2) for model in (one, two, *right)]
 checkout.check("RetinaNet's and Faster R-CNN's reach", reached[:2], [0.47, 0.48])
 checkout.check("With the table's configs they reach", reached[2:], [0.97, 0.97])
@@ -252,10 +229,10 @@ checkout.check("With the table's configs they reach", reached[2:], [0.97, 0.97])
 # %%
 # ``Expected to have finished reduction in the prior iteration``: no gradient
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# On several GPUs a parameter without a gradient stops the run in its second iteration. MobileNetV2
-# always builds its last convolution, and RetinaNet does not use the norm of a Swin's first level. The
-# configs of such backbones say ``find_unused_parameters = True``. Where every parameter has a gradient
-# leave the line out, because it costs time.
+# Set ``find_unused_parameters = True``, as the configs of such backbones do. On several GPUs a parameter
+# without a gradient stops the run in its second iteration. MobileNetV2 always builds its last
+# convolution, and RetinaNet does not use the norm of a Swin's first level. Where every parameter has a
+# gradient leave the line out, because it costs time.
 needing = [name for name, each in backbones.items() if any(each.unused)]
 expected = ["MobileNetV2", "MobileNetV3 small", "ShuffleNetV2", "EfficientNet-B0"]
 expected += ["EfficientNet-B3", "Swin-T", "PoolFormer-S12", "ConvNeXt-T"]
@@ -265,20 +242,19 @@ without = swin.unused[swin.start_level]
 checkout.check("In a Swin-T", without, ["norm0.weight", "norm0.bias"])
 
 # %%
-# A backbone that gives out no more levels than RetinaNet takes does not need the line. MMDetection's
-# own Swin config does it in that way, with ``out_indices=(1, 2, 3)``.
+# A backbone that has no more levels than RetinaNet uses does not need the line. MMDetection's own Swin
+# config does so, with ``out_indices=(1, 2, 3)``.
 keys = listed()["Swin-T"] | dict(out_indices=(1, 2, 3))
 three = measured(keys, checkout.backbone(**keys))
 print(three.retinanet())
-checkout.check(
-    "With three levels each parameter has a gradient", three.unused == [[]], True
-)
+name = "With three levels each parameter has a gradient"
+checkout.check(name, three.unused == [[]], True)
 
 # %%
 # ``ValueError: Expected more than 1 value per channel when training``: no ``self.eval()``
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# A batch norm that trains needs more than one value for each channel, and the last level of a 32 × 32
-# image has one. Call ``self.eval()`` first.
+# Call ``self.eval()`` first. A batch norm that trains needs more than one value for each channel, and the
+# last level of a 32 × 32 image has one.
 variant = checkout.edit("get_channels.py", {"self.eval()\n": ""})
 output = checkout.shell(f"python configs/backbone_channels/{variant}", succeeds=False)
 message = "ValueError: Expected more than 1 value per channel when training, got input size torch.Size([1, 512, 1, 1])"
@@ -287,8 +263,8 @@ checkout.check("Its last line", output.splitlines()[-1], message)
 # %%
 # ``AttributeError: 'NoneType' object has no attribute 'forward'``: ``ResNet(…).eval()``
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# MMDetection's ``ResNet.train()`` returns nothing, and ``eval()`` returns what ``train()`` does. Keep
-# the call on a line of its own.
+# Keep ``self.eval()`` on a line of its own. It returns what ``train()`` returns, and MMDetection's
+# ``ResNet.train()`` returns ``None``.
 old = "self = ResNet(depth=18)\nself.eval()\n"
 variant = checkout.edit("get_channels.py", {old: "self = ResNet(depth=18).eval()\n"})
 output = checkout.shell(f"python configs/backbone_channels/{variant}", succeeds=False)
@@ -308,9 +284,8 @@ shapes = "(1, 64, 8, 8)\n(1, 128, 4, 4)\n(1, 256, 2, 2)\n(1, 512, 1, 1)\n"
 checkout.check("The script prints", output, shapes)
 r18 = checkout.config("retinanet/retinanet_r18_fpn_1x_coco.py")
 channels = [int(line.split(", ")[1]) for line in output.splitlines()]
-checkout.check(
-    "MMDetection has in_channels", list(r18.model.neck.in_channels), channels
-)
+theirs = list(r18.model.neck.in_channels)
+checkout.check("MMDetection has in_channels", theirs, channels)
 channels = backbones["ResNet-50"].channels
 checkout.check("Channels of ResNet-50", channels, [256, 512, 1024, 2048])
 last = [each.channels[-1] for name, each in backbones.items() if "MobileNetV2" in name]
@@ -319,8 +294,8 @@ checkout.check("Last channels of both MobileNetV2", last, [320, 1280])
 # %%
 # The strides of each config
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~
-# The strides of what a neck gives out have to be those of the anchors and of the RoI extractor. Each
-# config of the table was loaded, and its neck was given levels like the backbone's.
+# The strides of the neck's levels have to be those of the anchors and of the RoI extractor. Each config
+# of the table was loaded, and its neck got levels like the backbone's.
 from howto.figures.backbones import neck_strides
 
 cfgs = {key: checkout.config(path.name) for key, path in files.items()}
@@ -336,16 +311,12 @@ for (name, detector), each in cfgs.items():
         boxes = list(each.model.roi_head.bbox_roi_extractor.featmap_strides)
         same = same and given[name, detector][: len(boxes)] == boxes
     apart += [] if same else [files[name, detector].name]
-# {% if mmdet2 %}
-checkout.check("Configs of the table", len(cfgs), 56)
-# {% else %}
-checkout.check("Configs of the table", len(cfgs), 60)
-# {% endif %}
+number = {"mmcls": 56, "mmpretrain": 60}[api().LIBRARIES[-1]]
+checkout.check("Configs of the table", len(cfgs), number)
 checkout.check("Those whose neck and heads have different strides", apart, [])
 
 # %%
-# All anchors have the sizes of the stock Faster R-CNN's, and boxes of 224 pixels and more the
-# same strides.
+# All anchors have the sizes of the stock Faster R-CNN's, and boxes from 224 pixels on the same strides.
 sizes, strides = set(), set()
 for (_, detector), each in cfgs.items():
     if detector == "faster_rcnn":
@@ -357,29 +328,24 @@ for (_, detector), each in cfgs.items():
 
 # %%
 checkout.check("Sizes of the anchors in pixels", sizes, {(32, 64, 128, 256, 512)})
-checkout.check(
-    "Boxes from so many pixels on, and the stride at which they are cut out",
-    sorted(strides),
-    [(56, 4), (112, 8), (224, 16), (448, 32)],
-)
+name = "Boxes from so many pixels on, and the stride at which they are cut out"
+expected = [(56, 4), (112, 8), (224, 16), (448, 32)]
+checkout.check(name, sorted(strides), expected)
 
 # %%
 # The checkpoints
 # ~~~~~~~~~~~~~~~
 # A checkpoint fits if the model that it was saved from has each parameter of the backbone, in the same
-# shape. Of torchvision's models and of the classifiers that was compared; PoolFormer's norms of the
-# levels are new in a detector, and start as they come. For the others MMDetection's own config was
+# shape. That was compared for torchvision's models and the classifiers. PoolFormer's norms of the levels
+# are new in a detector, and start with their initial values. For the others MMDetection's own config was
 # compared: it names the same checkpoint for the same backbone.
 from howto.figures.backbones import differing, pixels
 
 compared = {name: lack for name, lack in lacks.items() if lack is not None}
 new = {name: lack for name, lack in compared.items() if lack}
 norms = [f"norm{level}.{kind}" for level in (0, 2, 4) for kind in ("weight", "bias")]
-# {% if mmdet2 %}
-checkout.check("Models of checkpoints that were compared", len(compared), 14)
-# {% else %}
-checkout.check("Models of checkpoints that were compared", len(compared), 15)
-# {% endif %}
+number = {"mmcls": 14, "mmpretrain": 15}[api().LIBRARIES[-1]]
+checkout.check("Models of checkpoints that were compared", len(compared), number)
 checkout.check("Parameters that they lack", new, {"PoolFormer-S12": norms})
 
 # %%
@@ -392,11 +358,8 @@ for name, path in named.items():
         apart += [f"{name}: {key}" for key in keys]
 
 # %%
-# {% if mmdet2 %}
-checkout.check("Configs of detectors and classifiers", len(named), 24)
-# {% else %}
-checkout.check("Configs of detectors and classifiers", len(named), 26)
-# {% endif %}
+number = {"mmcls": 24, "mmpretrain": 26}[api().LIBRARIES[-1]]
+checkout.check("Configs of detectors and classifiers", len(named), number)
 checkout.check("Keys and pixels that differ from theirs", apart, [])
 others = [each.checkpoint for name, each in backbones.items() if name not in named]
 checkout.check("The others start from", others, ["timm's own"] * 2 + ["none"] * 2)
@@ -407,13 +370,8 @@ checkout.check("The others start from", others, ["timm's own"] * 2 + ["none"] * 
 # The run of *Your log should say* had the learning rate to which ``--auto-scale-lr`` leads.
 import statistics
 
-# {% if mmdet2 %}
-checkout.check("MMDetection's own RetinaNet trains at", run.cfg.optimizer.lr, 0.01)
-# {% else %}
-checkout.check(
-    "MMDetection's own RetinaNet trains at", run.cfg.optim_wrapper.optimizer.lr, 0.01
-)
-# {% endif %}
+rate = api().rate(run.cfg)
+checkout.check("MMDetection's own RetinaNet trains at", rate, 0.01)
 base = run.cfg.auto_scale_lr.base_batch_size
 checkout.check("Images a step that it is for", base, 16)
 checkout.check("Learning rates with 8 images a step", set(run.rates), {0.005})
@@ -425,7 +383,7 @@ checkout.check("The loss falls: second half over first", second / first, at_most
 # What was not tried
 # ~~~~~~~~~~~~~~~~~~
 # - Accuracy, and the checkpoints themselves: where their hosts were out of reach, random weights of the
-#   same names and shapes stood in for them.
+#   same names and shapes were used.
 # - Each config of the table was loaded, and its strides were compared. Here ResNet-18 and CSPDarknet
 #   were trained; a test of this project trains the RetinaNets in two processes, without checkpoints.
 # - Necks other than FPN, and heads other than RetinaNet's and Faster R-CNN's.

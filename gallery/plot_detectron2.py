@@ -21,7 +21,7 @@ Install Detectron2 from its sources, against the torch that you have:
 #
 # .. train:: d2-retinanet_r50_fpn_1x_coco.py
 #
-# For MMDetection 3.0 or newer, with which ``Detectron2Wrapper`` came.
+# For MMDetection 3.0 or newer, the first with ``Detectron2Wrapper``.
 
 # %%
 # Adapt it
@@ -37,25 +37,25 @@ Install Detectron2 from its sources, against the torch that you have:
 # Here it is with a ResNet-101 and three classes:
 from detectron2 import model_zoo
 from howto import Workspace
+from howto.checkout.family import api
 
 checkout = Workspace("detectron2")
-config = "d2-retinanet_r50_fpn_1x_coco.py"
+config = checkout.own
 changes = {
     "MSRA/R-50.pkl": "MSRA/R-101.pkl",
     "resnets=dict(depth=50": "resnets=dict(depth=101",
     "retinanet=dict(": "retinanet=dict(num_classes=3, ",
 }
-larger = checkout.config(checkout.edit(config, changes))
+larger = checkout.config(checkout.edit(config, changes, adapts=True))
 larger.model.detector.device = checkout.device
 
 # %%
-# Detectron2 puts every model on a GPU. Where there is none, ``device='cpu'`` in ``detector`` says
-# so; this page sets it to the device that it was built on.
+# Detectron2 puts every model on a GPU. Where there is none, set ``device='cpu'`` in ``detector``. This page
+# sets it to the device that it was built on.
 built = checkout.build(larger).cfg.MODEL.clone()
 own = model_zoo.get_config("COCO-Detection/retinanet_R_101_FPN_3x.yaml").MODEL
 own.DEVICE, own.RETINANET.NUM_CLASSES = checkout.device, 3
-name = "That is the model zoo's ResNet-101 but for the classes"
-checkout.check(name, built == own, True)
+checkout.check("Without the classes it is the model zoo's", built == own, True)
 
 # %%
 # What it sees
@@ -82,12 +82,12 @@ checkout.check("Strides of the levels in pixels", strides, [8, 16, 32, 64, 128])
 # %%
 # Your log should say
 # -------------------
-# MMDetection's log has a line for the iterations, with the losses of Detectron2's model, and after
-# each epoch the COCO evaluation.
+# MMDetection's log has the losses of Detectron2's model in each line, and after each epoch the COCO
+# evaluation.
 run = checkout.train(config, epochs=2, warmed_up=True)
 
 # %%
-print(*run.logged("Epoch(train)")[:4], *run.logged("Epoch(val)")[-1:], sep="\n")
+print(*run.logged(api().TRAINED)[:4], *run.logged("Epoch(val)")[-1:], sep="\n")
 
 # %%
 # Pitfalls
@@ -96,7 +96,7 @@ print(*run.logged("Epoch(train)")[:4], *run.logged("Epoch(val)")[-1:], sep="\n")
 # %%
 # ``got an unexpected keyword argument 'd2_detector'``: the key is ``detector``
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# MMDetection's tutorial speaks of ``model.d2_detector``. The key was renamed.
+# Write ``detector``. MMDetection's tutorial has ``model.d2_detector``, an older name of the key.
 variant = checkout.edit(config, {"    detector=dict(": "    d2_detector=dict("})
 failure = checkout.fails(checkout.build, checkout.config(variant))
 reason = "unexpected keyword argument 'd2_detector'"
@@ -105,8 +105,8 @@ checkout.check(f"It says: {reason}", reason in failure.message, True)
 # %%
 # ``AssertionError: Non-existent key: MODEL.RETINANET.…``: a key is misspelt
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# Detectron2 knows each of its keys, and stops at any other. Look the name up in its config
-# reference, and write it in lower case.
+# Look the name up in Detectron2's config reference, and write it in lower case. Detectron2 stops at a key
+# that it does not know.
 variant = checkout.edit(config, {"smooth_l1_loss_beta": "smooth_l1_beta"})
 failure = checkout.fails(checkout.build, checkout.config(variant))
 unknown = "AssertionError: Non-existent key: MODEL.RETINANET.SMOOTH_L1_BETA"
@@ -115,7 +115,8 @@ checkout.check("It says", failure.message, unknown)
 # %%
 # The second model in a notebook has keys of the first
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# ``Detectron2Wrapper`` keeps the keys of every config that it has built, and gives them to
+# Build each model in a process of its own, as ``tools/train.py`` does, or write out each key in which
+# they differ. ``Detectron2Wrapper`` keeps the keys of every config that it has built, and uses them for
 # the next one. Without its last key this config should have Detectron2's default, 0.1.
 from mmdet.registry import MODELS
 
@@ -129,8 +130,7 @@ beta = second.cfg.MODEL.RETINANET.SMOOTH_L1_LOSS_BETA
 checkout.check("The second model's smooth_l1_loss_beta", beta, 0.0)
 
 # %%
-# Build each model in a process of its own, as ``tools/train.py`` does, or write out each key in
-# which they differ.
+# Built by itself it has the default.
 alone = checkout.build(other).cfg.MODEL.RETINANET.SMOOTH_L1_LOSS_BETA
 checkout.check("The same model by itself has", alone, 0.1)
 
@@ -161,19 +161,15 @@ checkout.check("Convolutions of a ResNet-50", len(convolutions), 53)
 checkout.check("Convolutions equal to the checkpoint's", len(equal), 53)
 
 # %%
-# The stem and the first stage do not train: that is Detectron2's default,
-# ``freeze_at=2``.
-frozen = {
-    key.partition(".")[0]
-    for key, value in bottom.named_parameters()
-    if not value.requires_grad
-}
+# The stem and the first stage do not train. That is Detectron2's default, ``freeze_at=2``.
+still = [key for key, value in bottom.named_parameters() if not value.requires_grad]
+frozen = {key.partition(".")[0] for key in still}
 checkout.check("Frozen stages", sorted(frozen), ["res2", "stem"])
 
 # %%
 # It trains, with MMDetection's optimizer and evaluation
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# The run of *Your log should say*, at the rate to which ``--auto-scale-lr`` leads:
+# The run of *Your log should say*, at the rate that ``--auto-scale-lr`` sets:
 import math
 
 finite = all(map(math.isfinite, run.losses))
@@ -182,18 +178,18 @@ moved = run.trains("d2_model")
 checkout.check("The model's weights move in each epoch", moved, [True, True])
 checkout.check("It is evaluated after each epoch, times", run.evaluations, 2)
 stock = checkout.config("retinanet/retinanet_r50_fpn_1x_coco.py")
-rates = [each.optim_wrapper.optimizer.lr for each in (cfg, stock)]
+rates = [api().rate(each) for each in (cfg, stock)]
 checkout.check("Its rate and MMDetection's own RetinaNet's", rates, [0.01] * 2)
 scaled = 0.01 * run.images_per_step / 16
 checkout.check("Rates of the run, scaled to its images", set(run.rates), {scaled})
 
 # %%
-# It answers as every detector of MMDetection does.
+# It returns what every detector of MMDetection returns.
 found = checkout.detect(run.model, run.cfg, checkout.photograph()).pred_instances
 checkout.check("It tells", sorted(found.keys()), ["bboxes", "labels", "scores"])
 
 # %%
-# So it does with MMDetection's own script, in a fresh process.
+# It also trains by MMDetection's own script, in a fresh process.
 output = checkout.shell(f"python tools/train.py configs/detectron2/{config} {{fit}}")
 saved = checkout.root / "work_dirs" / config.removesuffix(".py") / "epoch_1.pth"
 checkout.check("MMDetection's script saves a checkpoint", saved.exists(), True)
