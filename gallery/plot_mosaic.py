@@ -285,7 +285,7 @@ persistent = {", persistent_workers=True": ""}
 workers = "dict(dataset=train_dataset"
 persistent = {workers: workers.replace("(", "(persistent_workers=False, ")}
 # {% endif %}
-from howto.figures.mosaic import partners, read
+from howto.figures.mosaic import distance, partners, read
 
 variant = checkout.config(checkout.edit(checkout.own, persistent))
 with checkout.inside():
@@ -421,7 +421,7 @@ checkout.check("Mask R-CNN trains, every loss is finite", finite, True)
 # %%
 # If ``img_scale`` is not square, ``CachedMosaic`` swaps the height and the width of the canvas when it moves masks, and
 # cuts masks off, without an error. Here is how far boxes are from their masks:
-from howto.figures.mosaic import distance, seeded
+from howto.figures.mosaic import seeded
 
 
 def largest_error(name):
