@@ -109,7 +109,7 @@ def test_only_pages_that_did_nothing_bad_are_fresh(built):
 def test_a_page_that_hangs_is_stopped_and_the_line_where_it_was_is_named(built, topic, text):
     project, done, _ = built
     assert "TimeoutError: still running after 5 s; HOWTO_TIME_LIMIT=SECONDS allows more" in report(done, topic)
-    assert f"line {line_of(project, topic, text)}" in report(done, topic)
+    assert f"gallery/plot_{topic}.py:{line_of(project, topic, text)} " in report(done, topic)
 
 
 def test_a_process_that_a_page_waited_for_is_stopped_with_it(built, folder):
