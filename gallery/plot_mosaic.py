@@ -312,7 +312,7 @@ checkout.check("The line that stops", failure.line, "assert 'mix_results' in res
 # %%
 # ``__init__() got an unexpected keyword argument 'ann_file'``, or ``'data_root'``: keys on the wrapper
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# Look at ``_base_``: the error has two causes, and the cure of one does not help with the other.
+# Look at the config in your ``_base_``. The error has two causes, and each needs a fix of its own.
 #
 # {% if mmdet2 %}
 # - Its training dataset is plain, as Faster R-CNN's is: add ``_delete_=True`` to your ``MultiImageMixDataset``. Without
@@ -357,8 +357,8 @@ checkout.check("One deeper YOLOX reads", name, "instances_val2017.json")
 # %%
 # ``unexpected keyword argument 'dataset'``: a plain ``type`` over YOLOX's wrapper
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# Write ``type``, too, one deeper, and leave the wrapper's ``type`` as it is: Mosaic needs the wrapper. Beside it,
-# ``type='CocoDataset'`` gets the key ``dataset`` of the wrapper.
+# Write ``type`` one deeper, too, and leave the wrapper's ``type`` as it is: Mosaic needs the wrapper. Otherwise your
+# ``CocoDataset`` is given the wrapper's key ``dataset``, which it does not know.
 mistaken = checkout.config(tiny, train=dict(type="CocoDataset", **file))
 failure = checkout.fails(checkout.dataset, mistaken)
 reason = "unexpected keyword argument 'dataset'"
