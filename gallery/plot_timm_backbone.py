@@ -203,10 +203,12 @@ checkout.check("Then it evaluates", "Evaluating bbox" in output, True)
 
 from mmdet.apis import init_detector
 
+from howto.checkout import weights
+
 path = str(checkout.root / "configs/timm_backbone" / config)
 off = {"model.backbone.pretrained": False}
 trained = init_detector(path, str(run.checkpoint), device="cpu", cfg_options=off)
-found, saved = trained.state_dict(), torch.load(run.checkpoint)["state_dict"]
+found, saved = trained.state_dict(), weights.load(run.checkpoint)
 same = [torch.equal(found[key], saved[key].cpu()) for key in found]
 checkout.check("Every weight is the trained one", all(same), True)
 
