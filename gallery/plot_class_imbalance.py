@@ -163,7 +163,9 @@ own, stock_loss = (
 change = [pull(own, label, 2) / pull(stock_loss, label, 2) for label in range(3)]
 for name, each, expected in zip(names, change, ([1, 1], [1, 3], [1, 1])):
     measured = [round(float(value), 4) for value in each]
-    checkout.check(f"YOLOX: a proposal of {name} changes kitten, mug", measured, expected)
+    checkout.check(
+        f"YOLOX: a proposal of {name} changes kitten, mug", measured, expected
+    )
 
 # %%
 # Your log should say

@@ -134,7 +134,10 @@ def test_a_whole_division_is_rounded_the_other_way(tmp_path, monkeypatch, divisi
 
 
 def test_every_whole_division_of_a_line_is_rounded(tmp_path, monkeypatch):
-    assert edits(tmp_path, monkeypatch, "x = (a // 2, b // 2)") >= {"x = (-(-a // 2), b // 2)", "x = (a // 2, -(-b // 2))"}
+    assert edits(tmp_path, monkeypatch, "x = (a // 2, b // 2)") >= {
+        "x = (-(-a // 2), b // 2)",
+        "x = (a // 2, -(-b // 2))",
+    }
 
 
 def test_a_division_that_rounds_up_is_rounded_down_and_not_up_once_more(tmp_path, monkeypatch):
