@@ -316,6 +316,8 @@ checkout.check("Keys of the dataset", sorted(balancing), wrapper)
 theirs = api().split(standard, "train")
 for key in sorted({"pipeline", "filter_cfg"} & {*theirs}):
     checkout.check(f"The {key}", balancing.dataset[key] == theirs[key], True)
+
+# %%
 checkout.check("It was evaluated, times", run.evaluations, 1)
 file = "data/my_dataset/annotations/val.json"
 # {% if mmdet2 %}

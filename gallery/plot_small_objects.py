@@ -21,8 +21,6 @@ standard anchors: large objects would be left without any, as ``coverage.py`` sh
 # Run ``coverage.py`` on your own config before you train. It works for detectors whose anchors are assigned by IoU
 # (``MaxIoUAssigner``): Faster, Mask and Cascade R-CNN, RetinaNet, SSD. First the standard config, then this one,
 # whose images are larger:
-from pathlib import Path
-
 from howto import Workspace
 from howto.checkout.family import api
 from howto.checkout import fit
@@ -30,24 +28,8 @@ from howto.figures import anchors
 
 checkout = Workspace("small_objects")
 standard = "faster_rcnn/faster_rcnn_r50_fpn_1x_coco.py"
-
-
-def stock(name):
-    """The path of a config, as a command has it."""
-    return Path(checkout.config(name).filename).relative_to(checkout.root)
-
-
-def tell(name, images, succeeds=True):
-    """What ``coverage.py`` says of a config; its last line, if it must fail."""
-    command = f"python configs/small_objects/coverage.py {stock(name)} {images}"
-    printed = checkout.shell(command, succeeds).split("index created!\n")[-1]
-    printed = printed if succeeds else printed.splitlines()[-1]
-    print(printed)
-    return printed
-
-
 for name in standard, checkout.own:
-    covered = tell(name, 500)
+    covered = anchors.told(checkout, name, 500)
 columns = ["size", "objects", "IoU", "positives", "untrained"]
 checkout.check("Columns", covered.split()[:5], columns)
 
@@ -69,6 +51,7 @@ def scale(cfg, split, place):
     return next(step[key] for key in api().SCALES if key in step)
 
 
+# %%
 small, large = scale(usual, "train", 2), scale(cfg, "train", 2)
 curves = {
     "standard": anchors.coverage(small, old.scales, *places),
@@ -111,7 +94,9 @@ print(*run.logged(api().FIRST_EPOCH)[-1:])
 # Keep the standard scale beside the smaller one. ``scales=[4]`` alone is the advice given most often. It moves all
 # anchors, and the largest objects are left with none:
 instead = checkout.edit(checkout.own, {"scales=[4, 8, 16]": "scales=[4]"})
-largest, kept = (anchors.read(text)[-1] for text in (tell(instead, 2), covered))
+largest, kept = (
+    anchors.read(text)[-1] for text in (anchors.told(checkout, instead, 2), covered)
+)
 checkout.check("Anchors that train on the largest", largest[3], 0)
 checkout.check("With this config some", kept[3] > 0, True)
 checkout.check("Untrained, of the largest", largest[4] / largest[1], 1.0)
@@ -124,7 +109,7 @@ checkout.check("Untrained, of the largest", largest[4] / largest[1], 1.0)
 # without an error; ``coverage.py`` runs backbone and neck and compares.
 scales = "scales=[4, 8, 16]"
 halved = checkout.edit(checkout.own, {scales: f"{scales}, strides=[2, 4, 8, 16, 32]"})
-said = tell(halved, 1, succeeds=False)
+said = anchors.told(checkout, halved, 1, succeeds=False)
 advice = "Set strides=[4, 8, 16, 32, 64]"
 checkout.check(f"coverage.py stops: {advice}", said.endswith(advice), True)
 
@@ -168,10 +153,10 @@ for number in range(100):
     x, y = (place * each / 10 for place, each in zip(divmod(number, 10), sides))
     box = {"bbox": [x, y, side, side], "area": side**2}
     objects.append(first | box | {"id": number + 1, "image_id": photograph["id"]})
-crowd = tell(own("crowd", [photograph], objects), 1)
+crowd = anchors.told(checkout, own("crowd", [photograph], objects), 1)
 num = int(crowd.partition("num=")[2].split()[0])
 most = {"model__train_cfg__rpn__sampler__num": num}
-calm = tell(own("calm", [photograph], objects, **most), 1)
+calm = anchors.told(checkout, own("calm", [photograph], objects, **most), 1)
 untrained = [sum(row[4] for row in anchors.read(text)) for text in (crowd, calm)]
 checkout.check("Untrained of 100, more than 10", untrained[0] > 10, True)
 checkout.check("With the num that it names", untrained[1], 0)
@@ -231,7 +216,7 @@ data = checkout.dataset(checkout.config(tiny))
 checkout.check("Images, one of them 31 pixels wide", len(data), 1)
 (kept,) = api().annotated(data).values()
 checkout.check("Objects, of 3 pixels and of a half", len(kept), 1)
-((size, number, *_),) = anchors.read(tell(tiny, 500))
+((size, number, *_),) = anchors.read(anchors.told(checkout, tiny, 500))
 checkout.check("Size of the one that is left, enlarged", (size, number), ("0 to 16", 1))
 
 # %%
@@ -249,6 +234,7 @@ def squares(head):
     return sorted({round(x2 - x1) for x1, y1, x2, y2 in found if x2 - x1 == y2 - y1})
 
 
+# %%
 scaled = checkout.config(retina, **{f"{key}scales": [4, 8, 16]})
 failure = checkout.fails(checkout.build, scaled)
 reason = "scales and octave_base_scale with scales_per_octave cannot be set"
@@ -266,7 +252,7 @@ for base, expected in (4, [32, 40, 51]), (2, [16, 20, 25]):
 tool = "tools/analysis_tools/optimize_anchors.py"
 said = []
 for path in standard, retina:
-    command = f"python {tool} {stock(path)} --device cpu"
+    command = f"python {tool} {anchors.path(checkout, path)} --device cpu"
     said.append(checkout.shell(command, succeeds=False).splitlines()[-1])
 print(*said, sep="\n")
 reason = "AttributeError: 'ConfigDict' object has no attribute 'bbox_head'"
@@ -282,7 +268,7 @@ checkout.check("Of RetinaNet", said[1], reason)
 # shape is, and ``Resize`` keeps its ratio.
 *_, yolo = sorted(checkout.root.glob("configs/yolo/yolov3_d53_*608*.py"))
 options = "--device cpu --algorithm k-means --output-dir ."
-checkout.shell(f"python {tool} {stock(yolo)} {options}")
+checkout.shell(f"python {tool} {anchors.path(checkout, yolo)} {options}")
 proposed = json.loads((checkout.root / "anchor_optimize_result.json").read_text())
 theirs = checkout.config(yolo).model.bbox_head.anchor_generator.base_sizes
 areas = [width * height for width, height in proposed]
@@ -324,8 +310,10 @@ _, _, resize, flip, *_ = api().split(unflipped, "train").pipeline
 resize.update({key: (800, 480) for key in api().SCALES if key in resize})
 flip.update({key: 0.0 for key in flip if key != "type"})
 unflipped.dump(str(checkout.root / "configs/small_objects/unflipped.py"))
-printed = tell("unflipped.py", 500)
+printed = anchors.told(checkout, "unflipped.py", 500)
 table = anchors.read(printed)
+
+# %%
 data = checkout.dataset(unflipped)
 sizes, ious, taken, sums = [], [], [], []
 with checkout.inside():
@@ -359,10 +347,10 @@ checkout.check(f"Positives of an image: {summed}", summed in printed, True)
 # What ``coverage.py`` refuses
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # Another assigner than one by IoU, and a file of which no object trains, here because it is a crowd:
-said = tell("atss/atss_r50_fpn_1x_coco.py", 1, succeeds=False)
+said = anchors.told(checkout, "atss/atss_r50_fpn_1x_coco.py", 1, succeeds=False)
 checkout.check("It says of ATSS that it does not work", "not for ATSS" in said, True)
 group = first | {"image_id": photograph["id"], "iscrowd": 1}
-said = tell(own("group", [photograph], [group]), 1, succeeds=False)
+said = anchors.told(checkout, own("group", [photograph], [group]), 1, succeeds=False)
 checkout.check("No object in 1 images", "No object in 1 images" in said, True)
 
 # %%
@@ -397,6 +385,7 @@ def steps(cfg, split):
     ]
 
 
+# %%
 for split in "train", "val":
     same = steps(cfg, split) == steps(usual, split)
     checkout.check(f"The steps, {split}", same, True)

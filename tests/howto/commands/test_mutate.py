@@ -129,8 +129,8 @@ def test_neighbouring_values_of_a_dictionary_are_swapped_if_they_are_of_one_kind
 def test_a_whole_division_is_rounded_the_other_way(tmp_path, monkeypatch, division, other):
     found = edits(tmp_path, monkeypatch, f"x = {division}")
     assert f"x = {other}" in found
-    a, b = 7, 4
-    assert eval(other) != eval(division)
+    values = {"a": 7, "b": 4}
+    assert eval(other, values) != eval(division, values)
 
 
 def test_every_whole_division_of_a_line_is_rounded(tmp_path, monkeypatch):
