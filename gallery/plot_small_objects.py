@@ -105,7 +105,7 @@ checkout.check("Untrained, of the largest", largest[4] / largest[1], 1.0)
 # Most of the image has no anchor: their strides are not those of the feature maps
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # Keep ``strides=[4, 8, 16, 32, 64]``, those of the FPN's levels, and choose ``scales``. Strides place anchors: at
-# half of them, the anchors of a level fill a quarter of the image. MMDetection builds and trains this detector
+# half of them, the anchors of a level fill a quarter of the image. MMDetection builds this detector
 # without an error; ``coverage.py`` runs backbone and neck and compares.
 scales = "scales=[4, 8, 16]"
 halved = checkout.edit(checkout.own, {scales: f"{scales}, strides=[2, 4, 8, 16, 32]"})
