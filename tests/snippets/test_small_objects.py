@@ -1,7 +1,6 @@
 """The config for small objects, from its zip, and the script that tells how well anchors cover objects."""
 
 import json
-from pathlib import Path
 
 import pytest
 
@@ -86,10 +85,9 @@ def test_it_stops_at_strides_that_the_feature_maps_do_not_have(tell, levels):
         tell(images=1, **changes)
 
 
-@pytest.mark.parametrize("name", ["atss/atss_r50_fpn_1x_coco.py", "yolo/yolov3_d53_*-608_273e_coco.py",
-                                  "fcos/fcos_r50*_fpn_gn-head_1x_coco.py"])  # fmt: skip
+@pytest.mark.parametrize("name", ["atss/atss_r50_fpn_1x", "yolo/yolov3_d53_*608?273e", "fcos/fcos_r50*gn-head_1x"])
 def test_it_stops_at_assigners_that_do_not_go_by_iou(checkout, tell, name):
-    (*_, path) = sorted(checkout.root.joinpath("configs").glob(name.replace("-608_", "*608*")))
-    kind = Path(name).stem.partition("_")[0].upper()
+    path = min(checkout.root.glob(f"configs/{name}_coco.py"))
+    kind = path.stem.partition("_")[0].upper()
     with pytest.raises(HowtoError, match=f"MaxIoUAssigner assigns anchors, as .*, not for {kind}"):
         tell(str(path), 1)
