@@ -128,7 +128,8 @@ checkout.check("Part of the width that anchors are centred in", part, 0.5)
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # Raise two numbers: ``model.train_cfg.rpn.sampler.num`` to what ``coverage.py`` says, and
 # ``model.test_cfg.rcnn.max_per_img``. In each iteration the RPN's ``RandomSampler(num=256, pos_fraction=0.5)`` draws
-# 128 positives of an image, whatever its number of objects. Here are 100 of 40 pixels, twice:
+# 128 positives of an image, whatever its number of objects. Here are 100 objects of 40 pixels, first with 256, then
+# with the number that it says:
 import json
 
 content = checkout.annotations("train")
