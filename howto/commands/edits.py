@@ -68,7 +68,7 @@ def is_config(source: str) -> bool:
 
 
 def _code_edits(source: str) -> Iterator[tuple[str, str]]:
-    """Edits of a hook or script: cosmic-ray's operators, divisions rounded otherwise, and each statement left out."""
+    """Edits of a hook or script: cosmic-ray's operators, divisions rounded, and each statement left out."""
     from cosmic_ray.mutating import mutate_code  # not at the top: only this command needs it
     from cosmic_ray.plugins import get_operator
 
@@ -84,7 +84,10 @@ def _code_edits(source: str) -> Iterator[tuple[str, str]]:
 
 
 def _config_edits(source: str) -> Iterator[tuple[str, str]]:
-    """Edits of a config: values, signs and rounding changed, keys, items and statements dropped, neighbours swapped."""
+    """Edits of a config.
+
+    Values changed, keys, items and statements left out, neighbours swapped, signs flipped, divisions rounded.
+    """
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Constant):
             for name, text in _other_values(node.value):

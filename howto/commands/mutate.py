@@ -43,6 +43,8 @@ EQUIVALENT = {  # what no check can notice, as a pattern of the edit, and why
     r"_max_epochs = runner\.epoch \+ 1 → .*runner\.epoch - 1$": "fewer epochs than have run end the training, too",
     r"priority=80\).*→ .*priority=(79|81)\)": "it stays between the evaluation's 70 and the log's 90",
     r"rand\(1, 3, (31, 32|32, 31)\)$": "strides round up: 31 pixels give the same sizes as 32",
+    r"→ .*min\(side, 51[13]\)|min\(side, 512\).* → pass$": "images of any size tell the strides of the feature maps",
+    r"→ .*torch\.zeros\( ?[02], 3, \*sides": "the feature maps of any number of images have the same sizes",
     r"^swapped, .*anchor_generator=dict\(scales=": "a place has the same anchors, in another order",
     r"^swapped, .*out_indices=": "the backbone puts its levels out in its own order",
 }

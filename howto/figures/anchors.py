@@ -1,6 +1,7 @@
 """How well anchors cover objects, computed from a config's numbers alone, apart from MMDetection."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -70,6 +71,27 @@ def medians(sizes: Sequence[float], ious: Sequence[float], taken: Sequence[int])
         if row.size:
             rows.append((f"{low} to {high}", row.shape[1], *np.median(row[1:], axis=1), int((row[2] == 0).sum())))
     return rows
+
+
+def path(checkout, name: str) -> str:
+    """The path of a config of a checkout, as a command in it has it."""
+    return str(Path(checkout.config(name).filename).relative_to(checkout.root))
+
+
+def told(checkout, name: str, images: int, succeeds: bool = True) -> str:
+    """Run ``coverage.py`` on a config of a checkout, print what it says, and return it.
+
+    Args:
+        checkout: A :class:`howto.Workspace`.
+        name: The config.
+        images: How many it reads.
+        succeeds: Whether it must succeed or must fail; if it fails, its last line is what it says.
+    """
+    command = f"python configs/small_objects/coverage.py {path(checkout, name)} {images}"
+    said = checkout.shell(command, succeeds)
+    said = said.split("index created!\n")[-1] if succeeds else said.splitlines()[-1]  # pycocotools prints before
+    print(said)
+    return said
 
 
 def read(text: str) -> list[tuple]:

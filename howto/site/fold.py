@@ -56,8 +56,8 @@ def fold(app: Sphinx, doctree: nodes.document) -> None:
     for section in doctree.findall(nodes.section):
         kind = FOLDED.get(section.parent[0].astext()) if isinstance(section.parent, nodes.section) else None
         snippets = (node for node in section.findall(nodes.Element) if "howto-snippet" in node.get("classes", ()))
-        if any(snippets) and section[0].astext() != OTHER_FORM:
-            kind = None  # what a reader copies is not folded
+        if any(snippets) and kind != "howto-pitfall" and section[0].astext() != OTHER_FORM:
+            kind = None  # what a reader copies is not folded, unless it is for who has that problem
         if kind:
             section["classes"] += ["howto-fold", kind]
         if kind == "howto-pitfall":

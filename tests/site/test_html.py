@@ -133,23 +133,6 @@ def test_each_box_that_trains_a_config_says_where_its_data_lies(articles):
     assert all(found == ["data/coco/"] for found in said.values())
 
 
-def test_a_box_whose_gpus_do_not_evaluate_says_how_to_evaluate_what_they_saved(articles):
-    silent = set()
-    for name, article in articles.items():
-        if not (box := article.select_one(".howto-run")):
-            continue
-        single, several, *between, slurm = (block.get_text().strip().removeprefix("$ ") for block in box("pre"))
-        root, config = re.fullmatch(r"(.*)python tools/train\.py (configs/\S+)\.py --auto-scale-lr", single).groups()
-        folder = f"work_dirs/{config.rpartition('/')[2]}"
-        after = f"{root}python tools/test.py {config}.py {folder}/latest.pth --eval bbox"
-        assert between == [after] * ("--no-validate" in several), name
-        assert f"{config}.py {folder} " in slurm, name
-        assert ("--no-validate" in slurm) == ("--no-validate" in several), name
-        silent |= {name} if between else set()
-    trained = {name for name, article in articles.items() if article.select_one(".howto-run")}
-    assert trained - silent == (trained if FAMILY == "mmdet3" else {"how-to/plot_best_checkpoint.html"})
-
-
 def test_the_code_that_made_a_page_is_folded_and_what_readers_copy_is_not(articles):
     for topic in EXECUTED:
         page = articles[f"how-to/plot_{topic}.html"]

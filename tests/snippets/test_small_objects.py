@@ -6,37 +6,82 @@ import pytest
 
 from howto.checkout.family import api
 from howto.figures import anchors
+from howto.project.errors import HowtoError
 
-SCRIPT = "python configs/small_objects/coverage.py"
+STANDARD = "faster_rcnn/faster_rcnn_r50_fpn_1x_coco.py"
+
+
+@pytest.fixture
+def tell(checkout):
+    """What ``coverage.py`` prints of a config, by default of one that trains on these boxes of a square photograph."""
+
+    def tell(name=STANDARD, images=500, boxes=None, photograph=(), **changes):
+        if boxes:
+            content = checkout.annotations("train")
+            image = next(each for each in content["images"] if each["width"] == each["height"]) | dict(photograph)
+            first = content["annotations"][0] | {"image_id": image["id"]}
+            objects = [
+                first | {"id": n, "bbox": box, "area": box[2] * box[3]}
+                for n, box in enumerate(boxes(image["width"]), 1)
+            ]
+            file = checkout.root / "data/coco/annotations/own.json"
+            file.write_text(json.dumps(content | {"images": [image], "annotations": objects}), "utf-8")
+            changes["train__ann_file"] = str(file)
+        checkout.config(name, **changes).dump(str(checkout.root / "configs/small_objects/told.py"))
+        return anchors.told(checkout, "told.py", images)
+
+    return tell
 
 
 @pytest.mark.parametrize("images", [1, 500])
-def test_it_reads_as_many_images_as_it_is_told(checkout, images):
+def test_it_reads_as_many_images_as_it_is_told(checkout, tell, images):
     """The config is RetinaNet's, whose anchors are its head's own."""
     path = "retinanet/retinanet_r50_fpn_1x_coco.py"
-    rows = anchors.read(checkout.shell(f"{SCRIPT} configs/{path} {images}"))
+    rows = anchors.read(tell(path, images))
     objects = list(api().annotated(checkout.dataset(checkout.config(path))).values())[:images]
     assert sum(row[1] for row in rows) == sum(map(len, objects))
-    assert all(0.5 < row[2] <= 1 and row[3] > 1 for row in rows)
+    assert all(0.5 < row[2] <= 1 and row[3] > 1 and row[4] == 0 for row in rows)
 
 
-def test_objects_of_a_known_size_are_told(checkout):
+def test_objects_of_a_known_size_are_told(tell):
     """Squares of 20 pixels, once their photograph is enlarged to 800 by 800, lie inside of the smallest anchor."""
-    content = checkout.annotations("train")
-    image = next(each for each in content["images"] if each["width"] == each["height"])
-    side = 20 * image["width"] / 800
-    first = content["annotations"][0]
-    objects = [
-        first | {"id": n, "image_id": image["id"], "bbox": [100 + 60 * n, 100, side, side], "area": side**2}
-        for n in range(3)
-    ]
-    path = checkout.root / "data/my_dataset/annotations/square.json"
-    path.write_text(json.dumps(content | {"images": [image], "annotations": objects}))
-    family = checkout.source.parent.name
-    folder = "faster_rcnn/faster_rcnn_r50" if family == "mmdet2" else "faster_rcnn/faster-rcnn_r50"
-    key = "data = dict(train=dict(" if family == "mmdet2" else "train_dataloader = dict(dataset=dict("
-    config = checkout.root / "configs/small_objects/square.py"
-    config.write_text(f"_base_ = '../{folder}_fpn_1x_coco.py'\n{key}ann_file='{path}'))\n")
-    ((name, number, iou, _),) = anchors.read(checkout.shell(f"{SCRIPT} configs/small_objects/square.py 500"))
+    ((name, number, iou, *_),) = anchors.read(
+        tell(boxes=lambda width: [[100 + 60 * n, 100, width / 40, width / 40] for n in range(3)])
+    )
     assert (name, number) == ("16 to 32", 3)
     assert iou == pytest.approx(20**2 / 32**2, abs=0.011)  # inside of the smallest square anchor
+
+
+def test_an_object_of_more_than_2048_pixels_has_a_row(checkout, tell):
+    pipeline = api().split(checkout.config(STANDARD), "train").pipeline
+    for step in pipeline:
+        step.update({key: (2400, 2400) for key in api().SCALES if key in step})
+    ((name, number, *_),) = anchors.read(tell(boxes=lambda width: [[0, 0, width, width]], train__pipeline=pipeline))
+    assert (name, number) == ("2048 to inf", 1)
+
+
+def test_it_says_so_if_no_image_is_left(tell):
+    """On 3.x such a dataset cannot be built."""
+    with pytest.raises(HowtoError, match="No object in 0 images"):
+        tell(boxes=lambda width: [[0, 0, 20, 20]], photograph={"width": 31})
+
+
+@pytest.mark.parametrize("name", ["ssd/ssd300_coco.py", "cascade_rcnn/cascade_rcnn_r50_fpn_1x_coco.py"])
+def test_it_takes_the_strides_of_other_networks_as_they_are(tell, name):
+    """SSD's last two are 100 and 300, of a map of 3 and one of 1 cells."""
+    assert anchors.read(tell(name, 1))
+
+
+@pytest.mark.parametrize("levels", [5, 3])
+def test_it_stops_at_strides_that_the_feature_maps_do_not_have(tell, levels):
+    changes = {"model__rpn_head__anchor_generator__strides": [2, 4, 8, 16, 32][:levels]}
+    with pytest.raises(HowtoError, match=r"maps \[4, 8, 16, 32, 64\]. Set strides=\[4, 8, 16, 32, 64\]"):
+        tell(images=1, **changes)
+
+
+@pytest.mark.parametrize("name", ["atss/atss_r50_fpn_1x", "yolo/yolov3_d53_*608?273e", "fcos/fcos_r50*gn-head_1x"])
+def test_it_stops_at_assigners_that_do_not_go_by_iou(checkout, tell, name):
+    path = min(checkout.root.glob(f"configs/{name}_coco.py"))
+    kind = path.stem.partition("_")[0].upper()
+    with pytest.raises(HowtoError, match=f"MaxIoUAssigner assigns anchors, as .*, not for {kind}"):
+        tell(str(path), 1)

@@ -16,7 +16,8 @@ import sys
 import torch
 from mmcv import Config
 from mmcv.cnn.utils import revert_sync_batchnorm
-from mmdet.core import AnchorGenerator, MaxIoUAssigner, anchor_inside_flags, bbox_overlaps
+from mmdet.core.anchor import AnchorGenerator, anchor_inside_flags
+from mmdet.core.bbox import MaxIoUAssigner, bbox_overlaps
 from mmdet.datasets import build_dataset
 from mmdet.models import build_detector
 
