@@ -61,6 +61,7 @@ made = confusion.made(content)
 ids = [each["id"] for each in content["categories"]]
 
 
+# %%
 def predicted(boxes):
     """What ``tools/test.py --out`` would pickle, had it found these boxes."""
     by_image = {image["id"]: [] for image in content["images"]}

@@ -222,7 +222,7 @@ checkout.check("Size of the one that is left, enlarged", (size, number), ("0 to 
 
 # %%
 # ``AssertionError: scales and octave_base_scale``: RetinaNet takes no ``scales``
-# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # Set ``octave_base_scale`` instead. RetinaNet's config has 4; with 2 each anchor is half as large, and the largest
 # objects may be left without any: run ``coverage.py``.
 retina = "retinanet/retinanet_r50_fpn_1x_coco.py"
