@@ -37,6 +37,8 @@ from howto.figures import classes
 from howto.figures.show import Table
 
 checkout = Workspace("custom_classes")
+cfg = checkout.config()
+dataset = checkout.dataset(cfg)
 folder = "configs/custom_classes"
 
 
@@ -135,8 +137,6 @@ checkout.check("Labels by category id, with mugs alone", mugs.cat2label, {3: 0})
 # next; the ids themselves may be anything. The last output is for the background.
 import json
 
-cfg = checkout.config()
-dataset = checkout.dataset(cfg)
 names, labels = api().classes(dataset), dataset.cat2label
 path = checkout.root / "data/my_dataset/annotations/train.json"
 content = json.loads(path.read_text("utf-8"))
