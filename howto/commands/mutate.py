@@ -70,7 +70,7 @@ def mutate(stack: Stack, names: list[str], every: bool = False) -> int:
 
     doctor.require(stack)
     chosen = howtos.chosen(stack, names)
-    howtos.write_scripts(stack)
+    howtos.write_scripts(stack)  # once, before processes that run at the same time would
     found = [mutation for howto in chosen for mutation in mutations(howto, every)]
     report = files.mutations(stack)
     kept = json.loads(report.read_text("utf-8")) if report.exists() else {}

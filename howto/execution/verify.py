@@ -34,7 +34,6 @@ def verify(stack: Stack, names: list[str]) -> int:
     from rich.table import Table
 
     chosen = howtos.chosen(stack, names)
-    howtos.write_scripts(stack)
     doctor.require(stack)
     os.environ["MPLBACKEND"] = "agg"
     table = Table("how-to", "checks", "seconds", "result", title=f"{stack.name}: {stack.title}", title_justify="left")
@@ -66,9 +65,10 @@ def verify(stack: Stack, names: list[str]) -> int:
 
 
 def execute(howto: HowTo) -> str:
-    """Run the gallery script of a how-to, as :func:`howtos.write_scripts` wrote it; what is wrong, or nothing."""
+    """Run the gallery script of a how-to, rendered for its family, and return what is wrong, or nothing."""
     import matplotlib.pyplot as plt
 
+    howtos.write_scripts(howto.stack)
     standby.keep()
     silent = contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO())
     try:
