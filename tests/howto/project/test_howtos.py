@@ -48,7 +48,6 @@ def test_of_two_files_that_differ_in_spelling_alone_each_is_found_by_its_own():
     assert HowTo(MMDET2, "timm_backbone").snippet(names[0]).name == names[1]
 
 
-
 @pytest.mark.parametrize(
     ("newer", "older"),
     [
