@@ -50,7 +50,7 @@ html_static_path = ["docs/_static"]
 html_css_files = ["howto.css"]
 html_js_files = [("howto.js", {"defer": "defer"})]
 html_copy_source = False  # each page has a Markdown twin
-html_search_scorer = str(ROOT / "docs/_static/scorer.js")
+html_additional_pages = {"search": "search.html"}
 html_use_index = False  # it would be empty
 # That there is an announcement; docs/_templates/page.html words it.
 html_theme_options = {"announcement": stack.audience, "top_of_page_buttons": []}

@@ -18,7 +18,9 @@ STAND_IN = re.compile(r"^random weights in place of (\S+)$")
 VARIANT = re.compile(r"_variant\d+\.\w+$")
 HUNK = re.compile(r"^@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@")
 # Whose parts a reader opens, by their titles.
-FOLDED = {"Adapt it": "howto-adapt", "Pitfalls": "howto-pitfall", "Proof": "howto-proof"}
+PITFALL = "howto-pitfall"
+FOLDED = {"Adapt it": "howto-adapt", "Pitfalls": PITFALL, "Proof": "howto-proof"}
+WITHOUT_ANSWER = ("Proof", "Verified")  # sections that say how a page is known to be right
 OTHER_FORM = "In pure Python"  # says again what the page's first snippet says
 SECTION = re.compile(r'<section class="(howto-fold [^"]*)" id="([^"]+)">\s*(<h3>.*?</h3>)(.*?)</section>', re.DOTALL)
 LOGGED = re.compile(r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d+|\d\d/\d\d \d\d:\d\d:\d\d) - ")  # MMDetection 2's, MMEngine's
@@ -56,11 +58,11 @@ def fold(app: Sphinx, doctree: nodes.document) -> None:
     for section in doctree.findall(nodes.section):
         kind = FOLDED.get(section.parent[0].astext()) if isinstance(section.parent, nodes.section) else None
         snippets = (node for node in section.findall(nodes.Element) if "howto-snippet" in node.get("classes", ()))
-        if any(snippets) and kind != "howto-pitfall" and section[0].astext() != OTHER_FORM:
+        if any(snippets) and kind != PITFALL and section[0].astext() != OTHER_FORM:
             kind = None  # what a reader copies is not folded, unless it is for who has that problem
         if kind:
             section["classes"] += ["howto-fold", kind]
-        if kind == "howto-pitfall":
+        if kind == PITFALL:
             for checks in section.findall(_is_checks):
                 checks["classes"] += ["howto-mistakes"]
 
