@@ -11,14 +11,13 @@ import os
 import sys
 import tempfile
 import unittest.mock
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
 from mmcv.cnn import is_norm
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from howto.checkout.family import api
 from howto.checkout.isolation import isolated, no_naps
@@ -113,12 +112,10 @@ class Epoch:
     Attributes:
         trainable: Parameters that had ``requires_grad``.
         moved: Parameters and buffers that ended other than they began.
-        norms_training: Batch norms in training mode.
     """
 
     trainable: set[str]
     moved: set[str]
-    norms_training: set[str]
 
 
 class Watch(Hook):
@@ -131,12 +128,10 @@ class Watch(Hook):
 
     def after_train_epoch(self, runner):
         detector = unwrapped(runner)
-        norms = [(name, module) for name, module in detector.named_modules() if isinstance(module, _BatchNorm)]
         after = detector.state_dict()
         self.run.epochs[runner.epoch] = Epoch(
             trainable={name for name, parameter in detector.named_parameters() if parameter.requires_grad},
             moved={name for name, value in after.items() if not torch.equal(value, self._before[name])},
-            norms_training={name for name, module in norms if module.training},
         )
 
 
@@ -154,11 +149,9 @@ class _Settings:
         paramwise: Its ``paramwise_cfg``; on 2.x it brings the constructor that the snippet has.
         accumulate: Number of iterations before each step.
         wrapper: More keys of the config's ``optim_wrapper``, on 3.x.
-        auto_scale_lr: The config's ``auto_scale_lr``, on 3.x.
         wrap: Keys of the ``MMDistributedDataParallel`` to wrap the detector in, or on 2.x what wraps it.
         part_unused: Whether a part of the detector gets no gradient.
         seed: Seed of the images.
-        hooks: Configs of more hooks, which come before the snippet's.
         before: Called with the detector before the run starts.
         backbone: Keys of the backbone's config.
     """
@@ -172,11 +165,9 @@ class _Settings:
     paramwise: dict | None = None
     accumulate: int = 1
     wrapper: dict = dataclasses.field(default_factory=dict)
-    auto_scale_lr: dict | None = None
     wrap: dict | Callable | None = None
     part_unused: bool = False
     seed: int = 0
-    hooks: Sequence[dict] = ()
     before: Callable = lambda detector: None
     backbone: dict
 
@@ -185,7 +176,7 @@ class _Settings:
         """The ``custom_hooks`` of its config."""
         epoch = {} if self.unfreeze_epoch is None else dict(unfreeze_epoch=self.unfreeze_epoch)
         hook = dict(type="UnfreezeBackboneEpochBasedHook", **epoch)
-        return [*self.hooks, hook, dict(type="Watch", priority="VERY_LOW")]
+        return [hook, dict(type="Watch", priority="VERY_LOW")]
 
 
 class TinyRun:
@@ -248,7 +239,7 @@ class TinyRun:
             default_scope="mmdet", work_dir=str(of.work_dir or folder), launcher="pytorch" if of.wrap else "none",
             model=dict(type="TinyDetector", part_unused=of.part_unused, backbone=of.backbone),
             train_dataloader=loader, train_cfg=dict(by_epoch=True, max_epochs=of.epochs),
-            optim_wrapper=wrapper | of.wrapper, auto_scale_lr=of.auto_scale_lr, randomness=dict(seed=0),
+            optim_wrapper=wrapper | of.wrapper, randomness=dict(seed=0),
             param_scheduler=dict(type="MultiStepLR", by_epoch=True, milestones=[100]), custom_hooks=of.custom_hooks,
             resume=bool(of.resume_from), load_from=of.resume_from and str(of.resume_from),
         )  # fmt: skip
