@@ -23,9 +23,9 @@ and give the neck the channels of the levels that you pick. Here RetinaNet gets 
 # .. install:: timm mmpretrain
 # {% endif %}
 #
-# .. snippet:: retinanet_timm_efficientnet_b1_fpn_1x_coco.py
+# .. snippet:: retinanet_timm-efficientnet-b1_fpn_1x_coco.py
 #
-# .. train:: retinanet_timm_efficientnet_b1_fpn_1x_coco.py
+# .. train:: retinanet_timm-efficientnet-b1_fpn_1x_coco.py
 #
 # {% if mmdet2 %}
 # MMDetection has this config among its own since 2.22, in ``configs/timm_example``. The

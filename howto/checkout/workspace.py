@@ -317,6 +317,7 @@ class Workspace:
             line = traceback.extract_tb(error.__traceback__)[-1].line
             last = traceback.format_exception_only(type(error), error.with_traceback(None))[0].rstrip()
             last = re.sub(r"\. Did you (mean|forget)\b.*\?$", "", last)  # Python 3.12 guesses, older ones say nothing
+            last = re.sub(r"(\n +/\S*)+", "\n    …", last)  # the module path of this machine, which MMEngine lists
             print(f"    {line}\n{last}")
             return Failure(line, last)
         raise HowtoError(f"{self.topic}: {getattr(action, '__name__', action)} was to fail and did not")

@@ -45,8 +45,9 @@ class HowTo:
         Raises:
             HowtoError: It has no such file.
         """
-        for path in self.snippets:
-            if one_spelling(path.name) == one_spelling(name.removeprefix(f"{self.topic}/")):
+        name = name.removeprefix(f"{self.topic}/")
+        for path in sorted(self.snippets, key=lambda path: path.name != name):  # where both exist, each is what it says
+            if one_spelling(path.name) == one_spelling(name):
                 return path
         names = ", ".join(path.name for path in self.snippets)
         raise HowtoError(f"{self.topic} has no file {name}; it has {names}")

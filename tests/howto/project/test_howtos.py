@@ -41,6 +41,14 @@ def test_a_record_is_of_a_stack_and_a_page_is_of_whichever_is_built():
     assert MOSAIC.state == other.state
 
 
+def test_of_two_files_that_differ_in_spelling_alone_each_is_found_by_its_own():
+    howto = HowTo(named("mmdet3"), "timm_backbone")
+    names = ["retinanet_timm-efficientnet-b1_fpn_1x_coco.py", "retinanet_timm_efficientnet_b1_fpn_1x_coco.py"]
+    assert [howto.snippet(name).name for name in names] == names
+    assert HowTo(MMDET2, "timm_backbone").snippet(names[0]).name == names[1]
+
+
+
 @pytest.mark.parametrize(
     ("newer", "older"),
     [
