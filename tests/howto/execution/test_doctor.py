@@ -78,9 +78,9 @@ def test_without_a_compiler_or_weights_all_can_be_built_and_the_table_says_so(mo
 
 
 def test_a_build_stops_at_what_it_cannot_do_without(monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(HowtoError, match="HOWTO_DEVICE=toaster is unknown; set it to"):
+        patch.setenv("HOWTO_DEVICE", "toaster")
+        doctor.require(MMDET2)
     monkeypatch.setattr(machine, "NEEDED_GIB", 10**6)
     with pytest.raises(HowtoError, match=r"disk: \d+ GiB free; make 1000000 GiB free in"):
-        doctor.require(MMDET2)
-    monkeypatch.setenv("HOWTO_DEVICE", "toaster")
-    with pytest.raises(HowtoError, match="HOWTO_DEVICE=toaster is unknown; set it to auto, cpu or cuda"):
         doctor.require(MMDET2)
