@@ -116,4 +116,4 @@ def test_two_processes_evaluate_and_end_with_the_same_weights(checkout):
     assert {"backbone", "neck", "bbox_head"} <= set(apart)
     assert set(apart.values()) == {0.0}
     logs = [path.read_text() for path in (checkout.root / "work_dirs").rglob("*.log")]
-    assert any("Evaluating bbox" in log for log in logs)  # of a detector this new it may find nothing
+    assert any("Epoch(val)" in log for log in logs)  # whether it finds anything or not
