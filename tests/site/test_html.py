@@ -31,41 +31,41 @@ def articles(site, pages):
     return {name: article for name, article in found.items() if name not in NOT_WRITTEN}
 
 
-def test_every_how_to_has_a_page(site):
+def test_every_page_has_a_title_of_its_own_an_icon_and_says_its_language_and_which_mmdetection_it_is_for(site, pages):
+    stack, titles = stacks.current(), set()
+    for path, page in pages.items():
+        title, icon, label = (
+            page.title.get_text().strip(),
+            page.select_one("link[rel~=icon]"),
+            page.select_one(".howto-stack"),
+        )
+        assert title and title not in titles, path.relative_to(site)
+        titles.add(title)
+        assert page.html["lang"] == "en" and page.select_one("meta[name=viewport]"), path.relative_to(site)
+        folder = path.parents[1] if icon["href"].startswith("/") else path.parent
+        assert (folder / icon["href"].partition("?")[0].lstrip("/")).is_file()
+        assert label.strong.get_text() == stack.audience and stack.audience in title, path.relative_to(site)
+        assert all(tag["checked"] == "" for tag in page.select("input[checked]"))  # a tab, as HTML has it
+
+
+def test_every_page_has_one_heading_on_top_and_leaves_out_no_level_and_that_of_a_how_to_is_a_question(articles):
+    for name, article in articles.items():
+        headings = article.find_all(re.compile("^h[1-6]$"))
+        levels = [int(heading.name[1]) for heading in headings]
+        assert levels[0] == 1 and levels.count(1) == 1, name
+        assert [b for a, b in itertools.pairwise(levels) if b > a + 1] == [], name
+        title = headings[0].get_text().rstrip("¶# ")
+        assert len(title) > 4 and (title.endswith("?") or "plot_" not in name), name
+
+
+def test_every_how_to_has_a_page_and_those_before_and_after_it_are_called_as_in_the_navigation(pages, site):
     assert [path.stem for path in sorted(site.glob("how-to/plot_*.html"))] == [f"plot_{topic}" for topic in TOPICS]
-
-
-def test_every_page_has_a_title_of_its_own(site, pages):
-    titles = [page.title.get_text().strip() for page in pages.values()]
-    assert "" not in titles
-    assert len(set(titles)) == len(titles)
-
-
-def test_every_page_has_one_heading_on_top(articles):
-    headings = {
-        name: [heading.get_text(strip=True) for heading in page.select("h1")] for name, page in articles.items()
-    }
-    assert {name: found for name, found in headings.items() if len(found) != 1 or len(found[0]) < 5} == {}
-
-
-@pytest.mark.parametrize("topic", TOPICS)
-def test_the_heading_of_a_how_to_is_a_question(articles, topic):
-    heading = articles[f"how-to/plot_{topic}.html"].select_one("h1").get_text()
-    assert heading.rstrip("¶# ").endswith("?")
-
-
-@pytest.mark.parametrize("topic", TOPICS)
-def test_the_how_tos_before_and_after_are_called_as_in_the_navigation(pages, site, topic):
-    page = pages[site / f"how-to/plot_{topic}.html"]
-    called = {link["href"]: link.get_text() for link in page.select(".sidebar-tree a[href*='plot_']")}
-    beside = {link["href"]: link.select_one(".title").get_text() for link in page.select(".prev-page, .next-page")}
-    assert beside
-    assert {there: called.get(there, name) for there, name in beside.items()} == beside
-
-
-def test_a_tab_is_chosen_as_html_has_it(pages):
-    values = {tag["checked"] for page in pages.values() for tag in page.select("input[checked]")}
-    assert values == {""}
+    for topic in TOPICS:
+        page = pages[site / f"how-to/plot_{topic}.html"]
+        called = {link["href"]: link.get_text() for link in page.select(".sidebar-tree a[href*='plot_']")}
+        beside = {link["href"]: link.select_one(".title").get_text() for link in page.select(".prev-page, .next-page")}
+        assert beside, topic
+        assert {there: called.get(there, name) for there, name in beside.items()} == beside, topic
 
 
 def test_no_directive_is_left_among_the_words(articles):
@@ -75,26 +75,6 @@ def test_no_directive_is_left_among_the_words(articles):
         words = [text for text in article.find_all(string=True) if not text.find_parent(["code", "pre"])]
         left[name] = re.findall(r"\.\. [\w-]+::", "".join(words))
     assert {name: found for name, found in left.items() if found} == {}
-
-
-def test_headings_leave_out_no_level(articles):
-    for name, article in articles.items():
-        levels = [int(heading.name[1]) for heading in article.find_all(re.compile("^h[1-6]$"))]
-        assert [b for a, b in itertools.pairwise(levels) if b > a + 1] == [], name
-
-
-def test_every_page_says_its_language_and_fits_a_phone(pages, site):
-    for path, page in pages.items():
-        assert page.html["lang"] == "en", path.relative_to(site)
-        assert page.select_one("meta[name=viewport]"), path.relative_to(site)
-
-
-def test_every_page_names_an_icon(site, pages):
-    for path, page in pages.items():
-        icon = page.select_one("link[rel~=icon]")
-        assert icon, path.relative_to(site)
-        folder = path.parents[1] if icon["href"].startswith("/") else path.parent
-        assert (folder / icon["href"].partition("?")[0].lstrip("/")).is_file()
 
 
 def test_every_picture_says_what_it_shows(articles):
@@ -108,11 +88,7 @@ def test_every_picture_says_what_it_shows(articles):
     assert pictures
     is_file_name = re.compile(r"\.(png|svg)$|^(sphx|plot)[ _]", re.IGNORECASE)
     assert [each for each in pictures if len(each[2]) < 10 or is_file_name.search(each[2])] == []
-
-
-def test_a_how_to_shows_a_picture(articles):
-    without = [topic for topic in EXECUTED if not articles[f"how-to/plot_{topic}.html"].select("img")]
-    assert without == []
+    assert {name for name, *_ in pictures} >= {f"how-to/plot_{topic}.html" for topic in EXECUTED}
 
 
 def test_no_page_shows_what_a_line_of_its_code_happened_to_return(articles):
@@ -248,14 +224,6 @@ def test_what_the_page_above_the_stacks_loads_and_leads_to_is_there(site, front)
     assert [name for name in sorted(named) if name and not (site.parent / name).exists()] == []
 
 
-def test_every_page_says_first_which_mmdetection_it_is_for(site, pages):
-    stack = stacks.current()
-    for path, page in pages.items():
-        label = page.select_one(".howto-stack")
-        assert label.strong.get_text() == stack.audience, path.relative_to(site)
-        assert stack.audience in page.title.get_text(), path.relative_to(site)
-
-
 def test_no_page_of_3_speaks_of_2_as_its_own(articles):
     """What it says of 2.x is said of "MMDetection 2", as of something else."""
     if FAMILY == "mmdet2":
@@ -269,21 +237,12 @@ def test_no_page_of_3_speaks_of_2_as_its_own(articles):
     assert {name: found for name, text in how_tos.items() if (found := other.findall(text))} == {}
 
 
-def downloads(site, pages, topic, suffix):
-    """The file that a how-to's page offers."""
+@pytest.mark.parametrize("topic", TOPICS)
+def test_the_script_to_download_is_the_one_that_ran_and_the_notebook_is_one_without_markup(site, pages, topic):
     path = site / f"how-to/plot_{topic}.html"
-    (target,) = {file for _, file, _ in targets(path, pages[path]) if file.name == f"plot_{topic}{suffix}"}
-    return target
-
-
-@pytest.mark.parametrize("topic", TOPICS)
-def test_the_script_to_download_is_the_one_that_ran(site, pages, topic):
-    assert downloads(site, pages, topic, ".py").read_bytes() == HowTo(stacks.current(), topic).script.read_bytes()
-
-
-@pytest.mark.parametrize("topic", TOPICS)
-def test_the_notebook_to_download_is_one(site, pages, topic):
-    notebook = json.loads(downloads(site, pages, topic, ".ipynb").read_text("utf-8"))
+    offered = {file.name: file for _, file, _ in targets(path, pages[path])}
+    assert offered[f"plot_{topic}.py"].read_bytes() == HowTo(stacks.current(), topic).script.read_bytes()
+    notebook = json.loads(offered[f"plot_{topic}.ipynb"].read_text("utf-8"))
     assert notebook["nbformat"] == 4
     assert {cell["cell_type"] for cell in notebook["cells"]} == {"code", "markdown"}
     for cell in notebook["cells"]:
@@ -292,13 +251,10 @@ def test_the_notebook_to_download_is_one(site, pages, topic):
         if cell["cell_type"] == "code":
             assert cell["outputs"] == []
             compile(re.sub(r"^%.*$", "", source, flags=re.MULTILINE), f"{topic}.ipynb", "exec")
-
-
-@pytest.mark.parametrize("topic", TOPICS)
-def test_a_notebook_shows_the_snippets_and_no_markup(site, pages, topic):
-    notebook = json.loads(downloads(site, pages, topic, ".ipynb").read_text("utf-8"))
-    prose = "\n".join("".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "markdown")
-    assert re.findall(r"^ *\.\. \S.*$", prose, re.MULTILINE) == []
+        else:
+            assert re.findall(r"^ *\.\. \S.*$", source, re.MULTILINE) == []
+    first = "".join(notebook["cells"][0]["source"])  # says how to install
+    assert "tox -e wheels" in first and f".tox/stack-{stacks.current().name}/bin/python" in first
 
 
 def test_no_page_shows_a_warning(articles):

@@ -15,13 +15,6 @@ BASE = "https://example.org/docs"
 NOT_WRITTEN = ("404", "search")  # pages that Sphinx makes by itself
 
 
-@pytest.mark.parametrize("topic", TOPICS)
-def test_the_twin_of_a_page_has_every_snippet_whole(site, topic):
-    text = (site / f"how-to/plot_{topic}.md").read_text("utf-8")
-    for path in HowTo(stacks.current(), topic).snippets:
-        assert f"`configs/{topic}/{path.name}`\n\n```python\n{path.read_text('utf-8')}```\n" in text
-
-
 def test_every_page_names_its_twin(site, pages):
     named = {
         path.parent / link["href"] for path, page in pages.items() for link in page.select("[type='text/markdown']")
@@ -46,17 +39,26 @@ def test_a_config_in_a_table_of_a_twin_keeps_its_lines(site, pages):
     assert cells == [[line for line in config if line] for config in configs]
 
 
-def test_what_llms_txt_lists_is_there(site):
+def test_what_llms_txt_lists_is_there_and_llms_full_txt_is_every_twin(site):
     text = (site / "llms.txt").read_text("utf-8")
     targets = re.findall(r"^- \[.+?\]\((.+?)\): .{20}", text, re.MULTILINE)
     assert {f"how-to/plot_{topic}.md" for topic in TOPICS} < set(targets)
     assert [target for target in targets if not (site / target).is_file()] == []
     assert text.startswith("# MMDetection how-to\n\n> ")
-
-
-def test_llms_full_txt_is_every_twin(site):
     full = (site / "llms-full.txt").read_text("utf-8")
     assert all(path.read_text("utf-8") in full for path in site.rglob("*.md"))
+
+
+def test_a_how_to_says_its_steps_in_json_and_its_twin_has_every_snippet_whole(site, pages):
+    for topic in TOPICS:
+        page, twin = pages[site / f"how-to/plot_{topic}.html"], (site / f"how-to/plot_{topic}.md").read_text("utf-8")
+        snippets = HowTo(stacks.current(), topic).snippets
+        shown = [f"`configs/{topic}/{path.name}`\n\n```python\n{path.read_text('utf-8')}```\n" for path in snippets]
+        assert [each for each in shown if each not in twin] == []
+        (content,) = [json.loads(tag.string) for tag in page.select("script[type='application/ld+json']")]
+        assert (content["@type"], content["name"]) == ("HowTo", page.h1.get_text().rstrip("¶"))
+        copied = sorted(step["text"] for step in content["step"] if step["text"].startswith("Copy "))
+        assert copied == [f"Copy configs/{topic}/{path.name}" for path in snippets]
 
 
 def test_every_page_describes_itself(pages):
@@ -64,18 +66,6 @@ def test_every_page_describes_itself(pages):
     texts = [tag["content"] for tag in found]
     assert len(set(texts)) == len(texts)
     assert min(map(len, texts)) > 50
-
-
-@pytest.mark.parametrize("topic", TOPICS)
-def test_a_how_to_says_its_steps_in_json(site, pages, topic):
-    page = pages[site / f"how-to/plot_{topic}.html"]
-    (content,) = [json.loads(tag.string) for tag in page.select("script[type='application/ld+json']")]
-    assert content["@type"] == "HowTo"
-    assert content["name"] == page.h1.get_text().rstrip("¶")
-    steps = [step["text"] for step in content["step"]]
-    assert [f"Copy configs/{topic}/{path.name}" for path in HowTo(stacks.current(), topic).snippets] == sorted(
-        step for step in steps if step.startswith("Copy ")
-    )
 
 
 def test_what_needs_an_address_is_left_out_while_there_is_none(site, pages):

@@ -6,7 +6,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from howto.project import files, howtos, stacks
+from howto.project import howtos, stacks
 
 
 @pytest.mark.slow
@@ -20,11 +20,3 @@ def test_every_notebook_runs_top_to_bottom(site, topic, tmp_path):
     records = json.loads((site / "verified.json").read_text())["records"]
     (checks,) = [record["checks"] for record in records if record["topic"] == topic]
     assert "".join(output.get("text", "") for output in outputs).count("✓ ") == len(checks)
-
-
-@pytest.mark.parametrize("topic", files.topics(stacks.current().family))
-def test_the_first_cell_of_a_notebook_says_how_to_install(site, topic):
-    (path,) = site.glob(f"_downloads/*/plot_{topic}.ipynb")
-    first = nbformat.read(path, as_version=4).cells[0].source
-    assert "tox -e wheels" in first
-    assert f".tox/stack-{stacks.current().name}/bin/python" in first

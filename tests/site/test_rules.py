@@ -2,7 +2,6 @@
 
 import json
 import re
-from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -21,8 +20,6 @@ from howto.site import drift
 FAMILY = stacks.current().family
 TOPICS = files.topics(FAMILY)
 EXECUTED = [howto.topic for howto in howtos.runnable(stacks.current())]
-SNIPPETS = [f"{howto.topic}/{path.name}" for howto in howtos.of(stacks.current()) for path in howto.snippets]
-SOURCES = [howto.source for howto in howtos.of(stacks.current())]
 SCHEMA = ROOT / "docs/_static/verified.schema.json"
 
 NO_PYTHON = {"bash", "console", "diff", "json", "none", "pytb", "sh", "shell", "text"}  # languages a block may be in
@@ -33,6 +30,18 @@ STRAIGHT = str.maketrans("\u2018\u2019\u201c\u201d", "''\"\"")  # Sphinx sets qu
 @pytest.fixture(scope="session")
 def verified(site):
     return json.loads((site / "verified.json").read_text("utf-8"))
+
+
+@pytest.fixture(scope="session")
+def records(verified):
+    """The record of each how-to by its topic."""
+    return {record["topic"]: record for record in verified["records"]}
+
+
+@pytest.fixture(scope="session")
+def how_tos(site, pages):
+    """The page of each how-to by its topic."""
+    return {topic: pages[site / f"how-to/plot_{topic}.html"] for topic in TOPICS}
 
 
 def blocks_of_markdown(text):
@@ -60,35 +69,25 @@ def blocks_of_rst(text):
     yield from ("python" for _ in re.findall(r"^(?! *\.\. ).*::$", text, re.M))
 
 
-@pytest.mark.parametrize("text", ["```python\nx\n```", "```\nx\n```", "a\n\n    x\n", ":::{code-block} python\nx\n:::"])
-def test_python_in_markdown_is_found(text):
-    assert set(blocks_of_markdown(text)) - NO_PYTHON
+def test_python_is_found_in_markdown_and_in_restructured_text():
+    for text in ("```python\nx\n```", "```\nx\n```", "a\n\n    x\n", ":::{code-block} python\nx\n:::"):
+        assert set(blocks_of_markdown(text)) - NO_PYTHON, text
+    for text in (".. code-block:: python\n\n   x", ".. code::\n\n   x", "So::\n\n   x", ">>> x"):
+        assert set(blocks_of_rst(text)) - NO_PYTHON, text
 
 
-@pytest.mark.parametrize("text", [".. code-block:: python\n\n   x", ".. code::\n\n   x", "So::\n\n   x", ">>> x"])
-def test_python_in_restructured_text_is_found(text):
-    assert set(blocks_of_rst(text)) - NO_PYTHON
-
-
-@pytest.mark.parametrize("path", sorted((ROOT / "docs").glob("*.md")), ids=lambda path: path.name)
-def test_no_page_has_python_code_of_its_own(path):
-    assert set(blocks_of_markdown(path.read_text("utf-8"))) - NO_PYTHON == set()
-
-
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
-def test_the_prose_of_a_how_to_has_no_python_code_of_its_own(path):
-    _, blocks = split_code_and_text_blocks(str(path))
-    prose = [block.content for block in blocks if block.type == "text"]
-    assert set(blocks_of_rst("\n\n".join(prose))) - NO_PYTHON == set()
-
-
-@pytest.mark.parametrize("howto", howtos.of(stacks.current()), ids=lambda howto: howto.topic)
-def test_no_code_cell_is_long(howto, tmp_path):
-    path = tmp_path / "script.py"
-    path.write_text(howto.text)
-    _, blocks = split_code_and_text_blocks(str(path))
-    cells = {block.lineno: len(block.content.strip().splitlines()) for block in blocks if block.type == "code"}
-    assert {line: length for line, length in cells.items() if length > LONGEST_CELL} == {}
+def test_no_page_has_python_code_of_its_own_and_no_cell_is_long(tmp_path):
+    for path in (ROOT / "docs").glob("*.md"):
+        assert set(blocks_of_markdown(path.read_text("utf-8"))) - NO_PYTHON == set(), path.name
+    script, long = tmp_path / "script.py", {}
+    for howto in howtos.of(stacks.current()):
+        script.write_text(howto.text)
+        _, blocks = split_code_and_text_blocks(str(script))
+        prose = "\n\n".join(block.content for block in blocks if block.type == "text")
+        assert set(blocks_of_rst(prose)) - NO_PYTHON == set(), howto.topic
+        cells = [block for block in blocks if block.type == "code"]
+        long |= {(howto.topic, each.lineno): each for each in cells if each.content.strip().count("\n") >= LONGEST_CELL}
+    assert list(long) == []
 
 
 def language(block):
@@ -112,44 +111,25 @@ def test_every_python_block_of_the_site_is_a_snippet_or_a_cell_that_ran(site, pa
         assert [block.get_text().split() for block in found] == cells, path.relative_to(site)
 
 
-def shown(pages):
-    """Every snippet that a page shows: (page, caption, block)."""
-    for path, page in pages.items():
-        for block in page.select(".howto-snippet"):
-            yield path, block.select_one(".caption-text").get_text(), block
-
-
-@pytest.mark.parametrize("snippet", SNIPPETS)
-def test_a_snippet_is_shown_by_one_page_that_of_its_how_to(pages, snippet):
-    (path,) = [path for path, caption, _ in shown(pages) if caption == f"configs/{snippet}"]
-    assert path.stem == f"plot_{Path(snippet).parent}"
-
-
-def test_nothing_else_is_shown_as_a_snippet(pages):
-    assert sorted(caption for _, caption, _ in shown(pages)) == sorted(f"configs/{snippet}" for snippet in SNIPPETS)
-
-
-@pytest.mark.parametrize("snippet", [snippet for snippet in SNIPPETS if snippet.partition("/")[0] in EXECUTED])
-def test_a_snippet_was_executed_as_it_is(verified, snippet):
-    records = [record for record in verified["records"] if record["topic"] in EXECUTED]
-    digests = {path: digest for record in records for path, digest in record["snippets"].items()}
-    assert digests[f"{FAMILY}/{snippet}"] == sha256(files.snippet_folder(FAMILY) / snippet)
-
-
-@pytest.mark.parametrize("snippet", SNIPPETS)
-def test_a_snippet_is_rendered_byte_for_byte(pages, snippet):
-    (block,) = [block for _, caption, block in shown(pages) if caption == f"configs/{snippet}"]
-    (text,) = block.select("pre")
-    assert text.get_text().encode() == (files.snippet_folder(FAMILY) / snippet).read_bytes()
-
-
-@pytest.mark.parametrize("snippet", SNIPPETS)
-def test_a_snippet_is_downloaded_byte_for_byte(pages, snippet):
-    ((path, block),) = [(path, block) for path, caption, block in shown(pages) if caption == f"configs/{snippet}"]
-    (link,) = block.select("a.download")
-    target = path.parent / unquote(link["href"])
-    assert target.name == Path(snippet).name
-    assert target.read_bytes() == (files.snippet_folder(FAMILY) / snippet).read_bytes()
+def test_each_snippet_is_shown_and_downloaded_as_it_was_executed_by_the_page_of_its_how_to_and_no_other(
+    how_tos, pages, records, site
+):
+    shown = [block for page in pages.values() for block in page.select(".howto-snippet")]
+    assert len(shown) == sum(len(howto.snippets) for howto in howtos.of(stacks.current()))
+    for howto in howtos.of(stacks.current()):
+        blocks = {
+            block.select_one(".caption-text").get_text(): block
+            for block in how_tos[howto.topic].select(".howto-snippet")
+        }
+        for path in howto.snippets:
+            block, name = blocks.pop(f"configs/{howto.topic}/{path.name}"), f"{FAMILY}/{howto.topic}/{path.name}"
+            (text,), (link,) = block.select("pre"), block.select("a.download")
+            assert text.get_text().encode() == path.read_bytes(), name
+            target = site / "how-to" / unquote(link["href"])
+            assert (target.name, target.read_bytes()) == (path.name, path.read_bytes())
+            if howto.topic in EXECUTED:
+                assert records[howto.topic]["snippets"][name] == sha256(path)
+        assert blocks == {}
 
 
 def test_every_cell_of_the_drift_table_shows_a_check_that_this_stacks_records_hold(site, pages, verified):
@@ -178,17 +158,15 @@ LOADED = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("topic", EXECUTED)
-def test_a_command_that_installs_names_the_versions_that_the_page_ran_with(site, pages, verified, topic):
-    (versions,) = [record["versions"] for record in verified["records"] if record["topic"] == topic]
-    shown = [block.get_text() for block in pages[site / f"how-to/plot_{topic}.html"].select("article pre")]
-    for command in shown:
-        if command.startswith("$ pip install "):
-            pinned = dict(word.split("==") for word in command.removeprefix("$ pip install ").split())
-            assert versions.items() >= pinned.items()
+def test_a_command_that_installs_names_the_versions_that_the_page_ran_with(how_tos, records):
+    for topic in EXECUTED:
+        for command in [block.get_text() for block in how_tos[topic].select("article pre")]:
+            if command.startswith("$ pip install "):
+                pinned = dict(word.split("==") for word in command.removeprefix("$ pip install ").split())
+                assert records[topic]["versions"].items() >= pinned.items(), topic
 
 
-def test_no_page_loads_anything_from_another_host(site, pages):
+def test_nothing_is_loaded_from_another_host(site, pages):
     loaded = {
         (str(path.relative_to(site)), tag[LOADED[tag.name]])
         for path, page in pages.items()
@@ -196,88 +174,63 @@ def test_no_page_loads_anything_from_another_host(site, pages):
         if tag.get(LOADED[tag.name])
     }
     assert loaded
-    assert {
-        (page, url) for page, url in loaded if urlsplit(url).netloc or urlsplit(url).scheme not in ("", "data")
-    } == set()
-
-
-def test_no_style_sheet_loads_anything_from_another_host(site):
+    elsewhere = [url for _, url in loaded if urlsplit(url).netloc or urlsplit(url).scheme not in ("", "data")]
+    assert elsewhere == []
     for path in site.rglob("*.css"):
         assert re.findall(r"(?:url\(|@import)\s*['\"]?(?:https?:)?//[^)'\"]*", path.read_text("utf-8")) == [], path.name
 
 
-def test_the_schema_is_one():
-    Draft202012Validator.check_schema(json.loads(SCHEMA.read_text("utf-8")))
-
-
-def test_the_record_is_as_its_schema_says(verified):
-    validator = Draft202012Validator(json.loads(SCHEMA.read_text("utf-8")))
-    assert [f"{error.json_path}: {error.message}" for error in validator.iter_errors(verified)] == []
-
-
-@pytest.mark.parametrize(
-    "change", [{"status": "running"}, {"checks": []}, {"extra": 1}, {"seconds": 0}, {"snippets": {}}]
-)
-def test_the_schema_refuses_a_record_that_claims_too_much(verified, change):
-    validator = Draft202012Validator(json.loads(SCHEMA.read_text("utf-8")))
-    record = {**verified["records"][0], **change}
-    assert not validator.is_valid({**verified, "records": [record]})
-
-
-@pytest.mark.parametrize(
-    ("change", "valid"), [({}, True), ({"checks": []}, False), ({"executed": "2026-11-23 15:00"}, False)]
-)
-def test_a_record_of_what_was_not_executed_claims_nothing_else(verified, change, valid):
-    validator = Draft202012Validator(json.loads(SCHEMA.read_text("utf-8")))
-    record = {"topic": "detectron2", "stack": "mmdet3", "status": "not executed", "needs": "detectron2", **change}
-    assert validator.is_valid({**verified, "records": [record]}) is valid
-
-
-def test_the_schema_is_part_of_the_site(site):
+def test_the_record_has_each_how_to_once_as_its_schema_says_which_is_part_of_the_site(site, verified):
+    assert [record["topic"] for record in verified["records"]] == TOPICS
+    schema = json.loads(SCHEMA.read_text("utf-8"))
+    Draft202012Validator.check_schema(schema)
+    errors = Draft202012Validator(schema).iter_errors(verified)
+    assert [f"{error.json_path}: {error.message}" for error in errors] == []
     assert (site / "_static" / SCHEMA.name).read_bytes() == SCHEMA.read_bytes()
 
 
-def test_the_record_has_each_how_to_once(verified):
-    assert [record["topic"] for record in verified["records"]] == TOPICS
+def test_the_schema_refuses_a_record_that_claims_too_much(verified, records):
+    validator = Draft202012Validator(json.loads(SCHEMA.read_text("utf-8")))
+    is_valid = lambda record, **change: validator.is_valid({**verified, "records": [{**record, **change}]})  # noqa: E731
+    executed = records[EXECUTED[0]]
+    for change in ({"status": "running"}, {"checks": []}, {"extra": 1}, {"seconds": 0}, {"snippets": {}}):
+        assert not is_valid(executed, **change), change
+    record = {"topic": "detectron2", "stack": "mmdet3", "status": "not executed", "needs": "detectron2"}
+    assert is_valid(record)
+    assert not is_valid(record, checks=[]) and not is_valid(record, executed="2026-11-23 15:00")
 
 
-@pytest.mark.parametrize("topic", sorted(set(TOPICS) - set(EXECUTED)))
-def test_a_page_that_was_not_executed_says_so_at_its_top_and_in_the_record(site, pages, verified, topic):
-    (record,) = [record for record in verified["records"] if record["topic"] == topic]
-    assert record["status"] == "not executed"
-    page = pages[site / f"how-to/plot_{topic}.html"]
-    first = page.select_one(".admonition.warning, .howto-snippet, h2")
-    assert first.get_text(" ", strip=True).startswith(f"Not executed in this build {record['needs']} was not installed")
-    assert page.select_one(".howto-checks") is None
-    assert page.select_one(".howto-verified") is None
+def test_a_page_that_was_not_executed_says_so_at_its_top_and_in_the_record(how_tos, records):
+    for topic in set(TOPICS) - set(EXECUTED):
+        assert records[topic]["status"] == "not executed"
+        first = how_tos[topic].select_one(".admonition.warning, .howto-snippet, h2").get_text(" ", strip=True)
+        assert first.startswith(f"Not executed in this build {records[topic]['needs']} was not installed")
+        assert how_tos[topic].select(".howto-checks, .howto-verified") == []
 
 
-@pytest.mark.parametrize("topic", TOPICS)
-def test_a_page_has_its_parts_in_the_order_in_which_readers_ask_for_them(site, pages, topic):
-    page = pages[site / f"how-to/plot_{topic}.html"]
-    titles = [title.get_text().rstrip("¶") for title in page.select("article h2")]
-    named = ("Adapt it", "Your log should say", "Pitfalls", "Proof", "Verified")
-    assert [title for title in titles if title in named] == list(named)
-    assert titles[-3:] == list(named[2:])
-    assert len(page.select(".howto-pitfall")) >= 2
-    assert page.select(".howto-proof h3")[-1].get_text().rstrip("¶") == "What was not tried"
-    assert all(each.select_one("summary > h3") for each in page.select(".howto-fold"))
+def test_a_page_has_its_parts_in_the_order_in_which_readers_ask_for_them(how_tos):
+    named = ["Adapt it", "Your log should say", "Pitfalls", "Proof", "Verified"]
+    for topic, page in how_tos.items():
+        titles = [title.get_text().rstrip("¶") for title in page.select("article h2")]
+        assert [title for title in titles if title in named] == named, topic
+        assert titles[-3:] == named[2:], topic
+        assert len(page.select(".howto-pitfall")) >= 2, topic
+        assert page.select(".howto-proof h3")[-1].get_text().rstrip("¶") == "What was not tried", topic
+        assert all(each.select_one("summary > h3") for each in page.select(".howto-fold")), topic
 
 
-@pytest.mark.parametrize("topic", EXECUTED)
-def test_a_pitfall_whose_title_is_an_error_was_seen_to_say_it(site, pages, topic):
-    page = pages[site / f"how-to/plot_{topic}.html"]
-    for pitfall in page.select(".howto-pitfall"):
-        for text in pitfall.select("summary code"):
-            if "Error" in text.get_text():
-                assert text.get_text().partition(": ")[2] in pitfall.get_text().replace(text.get_text(), "", 1)
+def test_a_pitfall_whose_title_is_an_error_was_seen_to_say_it(how_tos):
+    for topic in EXECUTED:
+        for pitfall in how_tos[topic].select(".howto-pitfall"):
+            for title in [text.get_text() for text in pitfall.select("summary code")]:
+                if "Error" in title:
+                    assert title.partition(": ")[2] in pitfall.get_text().replace(title, "", 1), topic
 
 
-@pytest.mark.parametrize("topic", EXECUTED)
-def test_a_page_shows_its_whole_record(site, pages, verified, topic):
-    (record,) = [record for record in verified["records"] if record["topic"] == topic]
-    text = pages[site / f"how-to/plot_{topic}.html"].select_one(".howto-verified").get_text()
-    text = text.translate(STRAIGHT)
-    facts = [record["device"], *record["versions"].values(), *record["weights"], *record["snippets"].values()]
-    facts += [value for check in record["checks"] for value in (check["name"], check["expected"], check["measured"])]
-    assert [fact for fact in facts if fact.translate(STRAIGHT) not in text] == []
+def test_a_page_shows_its_whole_record(how_tos, records):
+    for topic in EXECUTED:
+        record = records[topic]
+        text = how_tos[topic].select_one(".howto-verified").get_text().translate(STRAIGHT)
+        facts = [record["device"], *record["versions"].values(), *record["weights"], *record["snippets"].values()]
+        facts += [check[key] for check in record["checks"] for key in ("name", "expected", "measured")]
+        assert [fact for fact in facts if fact.translate(STRAIGHT) not in text] == [], topic

@@ -62,84 +62,47 @@ def call(checkout, script):
     return run
 
 
-@pytest.fixture
-def detected(checkout, call):
-    """What the script prints about a folder, and what it writes."""
-
-    def run(folder, out):
-        printed = call(folder, out)
-        return printed, json.loads((checkout.root / out / "detections.json").read_text("utf-8"))
-
-    return run
-
-
-@pytest.mark.usefixtures("photos")
-def test_boxes_lie_in_their_images(detected):
-    _, found = detected("photos", "found")
-    assert len(found["categories"]) == 80
-    sizes = {image["id"]: (image["width"], image["height"]) for image in found["images"]}
-    assert {each["image_id"] for each in found["annotations"]} == {*sizes}
-    for each in found["annotations"]:
-        (x, y, width, height), (right, bottom) = each["bbox"], sizes[each["image_id"]]
-        assert x >= 0 and y >= 0 and x + width <= right + 0.01 and y + height <= bottom + 0.01
-
-
-@pytest.mark.parametrize("out", ["photos", "photos/found", "."])
-def test_nothing_is_written_over(call, photos, out):
-    before = {path: path.read_bytes() for path in photos.rglob("*") if path.is_file()}
-    with pytest.raises(HowtoError, match=r"name a (new )?folder") as failure:
-        call("photos", out)
-    assert "Traceback" not in str(failure.value)
-    assert {path: path.read_bytes() for path in photos.rglob("*") if path.is_file()} == before
-
-
-@pytest.mark.usefixtures("photos")
-def test_a_second_run_wants_another_folder(call):
-    call("photos", "once")
-    with pytest.raises(HowtoError, match="once is not empty"):
-        call("photos", "once")
-
-
-def test_images_that_cannot_be_read_are_left_out_and_named(checkout, photos, detected):
-    (photos / "._a.jpg").write_bytes(b"not an image")
-    (photos / "aa.jpg").write_bytes(b"not an image")
-    (photos / "b0.png").touch()
-    (photos / "gone.jpg").symlink_to("nowhere")
-    (photos / ".hidden").mkdir()
-    shutil.copy(checkout.photograph(), photos / ".hidden")
-    printed, found = detected("photos", "unreadable")
-    assert [image["file_name"] for image in found["images"]] == ["a.jpg", "b.jpg", "vis/a.jpg"]
-    for name in ("aa.jpg", "b0.png", "gone.jpg"):
-        assert f"left out: {name} cannot be read" in printed
-    assert "._a" not in printed
-
-
-def test_other_formats_are_taken_or_counted(checkout, photos, detected):
+def test_other_formats_are_taken_or_counted_and_what_cannot_be_read_is_named_and_nothing_is_written_over(
+    checkout, photos, call
+):
     image = Image.open(checkout.photograph())
     kinds = ["Bild ä 日.JPG", "c.bmp", "d.tif", "e.tiff", "f.webp"]
     for name in (*kinds, "g.gif"):
         image.save(photos / name)
-    (photos / "notes.txt").touch()
-    (photos / "README").touch()
-    printed, found = detected("photos", "formats")
+    for name in ("notes.txt", "README", "b0.png"):
+        (photos / name).touch()
+    (photos / "aa.jpg").write_bytes(b"not an image")
+    (photos / "gone.jpg").symlink_to("nowhere")
+    (photos / ".hidden").mkdir()
+    shutil.copy(checkout.photograph(), photos / ".hidden")
+    printed = call("photos", "found")
+    found = json.loads((checkout.root / "found/detections.json").read_text("utf-8"))
     names = {image["file_name"] for image in found["images"]}
     assert names == {"a.jpg", "b.jpg", "vis/a.jpg", *kinds}
-    drawings = {path for path in (checkout.root / "formats/vis").rglob("*") if path.is_file()}
-    assert drawings == {checkout.root / "formats/vis" / name for name in names}
-    for line in ("1 x .gif", "1 x .txt", "1 x no suffix"):
+    assert len(found["categories"]) == 80
+    drawings = {path for path in (checkout.root / "found/vis").rglob("*") if path.is_file()}
+    assert drawings == {checkout.root / "found/vis" / name for name in names}
+    unread = [f"{name} cannot be read" for name in ("aa.jpg", "b0.png", "gone.jpg")]
+    for line in ("1 x .gif", "1 x .txt", "1 x no suffix", *unread):
         assert f"left out: {line}" in printed
+    before = {path: path.read_bytes() for path in photos.rglob("*") if path.is_file()}
+    for out, said in {
+        "photos/found": "name a (new )?folder",
+        ".": "name a (new )?folder",
+        "found": "is not empty",
+    }.items():
+        with pytest.raises(HowtoError, match=said) as failure:
+            call("photos", out)
+        assert "Traceback" not in str(failure.value)
+    assert {path: path.read_bytes() for path in photos.rglob("*") if path.is_file()} == before
 
 
-@pytest.mark.parametrize(
-    ("folder", "message"),
-    [("nothing", r"nothing has no file in \.bmp "), ("missing", "missing is not a folder")],
-    ids=["empty", "missing"],
-)
-def test_a_folder_without_images_is_an_error_in_one_line(checkout, call, folder, message):
-    (checkout.root / "nothing").mkdir(exist_ok=True)
-    with pytest.raises(HowtoError, match=message) as failure:
-        call(folder, "unused")
-    assert "Traceback" not in str(failure.value)
+def test_a_folder_without_images_is_an_error_in_one_line(checkout, call):
+    (checkout.root / "nothing").mkdir()
+    for folder, said in {"nothing": r"nothing has no file in \.bmp ", "missing": "missing is not a folder"}.items():
+        with pytest.raises(HowtoError, match=said) as failure:
+            call(folder, "unused")
+        assert "Traceback" not in str(failure.value)
     assert not (checkout.root / "unused").exists()
 
 

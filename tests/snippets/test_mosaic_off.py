@@ -23,11 +23,6 @@ def test_the_standard_config_shows_plain_images_and_their_paths(checkout):
     assert not mosaic.plain(checkout, first // 2, seen[0][0])
 
 
-def test_nothing_is_kept_of_a_run_that_was_not_asked_to(checkout):
-    run = checkout.train(STANDARD, evaluate=False, **fit.RESNET18)
-    assert run.epochs[0].images == []
-
-
 def test_a_schedule_that_is_no_longer_than_its_last_epochs_is_plain_from_the_start(checkout):
     short = LAST_EPOCHS[stacks.current().family]
     run = checkout.train(epochs=2, evaluate=False, keep_images=True, **short, **fit.RESNET18)

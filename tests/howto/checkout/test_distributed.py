@@ -53,17 +53,11 @@ def start(folder: Path, script: str, times: int = 1) -> subprocess.Popen:
 
 
 def test_both_meet_and_what_they_print_comes_in_order(tmp_path):
-    process = start(tmp_path, MEETS, times=20)  # one pair in twenty waited for ever while it ended
+    process = start(tmp_path, TAKES + MEETS, times=8)  # one pair in twenty waited for ever while it ended
     arguments = ["tools/train.py", "one.py", "--seed", "0", "--launcher", "pytorch"]
-    lines = [line for line in process.communicate(timeout=300)[0].splitlines() if "one.py" in line]
-    assert lines == [f"{rank} {arguments} 3.0" for rank in range(2)] * 20
-    assert process.returncode == 0
-
-
-def test_nobody_else_can_take_the_port_at_which_they_meet(tmp_path):
-    process = start(tmp_path, TAKES + MEETS)
-    lines = [line for line in process.communicate(timeout=300)[0].splitlines() if line.startswith("the port")]
-    assert lines == ["the port is taken"] * 2
+    lines = process.communicate(timeout=300)[0].splitlines()
+    assert [line for line in lines if "one.py" in line] == [f"{rank} {arguments} 3.0" for rank in range(2)] * 8
+    assert [line for line in lines if "port" in line] == ["the port is taken"] * 16  # nobody else can take it
     assert process.returncode == 0
 
 
@@ -117,14 +111,9 @@ def test_a_detector_with_parts_that_go_unused_stops_in_the_second_iteration_in_b
     assert f"$ {command}\n{how}\n" in capsys.readouterr().out
 
 
-def test_two_processes_end_with_the_same_weights(checkout):
-    (apart,) = checkout.train_in_two_processes([CONFIG], find_unused_parameters=True)
+def test_two_processes_evaluate_and_end_with_the_same_weights(checkout):
+    (apart,) = checkout.train_in_two_processes([CONFIG], evaluate=True, find_unused_parameters=True)
     assert {"backbone", "neck", "bbox_head"} <= set(apart)
     assert set(apart.values()) == {0.0}
-
-
-def test_several_processes_evaluate(checkout):
-    (apart,) = checkout.train_in_two_processes([CONFIG], evaluate=True, find_unused_parameters=True)
-    assert set(apart.values()) == {0.0}
     logs = [path.read_text() for path in (checkout.root / "work_dirs").rglob("*.log")]
-    assert any("Evaluating bbox" in log for log in logs)  # of a detector this new it may find nothing
+    assert any("Epoch(val)" in log for log in logs)  # whether it finds anything or not

@@ -33,14 +33,6 @@ def root(tmp_path):
     return tmp_path
 
 
-def test_work_is_done_inside_the_folder(root):
-    with isolated(root):
-        assert Path.cwd() == root
-        import mine
-
-        assert mine.MineHook is HOOKS.get("MineHook")
-
-
 def make_a_mess(root):
     os.chdir("/")
     os.environ["HOWTO_MESS"] = "1"
@@ -70,13 +62,16 @@ def state():
     }
 
 
-def test_a_mess_is_put_in_order(root):
-    before = state()
-    with isolated(root):
-        make_a_mess(root)
-    after = state()
-    assert {key: after[key] for key in after if after[key] != before[key]} == {}
-    assert HOOKS.get("CheckpointHook") is CheckpointHook
+def test_work_is_done_inside_the_folder_and_imports_anew_each_time(root):
+    found = []
+    for _ in range(2):
+        with isolated(root):
+            assert Path.cwd() == root
+            import mine
+
+            assert mine.MineHook is HOOKS.get("MineHook")
+            found.append(mine)
+    assert found[0] is not found[1]
 
 
 def test_a_mess_is_put_in_order_after_an_error_too(root):
@@ -86,15 +81,7 @@ def test_a_mess_is_put_in_order_after_an_error_too(root):
         raise ZeroDivisionError
     after = state()
     assert {key: after[key] for key in after if after[key] != before[key]} == {}
-
-
-def test_a_snippet_is_imported_anew_each_time(root):
-    with isolated(root):
-        import mine
-    first = mine
-    with isolated(root):
-        import mine
-    assert mine is not first
+    assert HOOKS.get("CheckpointHook") is CheckpointHook
 
 
 def test_quiet_drops_what_is_written_and_warned(capfd):

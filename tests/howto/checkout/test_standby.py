@@ -115,97 +115,71 @@ def test_a_program_ends_with_the_process_that_asked_for_it(tmp_path):
         time.sleep(0.1)
 
 
-LATER = """
-import os, sys
-from howto.checkout import standby
-standby.keep(later=("colorsys", "sndhdr"))
-program = "import sys; print([name in sys.modules for name in ('torch', 'colorsys', 'sndhdr')])"
-print(standby.run(["-c", program], "/", dict(os.environ)).stdout, "torch" in sys.modules, "colorsys" in sys.modules)
-"""
-
-
-def test_what_is_to_come_later_is_imported_by_the_copy_alone():
-    variables = {**os.environ, "HOWTO_DEVICE": "cpu", "PYTHONWARNINGS": "ignore"}
-    command = [sys.executable, "-c", LATER]
-    done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ["[True, True, True]", " False False"]
-
-
-ENDLESS = """
-import os, subprocess, sys
-from pathlib import Path
-from howto.checkout import standby
-standby.keep(later=("colorsys",))
-standby.run(["-c", "pass"], Path("/"), dict(os.environ))  # it has imported everything by now
-try:
-    waits = f"import os, time; open({sys.argv[1]!r}, 'w').write(str(os.getpid())); time.sleep(600)"
-    standby.run(["-c", waits], Path("/"), dict(os.environ), limit=3)
-except subprocess.TimeoutExpired as error:
-    print(error.timeout)
-"""
-
-
-def test_a_program_that_runs_longer_than_it_may_is_killed(tmp_path):
-    command = [sys.executable, "-c", ENDLESS, str(tmp_path / "number")]
-    variables = {**os.environ, "HOWTO_DEVICE": "cpu"}
-    done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=True, timeout=60)
-    assert done.stdout == "3\n"
-    until = time.monotonic() + 10
-    while Path(f"/proc/{(tmp_path / 'number').read_text()}").exists():
-        assert time.monotonic() < until
-        time.sleep(0.1)
-
-
-KILLED = """
-import os, psutil
+# One process stands by, and is asked for one thing after the other; the last kills it.
+SERIES = """
+import atexit, json, os, subprocess, sys, tempfile
+import psutil
 from howto.checkout import standby
 from howto.project.errors import HowtoError
-standby.keep()
+
+kept = tempfile.TemporaryDirectory()  # deleted when this process ends, and not when a copy of it does
+atexit.register(print, "the end of what stands by")
+standby.keep(later=("colorsys", "sndhdr"))
+run = lambda code, **options: standby.run(["-c", code], "/", dict(os.environ), **options)
+names = "('torch', 'colorsys', 'sndhdr')"
+print(run(f"import sys; print([name in sys.modules for name in {names}])").stdout, "torch" in sys.modules)
+# What joblib and the like start are children of a program that only what is registered for its end ends.
+workers = "from joblib import Parallel, delayed; print(Parallel(2)(delayed(abs)(-n) for n in range(4)))"
+for code in (workers, workers + "; import sys; sys.exit(3)", "import atexit; atexit.register(print, 'its own end')"):
+    done = run(code, limit=30)
+    print(done.returncode, done.stdout.strip())
+print(os.path.isdir(kept.name))
+try:
+    run(f"import os, time; open({sys.argv[1]!r}, 'w').write(str(os.getpid())); time.sleep(600)", limit=3)
+except subprocess.TimeoutExpired as error:
+    print("limit", error.timeout)
 (origin,) = psutil.Process().children()
 try:
-    standby.run(["-c", "import os, signal; os.kill(os.getppid(), signal.SIGKILL)"], "/", dict(os.environ))
+    run("import os, signal; os.kill(os.getppid(), signal.SIGKILL)")
 except HowtoError as error:
     print(error)
 origin.kill()
 origin.wait()
-print(standby.run(["-c", "print('anew')"], "/", dict(os.environ)).stdout, end="")
+print(run("print('anew')").stdout, end="")
 """
 
 
-# What joblib and the like start are children of a program that only what is registered for its end ends.
-WITH_WORKERS = """
-import atexit, os, tempfile
-from pathlib import Path
-from howto.checkout import standby
-
-kept = tempfile.TemporaryDirectory()  # deleted when this process ends, and not when a copy of it does
-atexit.register(print, "the end of what stands by")
-standby.keep()
-workers = "from joblib import Parallel, delayed; print(Parallel(2)(delayed(abs)(-n) for n in range(4)))"
-for code in (workers, workers + "; import sys; sys.exit(3)", "import atexit; atexit.register(print, 'its own end')"):
-    done = standby.run(["-c", code], Path("/"), dict(os.environ), limit=30)
-    print(done.returncode, done.stdout.strip())
-print(Path(kept.name).is_dir())
-"""
-
-
-def test_a_program_does_at_its_end_what_it_would_do_as_a_new_process():
-    command = [sys.executable, "-W", "ignore", "-c", WITH_WORKERS]
+@pytest.fixture(scope="module")
+def series(tmp_path_factory):
+    """What that prints, line by line, and the file with the number of the program that ran too long."""
+    number = tmp_path_factory.mktemp("series") / "number"
+    command = [sys.executable, "-W", "ignore", "-c", SERIES, number]
     variables = {**os.environ, "HOWTO_DEVICE": "cpu"}
-    done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True)
-    said = ["0 [0, 1, 2, 3]", "3 [0, 1, 2, 3]", "0 its own end", "True", "the end of what stands by"]
-    assert done.stdout.splitlines() == said, done.stderr
-
-
-def test_when_what_stands_by_was_killed_a_line_says_so_and_the_next_program_is_started_anew():
-    variables = {**os.environ, "HOWTO_DEVICE": "cpu"}
-    command = [sys.executable, "-c", KILLED]
     done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == [
-        "the process that had started `-c import os, signal; os.kill(os.getppid(), signal.SIGKILL)` was killed, "
-        "for want of memory perhaps; run it again",
-        "anew",
-    ]
+    return done.stdout.splitlines(), number
+
+
+def test_what_is_to_come_later_is_imported_by_the_copy_alone(series):
+    assert series[0][:2] == ["[True, True, True]", " False"]
+
+
+def test_a_program_does_at_its_end_what_it_would_do_as_a_new_process(series):
+    assert series[0][2:6] == ["0 [0, 1, 2, 3]", "3 [0, 1, 2, 3]", "0 its own end", "True"]
+    assert series[0][-1] == "the end of what stands by"
+
+
+def test_a_program_that_runs_longer_than_it_may_is_killed(series):
+    assert series[0][6] == "limit 3"
+    until = time.monotonic() + 10
+    while Path(f"/proc/{series[1].read_text()}").exists():
+        assert time.monotonic() < until
+        time.sleep(0.1)
+
+
+def test_when_what_stands_by_was_killed_a_line_says_so_and_the_next_program_is_started_anew(series):
+    program = "-c import os, signal; os.kill(os.getppid(), signal.SIGKILL)"
+    said = f"the process that had started `{program}` was killed, for want of memory perhaps; run it again"
+    assert series[0][7:9] == [said, "anew"]
 
 
 def test_nothing_stands_by_on_a_gpu(monkeypatch):

@@ -18,7 +18,7 @@ from mmcv.runner.hooks import HOOKS
 
 from howto import Workspace
 from howto.checkout import coco
-from howto.project import files, howtos
+from howto.project import files
 from howto.project.errors import HowtoError
 from howto.project.howtos import HowTo
 from howto.project.stacks import ROOT, named
@@ -38,21 +38,10 @@ def checkout():
     return Workspace("mmcls_backbone")
 
 
-def test_an_unknown_topic_is_answered_with_those_there_are():
-    with pytest.raises(HowtoError, match=f"^there is no how-to 'nonsense'; there are: {', '.join(TOPICS)}$"):
-        Workspace("nonsense")
-
-
-@pytest.mark.parametrize("topic", ["", ".", "..", "mosaic/", "../mmdet2/mosaic", "Mosaic"])
-def test_a_topic_is_a_name_and_no_path(topic):
-    with pytest.raises(HowtoError, match="there is no how-to"):
-        Workspace(topic)
-
-
-def test_a_coco_that_is_none_stops_before_anything_runs(monkeypatch, tmp_path):
-    monkeypatch.setenv("HOWTO_COCO", str(tmp_path))
-    with pytest.raises(HowtoError, match=f"^HOWTO_COCO={tmp_path} is not COCO 2017: annotations/.* is missing; "):
-        Workspace("mosaic")
+def test_a_topic_is_a_name_and_no_path():
+    for topic in ("nonsense", "", ".", "mosaic/", "../mmdet2/mosaic"):
+        with pytest.raises(HowtoError, match=f"there is no how-to '{topic}'; there are: {', '.join(TOPICS)}$"):
+            Workspace(topic)
 
 
 def test_a_coco_of_the_users_own_is_used_and_left_as_it_is(monkeypatch, tmp_path):
@@ -68,50 +57,20 @@ def test_a_coco_of_the_users_own_is_used_and_left_as_it_is(monkeypatch, tmp_path
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "coco").rglob("*")} == before
 
 
-@pytest.mark.parametrize("topic", TOPICS)
-def test_the_snippets_lie_in_the_checkout_byte_for_byte(topic):
-    laid = Workspace(topic)
-    for path in HowTo(named("mmdet2"), topic).snippets:
-        content = (laid.root / "configs" / topic / path.name).read_bytes()
-        assert content == path.read_bytes()
-        assert laid.record.snippets[f"mmdet2/{topic}/{path.name}"] == hashlib.sha256(content).hexdigest()
-
-
-def test_nothing_but_the_snippets_lies_beside_them(shared):
-    assert [path.name for path in (shared.root / "configs/mmcls_backbone").iterdir()] == [CONFIG]
+def test_the_snippets_alone_lie_in_the_checkout_byte_for_byte_and_load_as_by_the_stock_script(shared):
+    (laid,) = (shared.root / "configs/mmcls_backbone").iterdir()
+    (snippet,) = HowTo(named("mmdet2"), "mmcls_backbone").snippets
+    assert (laid.name, laid.read_bytes()) == (CONFIG, snippet.read_bytes())
+    digest = hashlib.sha256(laid.read_bytes()).hexdigest()
+    assert shared.record.snippets == {f"mmdet2/mmcls_backbone/{CONFIG}": digest}
+    with shared.inside():
+        assert shared.config(CONFIG)._cfg_dict == Config.fromfile(f"configs/mmcls_backbone/{CONFIG}")._cfg_dict
 
 
 def test_a_checkout_is_gone_when_nobody_holds_it():
     folder = Workspace("mosaic").root
     gc.collect()
     assert not folder.exists()
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "faster_rcnn/faster_rcnn_r50_fpn_1x_coco.py",
-        "retinanet/retinanet_r50_fpn_1x_coco.py",
-        "detr/detr_r50_8x2_150e_coco.py",
-        "yolox/yolox_s_8x8_300e_coco.py",
-        "mask_rcnn/mask_rcnn_r50_fpn_mstrain-poly_3x_coco.py",
-        "fcos/fcos_center-normbbox-centeronreg-giou_r50_caffe_fpn_gn-head_1x_coco.py",
-    ],
-)
-def test_a_stock_config_resolves(shared, name):
-    cfg = shared.config(name)
-    assert cfg.model.type
-    assert cfg.data_root == "data/coco/"
-
-
-@pytest.mark.parametrize(
-    ("topic", "name"), [(howto.topic, path.name) for howto in howtos.of(named("mmdet2")) for path in howto.snippets
-                        if "_coco" in path.name]
-)  # fmt: skip
-def test_a_config_loads_as_tools_train_would_load_it(topic, name):
-    laid = Workspace(topic)
-    with laid.inside():
-        assert laid.config(name)._cfg_dict == Config.fromfile(f"configs/{topic}/{name}")._cfg_dict
 
 
 def test_a_missing_file_is_answered_with_those_there_are(shared):
@@ -161,37 +120,21 @@ def test_an_error_in_a_hook_carries_its_file_and_line():
     assert error.value.__notes__ == [f"raised in snippets/mmdet2/unfreeze_backbone/{name}:2"]
 
 
-def test_edit_makes_a_variant_and_leaves_the_file_as_it_is(checkout, capsys):
+@pytest.mark.parametrize(("adapts", "signs"), [(False, ("large", "small")), (True, ("small", "large"))])
+def test_a_variant_leaves_the_file_and_its_difference_ends_with_what_is_right_or_adapted(
+    checkout, capsys, adapts, signs
+):
     source = checkout.root / "configs/mmcls_backbone" / CONFIG
     before = source.read_text()
-    variant = checkout.edit(CONFIG, {"arch='small'": "arch='large'"})
+    variant, other = (checkout.edit(CONFIG, {"arch='small'": f"arch='{arch}'"}, adapts) for arch in ("large", "tiny"))
     assert source.read_text() == before
     assert source.with_name(variant).read_text() == before.replace("arch='small'", "arch='large'")
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.strip() for line in lines if line[0] in "+-"][2:] == [
-        "-        arch='large',",
-        "+        arch='small',",
-    ]
-
-
-@pytest.mark.parametrize(("adapts", "signs"), [(False, ("large", "small")), (True, ("small", "large"))])
-def test_a_difference_ends_with_what_is_right_or_with_what_is_adapted(checkout, capsys, adapts, signs):
-    checkout.edit(CONFIG, {"arch='small'": "arch='large'"}, adapts=adapts)
-    shown = [line for line in capsys.readouterr().out.splitlines() if "arch=" in line]
-    assert [(line[0], sign in line) for line, sign in zip(shown, signs, strict=True)] == [("-", True), ("+", True)]
-
-
-def test_two_variants_have_two_names(checkout):
-    first, second = (checkout.edit(CONFIG, {"arch='small'": f"arch='{arch}'"}) for arch in ("large", "tiny"))
-    assert first != second
-
-
-@pytest.mark.parametrize("old", ["nonsense", "dict("])
-def test_edit_refuses_what_does_not_occur_once(shared, old):
-    times = (shared.root / "configs/mmcls_backbone" / CONFIG).read_text().count(old)
-    assert times != 1
-    with pytest.raises(HowtoError, match=f"occurs {times} times, not once$"):
-        shared.edit(CONFIG, {old: ""})
+    assert variant != other
+    shown = [line for line in capsys.readouterr().out.splitlines() if "arch=" in line][:2]
+    assert shown == [f"{mark}        arch='{arch}'," for mark, arch in zip("-+", signs)]
+    for old in ("nonsense", "dict("):
+        with pytest.raises(HowtoError, match=f"occurs {before.count(old)} times, not once$"):
+            checkout.edit(CONFIG, {old: ""})
 
 
 def test_a_variant_of_what_a_mutation_has_changed_is_made_of_the_snippet_without_it(tmp_path, monkeypatch):
@@ -217,28 +160,23 @@ def test_fails_says_what_raised_the_error(shared, capsys):
     assert capsys.readouterr().out == "    return 1 / 0\nZeroDivisionError: division by zero\n"
 
 
-@pytest.mark.parametrize("guess", ["Did you mean: 'roi_head'?", "Did you forget to import 'roi_head'?"])
-def test_fails_leaves_out_what_newer_pythons_guess(shared, guess):
-    def look():
+def test_fails_leaves_out_what_newer_pythons_guess_and_stops_when_nothing_fails(shared):
+    def look(guess):
         raise AttributeError(f"no 'bbox_head'. {guess}")
 
-    assert shared.fails(look).message == "AttributeError: no 'bbox_head'"
+    for guess in ("Did you mean: 'roi_head'?", "Did you forget to import 'roi_head'?"):
+        assert shared.fails(look, guess).message == "AttributeError: no 'bbox_head'"
+    with pytest.raises(HowtoError, match=r"^mmcls_backbone: print was to fail and did not$"):
+        shared.fails(print)
 
 
-def test_fails_stops_when_nothing_fails(shared):
-    def succeed():
-        pass
-
-    with pytest.raises(HowtoError, match=r"^mmcls_backbone: succeed was to fail and did not$"):
-        shared.fails(succeed)
-
-
-def test_shell_runs_in_the_checkout_and_returns_what_is_printed(shared):
-    assert shared.shell("python -c 'import os; print(os.getcwd())'") == f"{shared.root}\n"
-
-
-def test_shell_takes_variables_before_the_command(shared):
-    assert shared.shell("WORD='two words' python -c 'import os; print(os.environ[\"WORD\"])'") == "two words\n"
+def test_shell_runs_in_the_checkout_with_its_variables_and_stops_when_it_ends_otherwise_than_it_must(shared):
+    said = shared.shell("WORD='two words' python -c 'import os; print(os.getcwd(), os.environ[\"WORD\"])'")
+    assert said == f"{shared.root} two words\n"
+    with pytest.raises(HowtoError, match=r"(?s)^mmcls_backbone: .* ended with exit code 1:\n.*ZeroDivisionError"):
+        shared.shell("python -c '1 / 0'")
+    with pytest.raises(HowtoError, match="ended with exit code 0"):
+        shared.shell("python -c 'pass'", succeeds=False)
 
 
 def test_a_command_has_its_own_module_path_and_not_that_of_the_build(shared, monkeypatch):
@@ -250,30 +188,10 @@ def test_a_command_has_its_own_module_path_and_not_that_of_the_build(shared, mon
     shared.shell("PYTHONPATH=elsewhere python -c 'import only_there'")
 
 
-def test_shell_stops_when_the_command_fails_and_shows_its_end(shared):
-    with pytest.raises(HowtoError, match=r"(?s)^mmcls_backbone: .* ended with exit code 1:\n.*ZeroDivisionError"):
-        shared.shell("python -c '1 / 0'")
-
-
-def test_shell_stops_when_what_must_fail_succeeds(shared):
-    with pytest.raises(HowtoError, match="ended with exit code 0"):
-        shared.shell("python -c 'pass'", succeeds=False)
-
-
 def test_the_photograph_shows_an_object(shared):
     (shown,) = [each for each in shared.annotations("val")["images"] if each["file_name"] == shared.photograph().name]
     assert shown["id"] in {each["image_id"] for each in shared.annotations("val")["annotations"]}
     assert shared.photograph().is_file()
-
-
-def test_every_photograph_of_the_config_is_found(shared):
-    dataset = shared.dataset(shared.config(CONFIG))
-    with shared.inside():
-        missing = [
-            info["filename"] for info in dataset.data_infos if not Path(dataset.img_prefix, info["filename"]).is_file()
-        ]
-    assert len(dataset) > 0
-    assert missing == []
 
 
 def state():
@@ -287,16 +205,6 @@ def state():
         "snippets": sorted(name for name in sys.modules if name.split(".")[0] == "configs"),
         "hooks": sorted(f"{name} of {hook.__module__}" for name, hook in HOOKS.module_dict.items()),
     }
-
-
-def test_everything_is_put_back_after_a_build():
-    laid = Workspace("unfreeze_backbone")
-    laid.build(laid.config("faster_rcnn_r50_fpn_unfreeze_1x_coco.py"))  # imports OpenMMLab, which registers for good
-    before = state()
-    laid.build(laid.config("faster_rcnn_r50_fpn_unfreeze_1x_coco.py"))
-    after = state()
-    assert {key: after[key] for key in after if after[key] != before[key]} == {}
-    assert "UnfreezeBackboneEpochBasedHook" not in HOOKS
 
 
 def test_a_snippet_that_stops_after_it_registered_something_leaves_nothing_registered(monkeypatch):
@@ -322,23 +230,14 @@ def trained():
     return checkout, run, printed.getvalue().splitlines(), left
 
 
-def test_everything_is_put_back_after_training(trained):
-    *_, left = trained
-    assert left == {}
-
-
 def options(printed):
     return [line.strip() for line in printed if line.startswith("    ") and "=" in line]
 
 
-def test_the_overrides_recorded_are_those_printed(trained):
-    checkout, _, printed, _ = trained
-    recorded = checkout.record.overrides[CONFIG]
-    assert [f"{key}={value}".replace(" ", "") for key, value in recorded.items()] == options(printed)
-
-
 def test_the_command_printed_trains_the_same_config(trained):
     checkout, run, printed, _ = trained
+    recorded = checkout.record.overrides[CONFIG]
+    assert [f"{key}={value}".replace(" ", "") for key, value in recorded.items()] == options(printed)
     assert printed[0] == f"python tools/train.py configs/mmcls_backbone/{CONFIG} --cfg-options"
     parser = argparse.ArgumentParser()
     parser.add_argument("--cfg-options", nargs="+", action=DictAction)
@@ -349,28 +248,17 @@ def test_the_command_printed_trains_the_same_config(trained):
 
 
 def test_a_run_says_what_happened(trained):
-    _, run, *_ = trained
+    checkout, run, _, left = trained
+    images = json.loads((checkout.root / "data/coco/annotations/instances_train2017.json").read_text())["images"]
     assert list(run.epochs) == [0]
-    assert np.isfinite(run.losses).all()
+    assert 0 < len(run.losses) <= len(images) and np.isfinite(run.losses).all()
     assert run.steps == list(range(1, len(run.losses) + 1))
+    assert len(run.rates) == len(run.losses)
+    assert run.rates[0] < run.rates[-1] < 0.01 * run.cfg.optimizer.lr  # it does not leave the warm-up
     assert run.trains("backbone") == run.trains("neck") == run.trains("bbox_head") == [True]
     assert run.evaluations == 1
     assert run.checkpoint.is_file()
-
-
-def test_a_run_this_short_does_not_leave_the_warm_up(trained):
-    _, run, *_ = trained
-    assert len(run.rates) == len(run.losses)
-    assert run.rates[0] < run.rates[-1] < 0.01 * run.cfg.optimizer.lr
-
-
-def test_a_warmed_up_run_has_the_rate_for_its_images_from_the_start_and_when_it_is_resumed():
-    checkout = Workspace("mmcls_backbone")
-    run = checkout.train(CONFIG, evaluate=False, warmed_up=True)
-    assert run.images_per_step == 2
-    assert run.rates == [run.cfg.optimizer.lr * 2 / 16] * len(run.losses)
-    resumed = checkout.train(CONFIG, epochs=2, evaluate=False, warmed_up=True, resume_from=run.checkpoint)
-    assert (list(resumed.epochs), resumed.rates) == ([1], run.rates)
+    assert left == {} and not (ROOT / "work_dirs").exists()  # all is put back
 
 
 def test_training_is_recorded_with_its_cost_and_weights(trained):
@@ -402,13 +290,3 @@ def test_of_a_second_run_only_the_options_are_shown_that_are_new(trained, again)
     command, *shown = again[1]
     assert command == printed[0]
     assert shown == ["    log_config.interval=7", f"    and {len(options(printed)) - 1} options as before"]
-
-
-def test_real_images_take_part(trained):
-    checkout, run, *_ = trained
-    images = json.loads((checkout.root / "data/coco/annotations/instances_train2017.json").read_text())["images"]
-    assert 0 < len(run.losses) <= len(images)
-
-
-def test_the_project_has_nothing_more_after_a_run(trained):
-    assert not (ROOT / "work_dirs").exists()

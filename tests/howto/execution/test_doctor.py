@@ -38,12 +38,6 @@ def test_this_environment_can_build(capsys):
     assert all(word in table for word in ("Python", "torch", "mmcv-full 1.7.2, with ops", "disk"))
 
 
-def test_a_build_stops_at_what_it_cannot_do_without(monkeypatch):
-    monkeypatch.setenv("HOWTO_DEVICE", "toaster")
-    with pytest.raises(HowtoError, match="HOWTO_DEVICE=toaster is unknown; set it to auto, cpu or cuda"):
-        doctor.require(MMDET2)
-
-
 def test_a_build_with_nothing_to_execute_imports_no_torch():
     code = "import sys; from howto.execution import doctor; from howto.project import stacks; "
     code += "doctor.require(stacks.current(), executes=False); "
@@ -72,25 +66,21 @@ def test_the_table_comes_without_rich_too(monkeypatch, capsys):
     assert "ok   Python        3.11" in capsys.readouterr().out
 
 
-def test_no_compiler_is_no_obstacle_once_all_is_compiled(monkeypatch):
+def test_without_a_compiler_or_weights_all_can_be_built_and_the_table_says_so(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", "")
-    assert found("compiler").ok is None
-    assert "install" in found("compiler").mend
-
-
-def test_weights_that_no_host_answers_for_are_replaced_and_said_so():
-    assert found("weights").ok is None
-    assert "stand-ins take the place of others" in found("weights").found
-
-
-def test_weights_in_the_cache_are_counted(monkeypatch, tmp_path):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
     (tmp_path / "hub" / "checkpoints" / "resnet50-0676ba61.pth").touch()
+    assert (found("compiler").ok, found("weights").ok) == (None, None)
+    assert "install" in found("compiler").mend
     assert found("weights").found.startswith(f"1 checkpoints in {tmp_path}")
+    assert "stand-ins take the place of others" in found("weights").found
 
 
-def test_a_full_disk_stops_a_build(monkeypatch):
+def test_a_build_stops_at_what_it_cannot_do_without(monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(HowtoError, match="HOWTO_DEVICE=toaster is unknown; set it to"):
+        patch.setenv("HOWTO_DEVICE", "toaster")
+        doctor.require(MMDET2)
     monkeypatch.setattr(machine, "NEEDED_GIB", 10**6)
     with pytest.raises(HowtoError, match=r"disk: \d+ GiB free; make 1000000 GiB free in"):
         doctor.require(MMDET2)

@@ -10,7 +10,6 @@ import pytest
 
 from howto.execution import workers
 from howto.project import device
-from howto.project.errors import HowtoError
 from howto.project.stacks import ROOT
 from tests.howto.publish.test_build import pages
 
@@ -51,7 +50,6 @@ def test_pages_run_at_the_same_time(three):
     done = three.howto("build", HOWTO_WORKERS="2", HOWTO_TIME_LIMIT="60")
     assert done.returncode == 0, done.stderr
     assert "3 snippets on 3 pages, 2 executed now" in done.stdout
-    assert three.howto("build").stdout.count("0 executed now") == 1
 
 
 def test_a_build_that_is_killed_takes_its_workers_with_it(three):
@@ -123,11 +121,10 @@ def test_a_build_that_is_interrupted_says_so_in_a_line_and_takes_its_workers_wit
     ("code", "said"),
     [
         ("import sys; sys.exit(3)", r"plot_two.py:\d+ ended the build by sys.exit\(3\)"),
-        ("1 / 0", r"plot_two.py: .*ZeroDivisionError"),
         ("import os; os._exit(1)", "worker|terminated"),
         ("import howto; howto.kept = open(howto.__file__)", r"plot_two.py: the page left .*__init__.py open; close it"),
     ],
-    ids=["exit", "raise", "die", "leave"],
+    ids=["exit", "die", "leave"],
 )
 def test_a_page_that_fails_in_a_worker_fails_the_build_and_is_named(three, code, said):
     with (three.root / "gallery/plot_two.py").open("a") as script:
@@ -136,13 +133,6 @@ def test_a_page_that_fails_in_a_worker_fails_the_build_and_is_named(three, code,
     assert done.returncode == 1
     assert re.search(said, done.stderr), done.stderr
     assert pages(three) == ["tiny"]  # the last good site
-
-
-@pytest.mark.parametrize("wanted", ["0", "many", "-1"])
-def test_a_number_of_workers_that_is_none_is_named(wanted, monkeypatch):
-    monkeypatch.setenv("HOWTO_WORKERS", wanted)
-    with pytest.raises(HowtoError, match=f"HOWTO_WORKERS={wanted} is no number of processes"):
-        workers.number(5)
 
 
 def test_no_more_workers_than_pages_than_wanted_or_than_gpus(monkeypatch):

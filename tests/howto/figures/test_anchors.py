@@ -1,6 +1,5 @@
 """Anchors laid out from a config's numbers, what they cover, and what is drawn of it."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -61,12 +60,3 @@ def test_what_is_enlarged_is_covered_as_by_smaller_anchors():
     smaller = anchors.coverage((640, 480), [8], [4, 8, 16], RATIOS)
     assert larger[:5] == pytest.approx(smaller[:5], abs=0.01)
     assert larger[0] < larger[2] < 0.9
-
-
-def test_curves_and_thresholds_are_drawn():
-    figure, axes = plt.subplots()
-    anchors.draw(axes, {"one": [0.5] * len(anchors.SIDES)}, 0.7, 0.3)
-    curve, *thresholds = axes.lines
-    plt.close(figure)
-    assert list(curve.get_xdata()) == list(anchors.SIDES)
-    assert [line.get_ydata()[0] for line in thresholds] == [0.7, 0.3]

@@ -4,7 +4,7 @@ import pytest
 
 from howto import Workspace
 from howto.checkout.family import api
-from howto.figures import backbones, classifiers
+from howto.figures import classifiers
 
 
 @pytest.fixture(scope="module")
@@ -42,14 +42,3 @@ def test_the_config_is_loaded_as_it_is_shown(checkout, rows):
         for row in rows:
             cfg = row.write(checkout.root / "configs/mmcls_backbone")
             assert cfg.model.neck.in_channels == row.backbone.channels
-
-
-def test_modules_are_built_with_random_weights_afterwards(rows):
-    import torch
-
-    assert torch.nn.Linear(4, 4).weight.abs().sum() > 0
-
-
-def test_pixels_of_a_detector_are_those_of_its_pipeline(checkout):
-    cfg = checkout.config("retinanet/retinanet_r50_fpn_1x_coco.py")
-    assert backbones.pixels(cfg) == ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375], True)

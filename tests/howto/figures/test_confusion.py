@@ -32,12 +32,9 @@ def test_every_object_is_right_wrong_or_missed_and_the_boxes_are_as_they_are_tol
     assert len(made.boxes) == 7 + 2 + 5 + 1
     assert made.boxes[-1]["image_id"] == 8
     assert [each["bbox"] for each in made.boxes[:2]] == [[2.5, 0, 50, 50]] * 2
-
-
-def test_a_crowd_has_no_box():
-    crowd = CONTENT["annotations"][0] | {"iscrowd": 1}
-    made = confusion.made(CONTENT | {"annotations": [crowd]})
-    assert [each["image_id"] for each in made.boxes] == [8]
+    assert confusion.sums(made.counts) == (7, 2, 1, 6)
+    crowd = CONTENT["annotations"][0] | {"iscrowd": 1}  # has no box
+    assert [each["image_id"] for each in confusion.made(CONTENT | {"annotations": [crowd]}).boxes] == [8]
 
 
 def test_the_precision_of_a_category_is_that_of_its_own_objects():
@@ -67,10 +64,6 @@ def test_a_table_and_a_matrix_are_read_by_their_names():
     assert confusion.named(np.array([[3, 0, 1], [0, 2, 0], [0, 4, 0]]), ["cat", "cup"]) == {
         ("cat", "cat"): 3, ("cat", "missed"): 1, ("cup", "cup"): 2, ("no object", "cup"): 4,
     }  # fmt: skip
-
-
-def test_what_became_of_objects_and_boxes_is_summed_up():
-    assert confusion.sums(confusion.made(CONTENT).counts) == (7, 2, 1, 6)
 
 
 def test_what_a_tool_draws_is_read_and_its_figure_closed():

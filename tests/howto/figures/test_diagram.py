@@ -13,15 +13,9 @@ def diagram():
     return Diagram([[Box("ResNet"), Box("stem", "frozen")], [Box("FPN", "new"), Box("a < b")]], MEANINGS)
 
 
-def test_a_terminal_gets_the_diagram_in_words(diagram):
+def test_the_drawing_has_a_box_for_each_part_and_mark_and_says_in_words_what_it_shows(diagram):
     assert repr(diagram) == "ResNet: stem (still) → FPN (<new>): a < b"
-
-
-def test_the_drawing_says_in_words_what_it_shows(diagram):
     assert 'aria-label="ResNet: stem (still) → FPN (&lt;new&gt;): a &lt; b"' in diagram._repr_html_()
-
-
-def test_the_drawing_has_a_box_for_each_part_and_mark(diagram):
     assert diagram._repr_html_().count("<rect ") == 4 + 2
 
 

@@ -15,12 +15,6 @@ def checkout():
     return Workspace("freeze")
 
 
-def test_each_backbone_has_a_standard_config(checkout):
-    found = dict(frozen.backbones(checkout))
-    assert found.keys() == frozen.BACKBONES.keys()
-    assert all((checkout.root / "configs" / path).is_file() for path in found.values())
-
-
 @pytest.mark.parametrize(
     ("name", "number"),
     [("ResNet", 4), ("EfficientNet", 6), ("MobileNetV2", None), ("PVT", None)],

@@ -23,7 +23,10 @@ def table(checkout):
         return {row.name: row for row in timm_models.rows()}
 
 
-def test_a_config_says_what_its_model_needs(table):
+def test_a_config_has_a_name_of_its_own_and_says_what_its_model_needs(table):
+    assert sorted(set(timm_models.MODELS)) == sorted(timm_models.MODELS)
+    snippets = HowTo(stacks.current(), "timm_backbone").snippets
+    assert not {row.file for row in table.values()} & {path.name for path in snippets}
     hook = ["custom_hooks"] if FAMILY == "mmdet2" else []  # the hook that HRNet stops is in no config of 3.x
     assert {name: row.needs for name, row in table.items()} == {
         "mobilenetv3_small_100": [],
@@ -40,17 +43,6 @@ def test_a_config_is_loaded_as_it_is_shown(checkout, table):
             cfg = row.write(checkout.root / "configs/timm_backbone")
             assert cfg.model.neck.in_channels == row.backbone.channels
             assert backbones.pixels(cfg) == row.pixels
-
-
-def test_no_config_takes_the_name_of_a_snippet(table):
-    assert not {row.file for row in table.values()} & {
-        path.name for path in HowTo(stacks.current(), "timm_backbone").snippets
-    }
-    assert "efficientnet_b1" in timm_models.MODELS
-
-
-def test_each_model_is_named_once():
-    assert sorted(set(timm_models.MODELS)) == sorted(timm_models.MODELS)
 
 
 def test_a_model_whose_first_level_is_another_is_refused(checkout, monkeypatch):

@@ -29,20 +29,12 @@ SET = {
 }
 
 
-@pytest.mark.parametrize("variable", SET)
-def test_each_variable_sets_its_own_field_alone(variable):
-    text, value = SET[variable]
-    changed = Settings.from_environ({variable: text})
-    assert {key: found for key, found in vars(changed).items() if found != getattr(Settings(), key)} == {
-        variable.removeprefix("HOWTO_").lower(): value
-    }
-
-
-def test_every_field_is_tried_above():
+def test_each_variable_sets_its_own_field_alone_and_what_is_empty_sets_nothing():
     assert [f"HOWTO_{name.upper()}" for name in vars(Settings())] == list(SET)
-
-
-def test_what_is_empty_sets_nothing():
+    for variable, (text, value) in SET.items():
+        changed = vars(Settings.from_environ({variable: text}))
+        found = {key: each for key, each in changed.items() if each != getattr(Settings(), key)}
+        assert found == {variable.removeprefix("HOWTO_").lower(): value}
     assert Settings.from_environ(dict.fromkeys(SET, "")) == Settings()
 
 
@@ -66,25 +58,16 @@ def test_what_a_variable_cannot_be_is_refused_in_a_line_with_the_mend(variable, 
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(
-    ("typed", "meant"),
-    [("HOWTO_WORKER", "HOWTO_WORKERS"), ("HOWTO_DEVICES", "HOWTO_DEVICE"), ("HOWTO_MAXAGE", "HOWTO_MAX_AGE")],
-)
-def test_a_variable_that_is_misspelled_does_not_go_unnoticed(typed, meant):
-    with pytest.raises(HowtoError, match=f"^{typed} sets nothing; {meant} is meant"):
-        settings.require_known({typed: "1"})
-
-
-def test_variables_of_others_are_let_be():
+def test_a_variable_that_is_misspelled_does_not_go_unnoticed_and_those_of_others_are_let_be():
+    for typed, meant in (("WORKER", "WORKERS"), ("DEVICES", "DEVICE"), ("MAXAGE", "MAX_AGE")):
+        with pytest.raises(HowtoError, match=f"^HOWTO_{typed} sets nothing; HOWTO_{meant} is meant"):
+            settings.require_known({f"HOWTO_{typed}": "1"})
     settings.require_known({**dict.fromkeys(SET, "1"), "HOWTO_BENCH_PEERS": "/peers", "HOWTO_OF_OTHERS": "1"})
 
 
-def test_nobody_else_reads_our_variables():
+def test_nobody_else_reads_our_variables_and_the_install_page_has_none_of_its_own():
     sources = [ROOT / "conf.py", *(ROOT / "howto").rglob("*.py")]
     assert [path.name for path in sources if 'environ.get("HOWTO_' in path.read_text("utf-8")] == []
-
-
-def test_the_install_page_has_no_variable_of_its_own():
     page = (ROOT / "docs/install.md").read_text("utf-8")
     assert re.findall(r"^\| `HOWTO_\w+`", page, re.MULTILINE) == []
     assert {variable for variable, *_ in settings.described()} < set(SET)

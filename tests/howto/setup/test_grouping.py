@@ -26,23 +26,14 @@ def members(csrc):
 
 
 def test_the_package_is_left_with_as_many_files_as_were_asked_for(csrc):
-    folder = csrc({f"pytorch/op{n}.cpp": f"int op{n}() {{ return {n}; }}\n" for n in range(9)})
+    files = {f"pytorch/op{n}.cpp": f"int op{n}() {{ return {n}; }}\n" for n in range(8)}
+    files |= {"pytorch/cpu/op.cpp": "int op_cpu() {}", "pytorch/cuda/a.cu": "", "pytorch/cuda/b.cu": ""}
+    folder = csrc(files)
     grouping.group(folder, count=3)
     assert sorted(path.name for path in folder.rglob("*.cpp")) == ["group0.cpp", "group1.cpp", "group2.cpp"]
-    assert sorted(itertools.chain(*members(folder))) == [f"op{n}.inc" for n in range(9)]
-
-
-def test_a_file_of_the_cpu_folder_joins_the_others(csrc):
-    folder = csrc({"pytorch/nms.cpp": "int nms() {}", "pytorch/cpu/nms.cpp": "int nms_cpu() {}"})
-    grouping.group(folder, count=1)
-    assert members(folder) == [["cpu/nms.inc", "nms.inc"]] or members(folder) == [["nms.inc", "cpu/nms.inc"]]
-
-
-def test_cuda_sources_are_grouped_apart(csrc):
-    files = {f"pytorch/{name}": "" for name in ("a.cpp", "b.cpp", "cuda/a.cu", "cuda/b.cu")}
-    folder = csrc(files)
-    grouping.group(folder, count=1)
-    assert [path.name for path in folder.rglob("group*")] == ["group0.cpp", "group0.cu"]
+    assert [path.name for path in folder.rglob("*.cu")] == ["group0.cu"]  # apart
+    included = {*itertools.chain(*members(folder))}
+    assert included == {*(f"op{n}.inc" for n in range(8)), "cpu/op.inc", "a.inc", "b.inc"}
 
 
 @pytest.mark.parametrize(
@@ -77,10 +68,12 @@ def test_files_that_define_the_same_name_are_never_compiled_together(csrc, defin
         'const char *text() { return "int add() {}"; }'.replace("text", "{name}"),
         "int {name}() { int add = 1; return add; }",
         "#define ADD int add() { return 1; }",
+        '#include "add.hpp"\n',
     ],
 )
 def test_what_may_stand_twice_keeps_nobody_apart(csrc, text):
-    folder = csrc({f"pytorch/{name}.cpp": text.replace("{name}", name) for name in ("a", "b")})
+    files = {f"pytorch/{name}.cpp": text.replace("{name}", name) for name in ("a", "b")}
+    folder = csrc(files | {"common/add.hpp": "#pragma once\ninline int add() { return 1; }"})
     grouping.group(folder, count=1)
     assert members(folder) in ([["a.inc", "b.inc"]], [["b.inc", "a.inc"]])
 
@@ -100,12 +93,6 @@ def test_a_specialization_stays_apart_from_those_who_know_its_template_from_a_he
     special = "template <>\nstruct Pairs<GPU> {\n  int operator()() { return 1; }\n};\n"
     files = {"pytorch/a.cpp": include + special, "pytorch/b.cpp": include + "int b() { return Pairs<GPU>()(1); }\n"}
     assert grouping.group(csrc(files | header), count=1) == []
-
-
-def test_a_header_that_both_include_keeps_nobody_apart(csrc):
-    files = {f"pytorch/{name}.cpp": '#include "add.hpp"\n' for name in ("a", "b")}
-    folder = csrc(files | {"common/add.hpp": "#pragma once\ninline int add() { return 1; }"})
-    assert len(grouping.group(folder, count=1)) == 1
 
 
 def test_a_macro_ends_with_its_file(csrc):

@@ -59,11 +59,7 @@ def test_what_is_missing_is_named_in_one_message_with_the_command_that_installs_
     assert done.returncode == 1
     assert done.stderr.startswith("howto build: packages: 1 of ")
     assert done.stderr.endswith("are missing: howto-lacks; run `python -m howto install --here`\n")
-
-
-def test_the_list_of_what_is_missing_is_a_requirements_file(own):
-    howto, _ = own
-    assert howto(script="needs").stdout == "howto-lacks==1.0\n"
+    assert howto(script="needs").stdout == "howto-lacks==1.0\n"  # a requirements file
 
 
 def test_what_cannot_be_had_says_so_and_changes_nothing(own, tmp_path):

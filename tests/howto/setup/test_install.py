@@ -65,6 +65,7 @@ def test_a_changed_file_updates_the_environment(checkout, uv, name):
     with pytest.raises(HowtoError, match="uv was called"):
         install.install(MMDET2)
     assert "--allow-existing" in uv[0]
+    assert install.read_stamp(MMDET2) == {}  # it was interrupted
 
 
 def test_asking_for_cuda_in_vain_leaves_the_environment_as_it_was(uv, monkeypatch):
@@ -88,28 +89,16 @@ def test_another_device_exchanges_the_compiled_package_only_if_it_must(checkout,
     assert len(uv) == calls
 
 
-def test_an_environment_that_was_copied_from_elsewhere_is_made_anew(uv, monkeypatch):
-    stamp = MMDET2.environment / install.STAMP
-    stamp.write_text(json.dumps({**json.loads(stamp.read_text()), "root": "/elsewhere"}))
-    with pytest.raises(HowtoError, match="uv was called"):
-        install.install(MMDET2)
-    assert "--clear" in uv[0]
+ELSEWHERE = json.dumps({**install.inputs(MMDET2), "root": "/elsewhere"})
 
 
-@pytest.mark.parametrize("content", [None, "", "{"], ids=["missing", "empty", "half-written"])
-def test_an_unfinished_environment_is_made_anew(uv, content):
+@pytest.mark.parametrize("content", [ELSEWHERE, None, "{"], ids=["copied from elsewhere", "missing", "half-written"])
+def test_an_environment_that_is_not_whole_and_of_here_is_made_anew(uv, content):
     stamp = MMDET2.environment / install.STAMP
     stamp.unlink() if content is None else stamp.write_text(content)
     with pytest.raises(HowtoError, match="uv was called"):
         install.install(MMDET2)
     assert "--clear" in uv[0]
-
-
-def test_an_interrupted_update_leaves_no_stamp(checkout, uv):
-    MMDET2.lock.write_text(MMDET2.lock.read_text() + "# changed\n")
-    with pytest.raises(HowtoError):
-        install.install(MMDET2)
-    assert install.read_stamp(MMDET2) == {}
 
 
 @pytest.mark.parametrize(
@@ -140,19 +129,19 @@ def test_the_first_python_that_fits_is_taken(monkeypatch, tmp_path):
     assert install.find_python(stack) == sys.executable
 
 
+def test_a_missing_uv_is_named(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(HowtoError, match="uv is not installed; run `python -m pip install uv`"):
+        install.uv("venv")
+
+
 def which_uv(folder, code=0):
     """A uv that finds this very Python, or none."""
     uv = folder / "uv"
     uv.write_text(f"#!/bin/sh\necho {sys.executable}\nexit {code}\n")
     uv.chmod(0o755)
     return uv
-
-
-def test_a_missing_uv_is_named(monkeypatch):
-    monkeypatch.setenv("PATH", "")
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(HowtoError, match="uv is not installed; run `python -m pip install uv`"):
-        install.uv("venv")
 
 
 @pytest.fixture
@@ -166,24 +155,21 @@ def nvcc(monkeypatch):
     return be
 
 
-def test_without_a_gpu_the_ops_are_for_the_cpu():
-    assert install.cuda_ops(NO_GPU) == ("cpu", "")
-
-
-def test_with_a_gpu_and_its_compiler_the_ops_are_for_both(nvcc):
+@pytest.mark.parametrize(
+    ("python", "device", "archs", "ops"),
+    [
+        (NO_GPU, "auto", "", ("cpu", "")),
+        (H100, "auto", "", ("cu121-sm9.0", "9.0")),
+        (H100, "auto", "8.0;9.0+PTX", ("cu121-sm8.0-9.0+PTX", "8.0;9.0+PTX")),  # the user's own list
+        (H100, "cpu", "", ("cpu", "")),
+        (NO_GPU, "cuda", "9.0", ("cu121-sm9.0", "9.0")),  # as when an image is built
+    ],
+)
+def test_ops_are_for_what_is_there_or_wished_for(monkeypatch, nvcc, python, device, archs, ops):
     nvcc("12.4")
-    assert install.cuda_ops(H100) == ("cu121-sm9.0", "9.0")
-
-
-def test_the_users_own_list_of_gpus_is_honoured(monkeypatch, nvcc):
-    nvcc("12.1")
-    monkeypatch.setenv("TORCH_CUDA_ARCH_LIST", "8.0;9.0+PTX")
-    assert install.cuda_ops(H100) == ("cu121-sm8.0-9.0+PTX", "8.0;9.0+PTX")
-
-
-def test_on_request_the_gpu_is_left_alone(monkeypatch):
-    monkeypatch.setenv("HOWTO_DEVICE", "cpu")
-    assert install.cuda_ops(H100) == ("cpu", "")
+    monkeypatch.setenv("HOWTO_DEVICE", device)
+    monkeypatch.setenv("TORCH_CUDA_ARCH_LIST", archs)
+    assert install.cuda_ops(python) == ops
 
 
 @pytest.mark.parametrize("version", ["", "13.0"])
@@ -205,10 +191,3 @@ def test_cuda_on_request_is_never_exchanged_for_the_cpu(monkeypatch, nvcc, pytho
     monkeypatch.setenv("HOWTO_DEVICE", "cuda")
     with pytest.raises(HowtoError, match=message):
         install.cuda_ops(python)
-
-
-def test_ops_for_a_gpu_can_be_compiled_where_there_is_none(monkeypatch, nvcc):
-    nvcc("12.1")
-    monkeypatch.setenv("HOWTO_DEVICE", "cuda")
-    monkeypatch.setenv("TORCH_CUDA_ARCH_LIST", "9.0")
-    assert install.cuda_ops(NO_GPU) == ("cu121-sm9.0", "9.0")

@@ -80,35 +80,16 @@ def test_the_key_reads_as_what_the_wheel_depends_on():
     assert wheelhouse.key(MMDET2, PYTHON) == "mmcv-full-1.7.2-torch2.1.2-cp311-cpu-linux_x86_64"
 
 
-def test_a_cache_folder_of_the_users_own_is_honoured(cache):
+def test_the_wheelhouse_lies_in_the_users_cache_folder(cache, monkeypatch):
     assert wheelhouse.folder() == cache / "howto-wheels"
-
-
-def test_without_one_it_is_the_usual_cache_folder(monkeypatch):
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert wheelhouse.folder() == Path.home() / ".cache" / "howto-wheels"
 
 
-def test_a_wheel_with_ops_is_told_from_one_without(tmp_path):
-    assert wheelhouse.has_ops(write_wheel(tmp_path / "with", OPS))
-    assert not wheelhouse.has_ops(write_wheel(tmp_path / "without"))
-
-
-def test_a_broken_wheel_has_no_ops(tmp_path):
-    (tmp_path / "broken.whl").write_bytes(b"half a download")
-    assert not wheelhouse.has_ops(tmp_path / "broken.whl")
-
-
-def test_a_wheel_in_the_wheelhouse_is_not_compiled_again(monkeypatch):
+@pytest.mark.parametrize("ops", ["cpu", "cu121-sm9.0"])
+def test_a_wheel_with_ops_is_not_compiled_again_and_those_for_cuda_do_for_the_cpu(monkeypatch, ops):
     monkeypatch.setenv("PATH", "")  # no compiler
-    place = wheelhouse.folder() / wheelhouse.key(MMDET2, PYTHON)
-    write_wheel(place, OPS)
-    assert wheelhouse.provide(MMDET2, PYTHON) == place
-
-
-def test_ops_for_cuda_do_where_the_cpu_is_asked_for(monkeypatch):
-    monkeypatch.setenv("PATH", "")
-    place = wheelhouse.folder() / wheelhouse.key(MMDET2, PYTHON, "cu121-sm9.0")
+    place = wheelhouse.folder() / wheelhouse.key(MMDET2, PYTHON, ops)
     write_wheel(place, OPS)
     assert wheelhouse.provide(MMDET2, PYTHON) == place
 
@@ -120,20 +101,20 @@ def test_ops_for_the_cpu_do_not_do_where_cuda_is_asked_for(monkeypatch):
         wheelhouse.provide(MMDET2, PYTHON, "cu121-sm9.0", "9.0")
 
 
-def test_a_missing_compiler_is_named_before_anything_is_compiled(monkeypatch):
+def test_a_wheel_without_ops_or_a_broken_one_does_not_do_and_a_missing_compiler_is_named(monkeypatch):
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr(sys, "platform", "linux")
+    place = wheelhouse.folder() / wheelhouse.key(MMDET2, PYTHON)
+    write_wheel(place)
+    (place / "broken.whl").write_bytes(b"half a download")
     with pytest.raises(HowtoError, match=r"no C\+\+ compiler \(c\+\+\); run `apt-get install g\+\+`"):
         wheelhouse.provide(MMDET2, PYTHON)
 
 
-def test_a_compiler_of_the_users_own_is_looked_for(monkeypatch):
+def test_what_else_compiling_needs_is_named(monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler -O3")
     with pytest.raises(HowtoError, match="no-such-compiler"):
         compiling.require_compiler("mmcv-full")
-
-
-def test_missing_headers_of_python_are_named(monkeypatch):
     monkeypatch.setenv("CXX", sys.executable)
     monkeypatch.setattr("sysconfig.get_path", lambda name: "/nowhere")
     with pytest.raises(HowtoError, match=r"/nowhere/Python.h is missing; run `apt-get install python3-dev`"):
@@ -146,22 +127,16 @@ def compiler(monkeypatch):
     monkeypatch.setattr(compiling, "_require_cuda_headers", lambda stack, environment: None)
 
 
-def said(place):
-    """The last line of a build's log."""
-    return (place / "build.log").read_text().splitlines()[-1]
-
-
-def test_the_sources_are_compiled_in_groups_and_their_hash_is_asked_for(build, compiler):
-    log = wheelhouse.provide(MMDET2, build("print('grouped:', grouped, flush=True)", packed(OPS))) / "build.log"
-    wanted, built = log.read_text().splitlines()
+def test_the_sources_are_compiled_in_groups_for_the_cpu_alone_with_the_stacks_ninja(build, compiler):
+    told = "names = ('MMCV_WITH_OPS', 'FORCE_CUDA', 'CUDA_VISIBLE_DEVICES'); "
+    told += "print(grouped, os.environ['PATH'].split(os.pathsep)[0], [os.environ[name] for name in names], flush=True)"
+    python = build(told, packed(OPS))
+    place = wheelhouse.provide(MMDET2, python)
+    wanted, built = (place / "build.log").read_text().splitlines()
     assert wanted.startswith("mmcv-full==1.7.2 --hash=sha256:")
-    assert built == "grouped: True"
-
-
-@pytest.mark.parametrize("stack", STACKS.values(), ids=STACKS)
-def test_the_hash_of_what_every_stack_compiles_is_kept(stack):
-    lines = (stacks.ROOT / "requirements/sdists.inc").read_text().splitlines()
-    assert [line for line in lines if line.startswith(f"{stack.requirement} --hash=sha256:")]
+    assert built == f"True {python.python.parent} ['1', '0', '']"
+    wheel = "mmcv_full-1.7.2-cp311-cp311-linux_x86_64.whl"
+    assert sorted(path.name for path in place.iterdir()) == ["build.log", "lock", wheel]
 
 
 def test_groups_that_do_not_compile_give_way_to_the_packages_own_layout(build, compiler, capsys):
@@ -171,6 +146,29 @@ def test_groups_that_do_not_compile_give_way_to_the_packages_own_layout(build, c
     assert "group0.cpp:1:1: error: redefinition" in (place / "groups.log").read_text()
     (line,) = [line for line in capsys.readouterr().out.splitlines() if "file by file" in line]
     assert line.startswith("compiling file by file, as in groups it failed: mmcv-full==1.7.2 did not compile: group0")
+
+
+@pytest.mark.parametrize(
+    ("printed", "said"),
+    [
+        ("nms.cpp:3:1: error: expected a semicolon", r"nms.cpp:3:1: error: expected .*; the whole log is (.*)"),
+        (
+            "c++: fatal error: Killed signal terminated program cc1plus",
+            "memory ran out; run `MAX_JOBS=1 tox -e wheels`",
+        ),
+    ],
+)
+def test_a_failed_build_says_why_and_keeps_the_log(build, compiler, printed, said):
+    python = build(f"print('  [7/73] c++ nms.cpp'); print({printed!r}); sys.exit(1)")
+    with pytest.raises(HowtoError, match=f"did not compile: .*{said}") as raised:
+        wheelhouse.provide(MMDET2, python)
+    assert "[7/73]" in Path(str(raised.value).rpartition(" ")[2]).read_text()
+
+
+@pytest.mark.parametrize("stack", STACKS.values(), ids=STACKS)
+def test_the_hash_of_what_every_stack_compiles_is_kept(stack):
+    lines = (stacks.ROOT / "requirements/sdists.inc").read_text().splitlines()
+    assert [line for line in lines if line.startswith(f"{stack.requirement} --hash=sha256:")]
 
 
 @pytest.fixture
@@ -189,10 +187,11 @@ def nvcc(tmp_path, monkeypatch):
     return home
 
 
-def test_a_build_for_cuda_is_told_the_toolkit_that_nvcc_names(build, compiler, nvcc):
-    told = "print(os.environ['CUDA_HOME'], os.environ['CPATH'].split(os.pathsep)[0], flush=True)"
+def test_a_build_for_cuda_is_told_the_gpus_and_the_toolkit_that_nvcc_names(build, compiler, nvcc):
+    told = "names = ('FORCE_CUDA', 'TORCH_CUDA_ARCH_LIST', 'CUDA_HOME'); "
+    told += "print(*[os.environ[name] for name in names], os.environ['CPATH'].split(os.pathsep)[0], flush=True)"
     place = wheelhouse.provide(MMDET2, build(told, packed(OPS)), "cu121-sm9.0", "9.0")
-    assert said(place) == f"{nvcc} {nvcc / 'include'}"
+    assert (place / "build.log").read_text().splitlines()[-1] == f"1 9.0 {nvcc} {nvcc / 'include'}"
 
 
 def test_headers_of_cuda_that_do_not_compile_stop_before_anything_is_downloaded(build, nvcc):
@@ -333,52 +332,11 @@ def test_an_op_that_computes_something_else_is_named(monkeypatch):
     assert ops.problems() == ["roi_align is not torchvision's (cpu)"]
 
 
-def test_a_compiled_wheel_lands_in_the_wheelhouse(build, compiler):
-    python = build(packed(OPS))
-    place = wheelhouse.provide(MMDET2, python)
-    assert sorted(path.name for path in place.iterdir()) == [
-        "build.log",
-        "lock",
-        "mmcv_full-1.7.2-cp311-cp311-linux_x86_64.whl",
-    ]
-
-
 def test_a_wheel_that_was_built_without_ops_is_refused(build, compiler):
     python = build(packed("mmcv/__init__.py"))
     with pytest.raises(HowtoError, match=r"mmcv-full==1.7.2 was built without its ops"):
         wheelhouse.provide(MMDET2, python)
     assert list(wheelhouse.folder().rglob("*.whl")) == []
-
-
-def test_the_build_sees_the_stacks_ninja_and_is_told_to_compile_ops(build, compiler):
-    told = "print(os.environ['PATH'].split(os.pathsep)[0], os.environ['MMCV_WITH_OPS'], flush=True)"
-    python = build(told, packed(OPS))
-    assert said(wheelhouse.provide(MMDET2, python)) == f"{python.python.parent} 1"
-
-
-def test_a_gpu_is_hidden_from_a_build_for_the_cpu(build, compiler):
-    python = build("print(os.environ['FORCE_CUDA'], repr(os.environ['CUDA_VISIBLE_DEVICES']), flush=True)", packed(OPS))
-    assert said(wheelhouse.provide(MMDET2, python)) == "0 ''"
-
-
-def test_a_build_for_cuda_is_told_the_gpus(build, compiler):
-    python = build("print(os.environ['FORCE_CUDA'], os.environ['TORCH_CUDA_ARCH_LIST'], flush=True)", packed(OPS))
-    assert said(wheelhouse.provide(MMDET2, python, "cu121-sm9.0", "9.0")) == "1 9.0"
-
-
-def test_a_failed_build_shows_the_compilers_error_and_keeps_the_log(build, compiler):
-    python = build("print('  [7/73] c++ nms.cpp'); print('nms.cpp:3:1: error: expected a semicolon'); sys.exit(1)")
-    with pytest.raises(
-        HowtoError, match=r"did not compile: nms.cpp:3:1: error: expected .*; the whole log is (.*)"
-    ) as raised:
-        wheelhouse.provide(MMDET2, python)
-    assert "[7/73]" in Path(str(raised.value).rpartition(" ")[2]).read_text()
-
-
-def test_a_compiler_that_ran_out_of_memory_is_recognised(build, compiler):
-    python = build("print('c++: fatal error: Killed signal terminated program cc1plus'); sys.exit(1)")
-    with pytest.raises(HowtoError, match="memory ran out; run `MAX_JOBS=1 tox -e wheels`"):
-        wheelhouse.provide(MMDET2, python)
 
 
 def test_progress_counts_the_compiled_files(build, compiler, capsys, monkeypatch):

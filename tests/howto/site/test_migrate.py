@@ -1,7 +1,6 @@
 import pytest
 
 from howto.project import files, howtos
-from howto.project.errors import HowtoError
 from howto.project.howtos import HowTo
 from howto.project.stacks import STACKS, named
 from howto.site import migrate
@@ -29,11 +28,6 @@ def test_a_file_that_the_other_version_does_not_need_leads_to_nothing():
 
 def test_stacks_of_one_family_have_the_same_files():
     assert {diff for _, diff in migrate.differences("mosaic", STACKS["mmdet3"], STACKS["onedl"])} == {""}
-
-
-def test_an_unknown_topic_is_answered_with_those_there_are():
-    with pytest.raises(HowtoError, match=r"there is no how-to 'mosaics'; there are: .*mosaic"):
-        migrate.differences("mosaics", named("mmdet2"), named("mmdet3"))
 
 
 @pytest.mark.parametrize(("side", "family"), [(0, "mmdet2"), (1, "mmdet3")])
