@@ -82,6 +82,7 @@ sphinx_gallery_conf = {
     "backreferences_dir": f"_build/backreferences/{stack.name}",
     "default_thumb_file": str(ROOT / "docs/_static/not-executed.svg"),
     "download_all_examples": False,
+    "image_scrapers": ("matplotlib", "howto.site.fold.scrape"),
     "image_srcset": page.DENSITIES,
     "first_notebook_cell": (
         f"# Run this with the packages of {stack.title} and this site's own:\n"

@@ -19,6 +19,7 @@ from howto.execution.state import PageState
 from howto.project import files, howtos, stacks
 from howto.project.howtos import HowTo
 from howto.project.record import write_json
+from howto.project.shown import show
 from howto.site import downloads
 
 
@@ -59,6 +60,7 @@ def around_page(gallery_conf: dict, script: str, when: str) -> None:
     elif when == "before":
         page.prepare()
         dataclasses.replace(PageState.of(howto), state="running").keep(howto)
+        pages.left.enter_context(show.collecting())
         pages.leftovers = pages.left.enter_context(page.executing(Path(script).name))
     else:
         pages.left.close()
