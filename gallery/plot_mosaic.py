@@ -44,6 +44,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 from howto import Workspace
+from howto.checkout import fit
 from howto.checkout.family import api
 
 checkout = Workspace("mosaic")
@@ -674,7 +675,10 @@ first, _, last = [statistics.mean(epoch.losses) for epoch in short.epochs.values
 checkout.check("The loss falls: third epoch over first", last / first, at_most=0.8)
 
 # %%
-# Distributed training fails if a parameter gets no gradient. Here every parameter gets one.
+# On several GPUs training fails if a parameter gets no gradient. Here two processes average the
+# gradients of all of them, started by the command that you would use:
+printed = checkout.launch(iterations=2, **fit.RESNET18)
+checkout.check("Two processes trained", api().FIRST_EPOCH in printed, True)
 unused = checkout.unused_parameters(cfg)
 checkout.check("Parameters without a gradient", unused, [])
 
