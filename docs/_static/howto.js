@@ -93,6 +93,16 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
+// The first page answers in place; it fetches what the search needs once somebody turns to its field.
+const first = document.getElementById("search-results");
+if (first && first.dataset.address === undefined) {
+  document.querySelector(".howto-search").addEventListener("focusin", () => {
+    for (const name of ["_static/minisearch.js", "howto-sections.js", "_static/search.js"]) {
+      document.head.append(Object.assign(document.createElement("script"), { src: name, async: false }));
+    }
+  }, { once: true });
+}
+
 // What scrolls can be scrolled by the keyboard, too. What is folded is not laid out until it opens, and all is read
 // before anything is written, or the page would be laid out again for each block.
 function reach() {

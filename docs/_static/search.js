@@ -22,7 +22,10 @@ const words = (tokens) => tokens.filter(({ kind }) => kind === "word").length;
 const worth = (tokens) => tokens.reduce((sum, token) => sum + token.worth, 0);
 
 const symptoms = sections.flatMap((section) =>
-  (section.errors ?? []).map((error) => ({ section, text: plain(withoutType(error)), tokens: tokensOf(withoutType(error)) })),
+  (section.errors ?? []).map((error) => {
+    const message = withoutType(error);
+    return { section, whole: plain(error), message: plain(message), tokens: tokensOf(message) };
+  }),
 );
 
 // How much of the one stands in the other, in its order and close together: Smith and Waterman's alignment.
@@ -47,16 +50,19 @@ function pitfallsOf(query) {
   const asked = plain(query);
   const tokens = tokensOf(query);
   const found = new Map();
-  for (const { section, text, tokens: symptom } of symptoms) {
+  for (const { section, whole, message, tokens: symptom } of symptoms) {
     const shorter = worth(symptom) < worth(tokens) ? symptom : tokens;
-    let score = 0;
-    if (words(shorter) >= 3) score = alignment(symptom, tokens) / worth(shorter);
-    if (text.length > 7 && asked.includes(text)) score = Math.max(score, 1.2);
-    if (asked.includes(" ") && asked.length > 7 && text.includes(asked)) score = Math.max(score, 1.2);
+    let score = words(shorter) >= 3 ? alignment(symptom, tokens) / worth(shorter) : 0;
+    // Verbatim; of two the longer is the more exact.
+    for (const text of [whole, message]) {
+      const isMoreThanAType = text.length > 7 && (/ /.test(text) || asked === text);
+      if (isMoreThanAType && asked.includes(text)) score = Math.max(score, 1.2 + text.length / 1000);
+    }
+    if (asked.split(" ").length > 2 && whole.includes(asked)) score = Math.max(score, 1.2 + asked.length / 1000);
     if (score >= 0.75 && score > (found.get(section) ?? 0)) found.set(section, score);
   }
   const best = Math.max(...found.values());
-  return [...found].filter(([, score]) => score > best - 0.25).sort((one, other) => other[1] - one[1]).map(([each]) => each);
+  return [...found].filter(([, score]) => score > best - 0.15).sort((one, other) => other[1] - one[1]).map(([each]) => each);
 }
 
 // --- Words: all of them, else most of them; a word may begin like another, or have one letter wrong.
@@ -72,16 +78,17 @@ const SAME = [ // what people ask for, and what the pages call it
   [/early[- ]?stop\w*/g, "early stopping"],
   [/imbalanced?|long[- ]tail\w*|class[- ]weights?/g, "class_weight rare classes"],
   [/(tiny|little) objects?/g, "small objects"],
+  [/\boom\b/g, "cuda out of memory"],
   [/freez\w* (layers?|weights?|backbone)/g, "freeze frozen"],
   [/per[- ]class|class[- ]?wise/g, "classwise each class"],
 ];
 const OF_NO_USE = new Set("a an and any are as at be by can do does for from get how i in is it me my not of on or so that the there this to use using want what when why with you".split(" "));
 const stem = (word) => (word.length > 4 ? word.replace(/(?:ing|ed|es|s)$/, "") : word);
 const index = new MiniSearch({
-  fields: ["title", "question", "keywords", "text"],
+  fields: ["title", "question", "keywords", "text", "code"],
   processTerm: (term) => (OF_NO_USE.has(term.toLowerCase()) ? null : stem(term.toLowerCase())),
 });
-index.addAll(sections.map((section) => ({ keywords: "", ...section, question: section.at ? section.question : "" })));
+index.addAll(sections.map((section) => ({ keywords: "", code: "", ...section, question: section.at ? section.question : "" })));
 
 function sectionsOf(query) {
   const asked = SAME.reduce((text, [theirs, ours]) => text.replace(theirs, ours), query.toLowerCase());
@@ -98,11 +105,15 @@ function sectionsOf(query) {
   return some.filter(({ queryTerms }) => queryTerms.length >= Math.max(1, most - 1));
 }
 
+// Of a traceback for which no pitfall is here, its last line is asked for.
+const lastError = (query) => query.match(/[\w.]*(?:Error|Exception|Interrupt)\b(?!.*(?:Error|Exception|Interrupt)\b).*/s)?.[0] ?? query;
+
 function search(query) {
   const pitfalls = pitfallsOf(query).map((section) => ({ section, terms: [], isError: true }));
   const there = new Set(pitfalls.map(({ section }) => section));
   const counts = {};
-  const others = sectionsOf(query)
+  const isTraceback = /Traceback|\bFile /.test(query);
+  const others = (isTraceback && pitfalls.length ? [] : sectionsOf(isTraceback ? lastError(query) : query))
     .map(({ id, terms }) => ({ section: byId.get(id), terms, isError: false }))
     .filter(({ section }) => !there.has(section) && (counts[section.page] = (counts[section.page] ?? 0) + 1) <= 3);
   return [...pitfalls, ...others].slice(0, 12);

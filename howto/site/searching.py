@@ -18,7 +18,8 @@ from howto.site.parts import details, howto_of
 
 ERROR = re.compile(r"^[\w.]*(?:Error|Exception|Interrupt)\b.*", re.MULTILINE)
 UNREAD = (nodes.section, details, nodes.raw, nodes.comment, addnodes.index, addnodes.download_reference)
-NOT_SEARCHED = ("howto-run", "howto-verified", "howto-checks", "howto-also")
+NOT_SEARCHED = ("howto-run", "howto-verified", "howto-checks", "howto-also", "howto-printed", "howto-snippet")
+SEPARATE = re.compile(r"\W+")
 
 
 def setup(app: Sphinx) -> dict:
@@ -52,9 +53,12 @@ def read_sections(app: Sphinx, doctree: nodes.document) -> None:
         entry = dict(id=section["ids"][0], title=section[0].astext(), text=_text(section))
         if len(above) == 1:
             entry |= {"id": "", "keywords": keywords}
+        if code := _words_of_snippets(section):
+            entry["code"] = code
         if PITFALL in section["classes"]:
             entry["errors"] = _errors(section)
-        found.append(entry)
+        if len(above) == 1 or entry["text"]:
+            found.append(entry)
     _sections(app.env)[app.env.docname] = found
 
 
@@ -107,6 +111,13 @@ def _text(section: nodes.section) -> str:
     for child in section.children[1:]:
         read(child)
     return " ".join(" ".join(parts).split())
+
+
+def _words_of_snippets(section: nodes.section) -> str:
+    """Each word of the files that a section shows, once; those of the sections in it are theirs."""
+    shown = (node for node in section.children if "howto-snippet" in getattr(node, "attributes", {}).get("classes", ()))
+    words = [word for node in shown for word in SEPARATE.split(node.astext()) if len(word) > 2]
+    return " ".join(dict.fromkeys(words))
 
 
 def _errors(section: nodes.section) -> list[str]:
