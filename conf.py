@@ -50,7 +50,7 @@ html_static_path = ["docs/_static"]
 html_css_files = ["howto.css"]
 html_js_files = [("howto.js", {"defer": "defer"})]
 html_copy_source = False  # each page has a Markdown twin
-html_search_scorer = str(ROOT / "docs/_static/scorer.js")
+html_additional_pages = {"search": "search.html"}
 html_use_index = False  # it would be empty
 # That there is an announcement; docs/_templates/page.html words it.
 html_theme_options = {"announcement": stack.audience, "top_of_page_buttons": []}
@@ -82,6 +82,7 @@ sphinx_gallery_conf = {
     "backreferences_dir": f"_build/backreferences/{stack.name}",
     "default_thumb_file": str(ROOT / "docs/_static/not-executed.svg"),
     "download_all_examples": False,
+    "image_scrapers": ("matplotlib", "howto.site.fold.scrape"),
     "image_srcset": page.DENSITIES,
     "first_notebook_cell": (
         f"# Run this with the packages of {stack.title} and this site's own:\n"

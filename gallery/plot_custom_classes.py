@@ -42,6 +42,7 @@ dataset = checkout.dataset(cfg)
 folder = "configs/custom_classes"
 
 
+# %%
 def count(config=checkout.own, succeeds=True):
     """The lines that the script prints of a config: on its dataset, then on what is wrong."""
     command = f"python {folder}/count_objects.py {folder}/{config}"
@@ -50,7 +51,6 @@ def count(config=checkout.own, succeeds=True):
     return [line.strip() for line in lines[start:]]
 
 
-# %%
 print(*(counted := count()), sep="\n")
 expected = ["label 0, kitten: 2 objects", "label 1, mug: 2 objects"]
 checkout.check("Objects of each class", counted[1:3], expected)

@@ -25,18 +25,16 @@ edited.
 # - **Another scale**: change ``img_scale``; ``border`` follows. Tests stay at (1333, 800): set their scale as
 #   for :doc:`small objects <plot_small_objects>`.
 # - **Plain images in the last epochs**: see :doc:`plot_mosaic_off`.
-# {% if mmdet2 %}
-# - **Another detector**: change ``_base_`` to any box-only detector. Also copy the ``img_norm_cfg`` of its config:
-#   ``caffe`` configs use other values. YOLOX has Mosaic already.
-# - **Your own data**: change ``data_root``, ``ann_file`` and ``img_prefix`` here, and add ``classes``, see
-#   :doc:`your own classes <plot_custom_classes>`. What you set elsewhere does not reach this dataset.
-# {% else %}
-# - **Another detector**: change ``_base_`` to any box-only detector. YOLOX and RTMDet have Mosaic already. For masks
+# - **Another detector**: change ``_base_`` to any box-only detector. YOLOX and RTMDet mix images already. For masks
 #   see the pitfall ``RandomAffine only supports bbox``.
+# {% if mmdet2 %}
+#   Also copy the ``img_norm_cfg`` of its config: ``caffe`` configs use other values.
+# - **Your own data**: change ``data_root``, ``ann_file`` and ``img_prefix`` here, and add ``classes``, see
+# {% else %}
 # - **Your own data**: change ``data_root``, ``ann_file`` and ``data_prefix`` here, and add ``metainfo``, see
-#   :doc:`your own classes <plot_custom_classes>`. What you set elsewhere does not reach this dataset. Without
-#   ``metainfo`` objects with names of your own are left out, and the log does not say so.
 # {% endif %}
+#   :doc:`your own classes <plot_custom_classes>`. What you set elsewhere does not reach this dataset. Without
+#   them, objects with names of your own are left out, and the log does not say so.
 import contextlib
 import io
 import math
@@ -46,6 +44,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 from howto import Workspace
+from howto.checkout import fit
 from howto.checkout.family import api
 
 checkout = Workspace("mosaic")
@@ -61,9 +60,11 @@ moved = checkout.train(other, evaluate=False).trains("bbox_head")
 checkout.check("RetinaNet trains on Mosaic too", moved, [True])
 
 # %%
+# Draw your own training images
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # {% if mmdet2 %}
-# To see what your own training images become, have MMDetection draw them. Its script stops on
-# Python 3.10 and newer with ``cannot import name 'Sequence' from 'collections'``, so repair a copy:
+# MMDetection draws what they become. Its script stops on Python 3.10 and newer with
+# ``cannot import name 'Sequence' from 'collections'``, so repair a copy:
 #
 # .. code-block:: console
 #
@@ -74,10 +75,10 @@ checkout.check("RetinaNet trains on Mosaic too", moved, [True])
 repair = "s/from collections import/from collections.abc import/"
 repaired = checkout.shell(f"sed '{repair}' tools/misc/browse_dataset.py")
 (checkout.root / "browse_dataset.py").write_text(repaired, "utf-8")
-script, options = "browse_dataset.py", ""
+script, options, size = "browse_dataset.py", "", (800, 1344)  # padded
 number = len(checkout.annotations("train")["images"])
 # {% else %}
-# To see what your own training images become, have MMDetection draw them:
+# MMDetection draws what they become:
 #
 # .. code-block:: console
 #
@@ -85,7 +86,7 @@ number = len(checkout.annotations("train")["images"])
 #
 # The last option leaves the first four images in the dataset, and Mosaic mixes only
 # those. Without the option the script draws every image, of COCO more than 100,000.
-script, number = "tools/analysis_tools/browse_dataset.py", 4
+script, number, size = "tools/analysis_tools/browse_dataset.py", 4, (800, 1332)
 options = "--cfg-options train_dataloader.dataset.dataset.indices=4"
 # {% endif %}
 command = f"python {script} configs/mosaic/{checkout.own} --not-show --output-dir drawn"
@@ -93,11 +94,7 @@ checkout.shell(f"{command} {options}")
 drawn = [plt.imread(path) for path in (checkout.root / "drawn").glob("*.jpg")]
 checkout.check("browse_dataset.py draws each image once", len(drawn), number)
 sizes = {image.shape[:2] for image in drawn}
-# {% if mmdet2 %}
-checkout.check("Drawn with their padding: height, width", sizes, {(800, 1344)})
-# {% else %}
-checkout.check("Drawn as they train: height, width", sizes, {(800, 1332)})
-# {% endif %}
+checkout.check("As they train: height, width", sizes, {size})
 
 # %%
 # What happens to an image
@@ -238,14 +235,12 @@ def picture(width, height):
 
 
 # %%
-# {% if mmdet2 %}
-resize = api().step(dict(type="Resize", img_scale=(400, 200), keep_ratio=False))
-size = resize(picture(50, 50))["img"].shape[:2]
+resize = {"type": "Resize", "keep_ratio": False, api().SCALES[0]: (400, 200)}
+size = api().step(resize)(picture(50, 50))["img"].shape[:2]
 checkout.check("Resize to (400, 200) makes height, width", size, (200, 400))
-order, size = ("height", "width"), (200, 400)
-# {% else %}
-order, size = ("width", "height"), (400, 200)
-# {% endif %}
+wide_first = {(1333, 800): True, (800, 1333): False}[scale]
+order = sorted(("height", "width"), reverse=wide_first)
+size = tuple(sorted((200, 400), reverse=wide_first))
 mixup = api().step(dict(type="MixUp", img_scale=size, ratio_range=(1, 1)))
 both = mixup(picture(500, 500) | dict(mix_results=[picture(100, 50)]))
 sides = dict(zip(("width", "height"), both["gt_bboxes"][1, 2:], strict=True))
@@ -253,12 +248,13 @@ made = tuple(sides[name] for name in order)
 checkout.check(f"MixUp to {size} makes {', '.join(order)}", made, size)
 
 # %%
-# ``assert isinstance(img_scale, tuple)``, ``AssertionError: Mosaic:``: ``img_scale`` is a list
-# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# Write a tuple, ``(640, 640)``, in round brackets.
-as_list = dict(type="Mosaic", img_scale=[640, 640])
-failure = checkout.fails(api().step, as_list)
-checkout.check("Error", failure.message.partition(":")[0], "AssertionError")
+# ``assert isinstance(img_scale, tuple)``: ``img_scale`` is a list
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# Write a tuple, ``(640, 640)``, in round brackets. The error's last line, ``AssertionError`` or
+# ``AssertionError: Mosaic:``, gives no reason; the assertion stands above it.
+failure = checkout.fails(type(dataset.pipeline[0]), img_scale=[640, 640])
+asserted = "assert isinstance(img_scale, tuple)"
+checkout.check("The line that refuses a list", failure.line, asserted)
 
 # %%
 # Four times the pixels: RandomAffine has no negative ``border``
@@ -275,21 +271,12 @@ checkout.check("Images stay at twice the size: height, width", size, (1600, 2666
 # The same mosaics in every epoch: workers end with it
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # Set ``persistent_workers=True``. Without it each epoch starts new workers with the old seeds, so every epoch
-# sees the same mosaics. Training runs to its end, and the log does not say so.
-#
-# {% if mmdet2 %}
-# So it is in the published tutorial.
-persistent = {", persistent_workers=True": ""}
-# {% else %}
-# The stock config sets it.
-workers = "dict(dataset=train_dataset"
-persistent = {workers: workers.replace("(", "(persistent_workers=False, ")}
-# {% endif %}
+# sees the same mosaics. Training runs to its end, and the log does not say so. The standard configs of
+# MMDetection 3 set it; those of 2 do not, nor does the published tutorial.
 from howto.figures.mosaic import distance, partners, read
 
-variant = checkout.config(checkout.edit(checkout.own, persistent))
 with checkout.inside():
-    first, second = read(variant, dataset)
+    first, second = read(checkout.config(persistent_workers=False), dataset)
 same = partners(first) == partners(second)
 checkout.check("The second epoch mixes in the images of the first", same, True)
 
@@ -314,25 +301,19 @@ checkout.check("The line that stops", failure.line, "assert 'mix_results' in res
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # Look at the config in your ``_base_``. The error has two causes, and each needs a fix of its own.
 #
-# {% if mmdet2 %}
 # - Its training dataset is plain, as Faster R-CNN's is: add ``_delete_=True`` to your ``MultiImageMixDataset``. Without
 #   it the keys of the stock dataset are merged into the wrapper, which has no such keys.
-# - It is YOLOX, whose training dataset is wrapped already: write your keys one deeper, into
-#   ``data = dict(train=dict(dataset=dict(…)))``, without ``_delete_``, which would end in ``KeyError: 'type'``.
-# {% else %}
-# - Its training dataset is plain, as Faster R-CNN's is: add ``_delete_=True`` to your ``MultiImageMixDataset``. Without
-#   it the keys of the stock dataset are merged into the wrapper, which has no such keys. ``ConcatDataset`` needs it for
-#   the same reason, see :doc:`plot_several_datasets`.
-# - It is YOLOX, whose training dataset is wrapped already: write your keys one deeper, into
-#   ``train_dataloader = dict(dataset=dict(dataset=dict(…)))``, without ``_delete_``, which would end in
-#   ``KeyError: '`cfg` or `default_args` must contain the key "type"'``.
-# {% endif %}
+# - It is YOLOX, whose training dataset is wrapped already: write your keys one deeper, into the wrapper's
+#   ``dataset=dict(…)``, without ``_delete_``, which would end in a ``KeyError``.
 line = "    _delete_=True,  # replace the stock train dataset instead of merging\n"
 merged = checkout.config(checkout.edit(checkout.own, {line: ""}))
 failure = checkout.fails(checkout.dataset, merged)
 reason = "MultiImageMixDataset.__init__() got an unexpected keyword argument"
 checkout.check(f"It says: {reason}", reason in failure.message, True)
 # {% if mmdet3 %}
+
+# %%
+# ``ConcatDataset`` needs ``_delete_`` for the same reason, see :doc:`plot_several_datasets`.
 joined = checkout.config(base, train=dict(type="ConcatDataset", datasets=[]))
 failure = checkout.fails(checkout.dataset, joined)
 reason = reason.replace("MultiImageMix", "Concat") + " 'data_root'"
@@ -367,13 +348,8 @@ checkout.check(f"It says: {reason}", reason in failure.message, True)
 # %%
 # ``NotImplementedError: RandomAffine only supports bbox``: a detector with masks
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# {% if mmdet2 %}
-# Use a box-only detector. ``Mosaic``, ``RandomAffine`` and ``MixUp`` of MMDetection 2 do not transform masks, so Mask
-# R-CNN cannot train on them.
-# {% else %}
-# Use a box-only detector, or the steps below. ``Mosaic``, ``RandomAffine`` and ``MixUp`` do not transform masks;
-# ``CachedMosaic`` and ``CachedMixUp`` do.
-# {% endif %}
+# Use a box-only detector. ``Mosaic``, ``RandomAffine`` and ``MixUp`` do not transform masks, so Mask R-CNN cannot train
+# on them.
 masks = {base: base.replace("faster", "mask")}
 masks["with_bbox=True"] = "with_bbox=True, with_mask=True"
 variant = checkout.edit(checkout.own, masks)
@@ -398,8 +374,9 @@ checkout.check("With flip_ratio=0.0: flip", item["img_metas"].data["flip"], Fals
 # {% else %}
 
 # %%
-# These are RTMDet-Ins's steps, for Mask R-CNN. ``CachedMosaic`` mixes what it has read before, so it needs no wrapper.
-# ``RandomResize`` starts from twice ``img_scale``. Keep ``img_scale`` square:
+# For masks take RTMDet-Ins's steps: ``CachedMosaic`` and ``CachedMixUp`` transform them. Here they are for Mask R-CNN.
+# ``CachedMosaic`` mixes what it has read before, so it needs no wrapper. ``RandomResize`` starts from twice
+# ``img_scale``. Keep ``img_scale`` square:
 text = checkout.root.joinpath("configs/mosaic", checkout.own).read_text("utf-8")
 start, end = "    # Mosaic doubles width", "    dict(type='RandomFlip'"
 old_affine = text[text.index(start) : text.index(end)]
@@ -493,16 +470,27 @@ checkout.check("Without PackDetInputs it says", failure.message, reason)
 normalize = "dict(type='Normalize', mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True),\n    "
 line = "dict(type='PackDetInputs')"
 variant = checkout.edit(checkout.own, {line: normalize + line})
-spreads, normalise = [], checkout.build(checkout.config()).data_preprocessor
-for each in (dataset, checkout.dataset(checkout.config(variant))):
+given, normalise = [], checkout.build(checkout.config()).data_preprocessor
+for each in (checkout.dataset(checkout.config(variant)), dataset):
     with checkout.inside(), seeded(seed):
         item = each[0]
     batch = dict(inputs=[item["inputs"]], data_samples=[item["data_samples"]])
-    height, width = item["inputs"].shape[1:]
-    image = normalise(batch, True)["inputs"][0, :, :height, :width]
-    spreads.append(float(image.std(dim=(1, 2)).mean()))
-ratio = spreads[1] / spreads[0]
-checkout.check("Standard deviation of a channel: twice over once", ratio, at_most=0.02)
+    padded = normalise(batch, True)["inputs"][0].cpu()
+    given.append(padded[:, :800, :1332])
+twice, once = (float(image.std(dim=(1, 2)).mean()) for image in given)
+checkout.check(
+    "Standard deviation of a channel: twice over once", twice / once, at_most=0.02
+)
+
+# %%
+# The model also pads, to a multiple of 32.
+size = tuple(padded.shape[1:])
+checkout.check("The detector gets: height, width", size, (800, 1344))
+mean = np.reshape([123.675, 116.28, 103.53], (3, 1, 1))  # ImageNet's, red first
+deviation = np.reshape([58.395, 57.12, 57.375], (3, 1, 1))
+normalised = (item["inputs"].flip(0).numpy() - mean) / deviation
+error = float(abs(given[1].numpy() - normalised).max())
+checkout.check("Once, by ImageNet's mean and deviation: error", error, at_most=1e-4)
 # {% endif %}
 
 # %%
@@ -618,28 +606,25 @@ with checkout.inside():
 checkout.check("A canvas shows images", number, 4)
 fewest = min(len(image["gt_bboxes"]) for image in four)
 checkout.check("One of them has boxes", fewest, 0)
+everything = checkout.annotations("train")
+number = len(everything["images"])
+shown = len({annotation["image_id"] for annotation in everything["annotations"]})
 
 # %%
 # {% if mmdet2 %}
 # Without that line they would be left out: ``True`` is the default of 2.x.
-line = ",\n        filter_empty_gt=False"
+line, left = ",\n        filter_empty_gt=False", shown
 # {% else %}
 # Without that line they would take part as well, with those that are smaller than 32
 # pixels: ``False`` is the default of MMDetection 3, as ``True`` was that of 2. The stock
 # config says ``True``, but its dataset is the one that ``_delete_`` replaces.
 line = "        filter_cfg=dict(filter_empty_gt=False, min_size=32),\n"
+left = number
 # {% endif %}
 default = checkout.config(checkout.edit(checkout.own, {line: ""}))
 default, usual = len(checkout.dataset(default)), len(checkout.dataset(stock))
-everything = checkout.annotations("train")
-number = len(everything["images"])
-shown = len({annotation["image_id"] for annotation in everything["annotations"]})
 checkout.check("With the line all images take part", len(dataset), number)
-# {% if mmdet2 %}
-checkout.check("Without it those that show an object", default, shown)
-# {% else %}
-checkout.check("Without it they do as well", default, number)
-# {% endif %}
+checkout.check("Without it", default, left)
 checkout.check("With the stock config those that show an object", usual, shown)
 checkout.check("Those are fewer", usual < len(dataset), True)
 
@@ -690,7 +675,10 @@ first, _, last = [statistics.mean(epoch.losses) for epoch in short.epochs.values
 checkout.check("The loss falls: third epoch over first", last / first, at_most=0.8)
 
 # %%
-# Distributed training fails if a parameter gets no gradient. Here every parameter gets one.
+# On several GPUs training fails if a parameter gets no gradient. Here two processes average the
+# gradients of all of them, started by the command that you would use:
+printed = checkout.launch(iterations=2, **fit.RESNET18)
+checkout.check("Two processes trained", api().FIRST_EPOCH in printed, True)
 unused = checkout.unused_parameters(cfg)
 checkout.check("Parameters without a gradient", unused, [])
 

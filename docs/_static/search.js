@@ -1,44 +1,161 @@
-// An excerpt begins with what a page says, not with its title and what stands around it.
-const textOf = Search.htmlToText;
-Search.htmlToText = (html, anchor) => {
-  const page = new DOMParser().parseFromString(html, "text/html");
-  page.querySelectorAll(".howto-cost, h1, .howto-code > summary").forEach((each) => each.remove());
-  return textOf(page.documentElement.outerHTML, anchor).replace(/\s+/g, " ").trim();
-};
+// The search: an error, as it was pasted, finds the pitfalls that have seen it; words find the sections that have them.
+// howto-sections.js has the sections of all how-tos, and beside each pitfall the errors that it shows.
+const sections = Object.entries(HOWTO_SECTIONS).flatMap(([page, parts]) =>
+  parts.map((part, at) => ({ ...part, page, at, id: `${page}#${part.id}`, anchor: part.id, question: parts[0].title })),
+);
+const byId = new Map(sections.map((section) => [section.id, section]));
 
-// Whoever pastes an error, or a part of it, finds the heading that says it first.
-const searched = Search._performSearch;
-Search._performSearch = (query, ...terms) => {
-  const asked = query.toLowerCase().trim();
-  const { alltitles, docnames, titles, filenames } = Search._index;
-  const said = Object.entries(alltitles).filter(([title]) => {
-    const heading = title.toLowerCase();
-    const symptom = heading.slice(0, Math.max(heading.lastIndexOf(": "), 0)); // after it stands the cause
-    return asked.includes(" ") && (heading.includes(asked) || (symptom.includes(" ") && asked.includes(symptom)));
-  });
-  const first = said.flatMap(([title, places]) => places.map(([file, id]) => [
-    docnames[file], id ? `${titles[file]} > ${title}` : title, id ? `#${id}` : "", null, 100, filenames[file], SearchResultKind.title,
-  ]));
-  const again = ([docname, , anchor]) => first.some((each) => each[0] === docname && each[2] === anchor);
-  return [...searched(query, ...terms).filter((result) => !again(result)), ...first]; // the last is shown first
-};
+// --- Errors: a name, a number or a path of a reader's own may stand where a page has another.
 
-// What is found is walked through by the arrows; where nothing is, there are all how-tos, and the other versions' searches.
-const found = document.getElementById("search-results");
-document.addEventListener("keydown", (event) => {
-  const links = [...found.querySelectorAll("ul.search a")];
-  const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-  if (!step || !links.length || event.ctrlKey || event.metaKey || event.altKey) return;
-  event.preventDefault();
-  const at = links.indexOf(document.activeElement);
-  if (at + step < 0) document.querySelector("input.sidebar-search").focus();
-  else links[Math.min(at + step, links.length - 1)].focus();
+const IS_NAME = /[_/\\]|[a-z\d][A-Z]|^[A-Z]+[a-z]*\d|\w\.\w/;
+function tokensOf(text) {
+  const unquoted = text.replace(/(['"`‘’“”])([^\s'"`‘’“”]+)\1/g, " \u0001$2 "); // one word in quotes is a name
+  return (unquoted.match(/\u0001?[\p{L}\p{N}_./\\*-]+/gu) ?? []).map((found) => {
+    const word = found.replace(/^\u0001/, "").replace(/[.*-]+$/, "");
+    const kind = /^[\d.]+$/.test(word) ? "number" : found[0] === "\u0001" || IS_NAME.test(word) ? "name" : "word";
+    return { kind, text: word.toLowerCase(), worth: kind === "word" ? 1 : 0.4 };
+  }).filter(({ text }) => text);
+}
+const withoutType = (text) => text.replace(/^[\w.]*(?:Error|Exception|Interrupt|Warning): */, "");
+const plain = (text) => text.toLowerCase().replace(/['"`‘’“”]/g, "").replace(/\s+/g, " ").trim();
+const words = (tokens) => tokens.filter(({ kind }) => kind === "word").length;
+const worth = (tokens) => tokens.reduce((sum, token) => sum + token.worth, 0);
+
+const symptoms = sections.flatMap((section) =>
+  (section.errors ?? []).map((error) => ({ section, text: plain(withoutType(error)), tokens: tokensOf(withoutType(error)) })),
+);
+
+// How much of the one stands in the other, in its order and close together: Smith and Waterman's alignment.
+function alignment(one, other) {
+  let best = 0;
+  let above = new Array(other.length + 1).fill(0);
+  for (const token of one) {
+    const row = [0];
+    other.forEach((against, at) => {
+      let same = -0.6;
+      if (token.text === against.text) same = token.kind === "name" ? 0.8 : token.worth;
+      else if (token.kind === against.kind && token.kind !== "word") same = token.worth;
+      row.push(Math.max(0, above[at] + same, above[at + 1] - 0.4, row[at] - 0.4));
+      best = Math.max(best, row.at(-1));
+    });
+    above = row;
+  }
+  return best;
+}
+
+function pitfallsOf(query) {
+  const asked = plain(query);
+  const tokens = tokensOf(query);
+  const found = new Map();
+  for (const { section, text, tokens: symptom } of symptoms) {
+    const shorter = worth(symptom) < worth(tokens) ? symptom : tokens;
+    let score = 0;
+    if (words(shorter) >= 3) score = alignment(symptom, tokens) / worth(shorter);
+    if (text.length > 7 && asked.includes(text)) score = Math.max(score, 1.2);
+    if (asked.includes(" ") && asked.length > 7 && text.includes(asked)) score = Math.max(score, 1.2);
+    if (score >= 0.75 && score > (found.get(section) ?? 0)) found.set(section, score);
+  }
+  const best = Math.max(...found.values());
+  return [...found].filter(([, score]) => score > best - 0.25).sort((one, other) => other[1] - one[1]).map(([each]) => each);
+}
+
+// --- Words: all of them, else most of them; a word may begin like another, or have one letter wrong.
+
+const SAME = [ // what people ask for, and what the pages call it
+  [/fine[- ]?tun\w*|transfer learning/g, "finetune"],
+  [/multi(ple)?[- ]?gpus?/g, "several gpus"],
+  [/visuali[sz]\w*/g, "draw detect"],
+  [/(close|disable|turn off|stop) mosaic/g, "mosaic off"],
+  [/(multiple|multi|combine|merge) ?-?datasets?/g, "several datasets"],
+  [/custom (data ?sets?|data|class(es)?)/g, "own classes"],
+  [/(custom|own|new) (hook|backbone|head|loss|module)/g, "own module $2"],
+  [/early[- ]?stop\w*/g, "early stopping"],
+  [/imbalanced?|long[- ]tail\w*|class[- ]weights?/g, "class_weight rare classes"],
+  [/(tiny|little) objects?/g, "small objects"],
+  [/freez\w* (layers?|weights?|backbone)/g, "freeze frozen"],
+  [/per[- ]class|class[- ]?wise/g, "classwise each class"],
+];
+const OF_NO_USE = new Set("a an and any are as at be by can do does for from get how i in is it me my not of on or so that the there this to use using want what when why with you".split(" "));
+const stem = (word) => (word.length > 4 ? word.replace(/(?:ing|ed|es|s)$/, "") : word);
+const index = new MiniSearch({
+  fields: ["title", "question", "keywords", "text"],
+  processTerm: (term) => (OF_NO_USE.has(term.toLowerCase()) ? null : stem(term.toLowerCase())),
 });
-new MutationObserver(() => {
-  const said = found.querySelector(".search-summary")?.textContent ?? "";
-  if (!said.includes("did not match") || found.querySelector(".howto-instead")) return;
-  const instead = document.createElement("div");
-  instead.className = "howto-instead";
+index.addAll(sections.map((section) => ({ keywords: "", ...section, question: section.at ? section.question : "" })));
+
+function sectionsOf(query) {
+  const asked = SAME.reduce((text, [theirs, ours]) => text.replace(theirs, ours), query.toLowerCase());
+  const options = {
+    boost: { title: 4, question: 2, keywords: 8 },
+    prefix: (term) => term.length > 2,
+    fuzzy: (term) => (term.length > 3 ? 0.2 : false),
+    boostDocument: (id) => (byId.get(id).at === 0 ? 1.5 : 1),
+  };
+  const all = index.search(asked, { ...options, combineWith: "AND" });
+  if (all.length) return all;
+  const some = index.search(asked, { ...options, combineWith: "OR" });
+  const most = Math.max(0, ...some.map(({ queryTerms }) => queryTerms.length));
+  return some.filter(({ queryTerms }) => queryTerms.length >= Math.max(1, most - 1));
+}
+
+function search(query) {
+  const pitfalls = pitfallsOf(query).map((section) => ({ section, terms: [], isError: true }));
+  const there = new Set(pitfalls.map(({ section }) => section));
+  const counts = {};
+  const others = sectionsOf(query)
+    .map(({ id, terms }) => ({ section: byId.get(id), terms, isError: false }))
+    .filter(({ section }) => !there.has(section) && (counts[section.page] = (counts[section.page] ?? 0) + 1) <= 3);
+  return [...pitfalls, ...others].slice(0, 12);
+}
+
+// --- What is found.
+
+function excerpt({ section, terms }) {
+  const { text } = section;
+  const lower = text.toLowerCase();
+  const first = Math.min(...terms.map((term) => lower.indexOf(term)).filter((at) => at >= 0));
+  const start = Number.isFinite(first) && first > 100 ? lower.lastIndexOf(" ", first - 60) + 1 : 0;
+  const shown = document.createElement("p");
+  shown.className = "context";
+  const cut = `${start ? "… " : ""}${text.slice(start, start + 200)}${text.length > start + 200 ? " …" : ""}`;
+  const marks = terms.map((term) => term.replace(/[^\p{L}\p{N}]/gu, "\\$&")).join("|");
+  for (const [at, part] of (marks ? cut.split(new RegExp(`(${marks})`, "i")) : [cut]).entries()) {
+    if (at % 2) shown.append(Object.assign(document.createElement("mark"), { textContent: part }));
+    else shown.append(part);
+  }
+  return shown;
+}
+
+function show(place, query) {
+  const root = document.documentElement.dataset.content_root;
+  const found = query.trim() ? search(query) : [];
+  const list = document.createElement("ol");
+  list.className = "search";
+  for (const each of found) {
+    const { section } = each;
+    const item = document.createElement("li");
+    const link = document.createElement("a");
+    link.href = `${root}${section.page}.html${section.anchor ? `#${section.anchor}` : ""}`;
+    link.textContent = section.title;
+    item.append(link);
+    if (section.at) item.append(Object.assign(document.createElement("small"), { textContent: section.question }));
+    item.append(excerpt(each));
+    list.append(item);
+  }
+  const said = document.createElement("p");
+  said.className = "search-summary";
+  said.setAttribute("role", "status");
+  const errors = found.filter(({ isError }) => isError).length;
+  const parts = found.length === 1 ? "1 part" : `${found.length} parts`;
+  if (errors) said.textContent = errors === 1 ? "This error has a pitfall." : `This error has ${errors} causes here.`;
+  else if (found.length) said.textContent = `${parts} of the how-tos:`;
+  else if (query.trim()) said.textContent = "No how-to has these words.";
+  place.replaceChildren(said, list);
+  if (query.trim() && !found.length) place.append(everyHowTo());
+}
+
+// Where nothing is found, there are all how-tos, and the other versions' searches.
+function everyHowTo() {
   const others = typeof HOWTO_STACKS === "undefined" ? [] : HOWTO_STACKS;
   const here = document.querySelector(".howto-stack").dataset;
   const searches = others.filter(({ name }) => name !== here.stack).map(({ name, audience }) => {
@@ -54,6 +171,35 @@ new MutationObserver(() => {
     item.append(link);
     list.append(item);
   }
+  const instead = document.createElement("div");
+  instead.className = "howto-instead";
   instead.append("Every how-to, and the searches of other versions:", list);
-  found.append(instead);
-}).observe(found, { childList: true, subtree: true, characterData: true });
+  return instead;
+}
+
+const asking = document.querySelector("article input[name=q]");
+const place = document.getElementById("search-results");
+asking.value = new URLSearchParams(location.search).get("q") ?? "";
+show(place, asking.value);
+asking.addEventListener("input", () => {
+  show(place, asking.value);
+  if (place.dataset.address === undefined) return;
+  history.replaceState(null, "", asking.value ? `?q=${encodeURIComponent(asking.value)}` : location.pathname);
+});
+asking.form.addEventListener("submit", (event) => {
+  const first = place.querySelector(".search a");
+  if (first && document.activeElement === asking) location.assign(first.href);
+  event.preventDefault();
+});
+if (place.dataset.address !== undefined) asking.focus();
+
+// The arrows walk through what is found.
+document.addEventListener("keydown", (event) => {
+  const links = [...place.querySelectorAll(".search a")];
+  const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+  if (!step || !links.length || event.ctrlKey || event.metaKey || event.altKey) return;
+  event.preventDefault();
+  const at = links.indexOf(document.activeElement);
+  if (at + step < 0) asking.focus();
+  else links[Math.min(at + step, links.length - 1)].focus();
+});

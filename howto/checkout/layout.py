@@ -13,6 +13,7 @@ from howto.project.files import snippet_folder
 from howto.project.howtos import HowTo, one_spelling
 from howto.project.quiet import quiet
 from howto.project.settings import Settings
+from howto.project.shown import show
 from howto.project.stacks import ROOT
 
 
@@ -102,8 +103,9 @@ class Layout:
         variant.write_text(after, "utf-8")
         sides = [(after.splitlines(), variant.name), (before.splitlines(), path.name)]
         (one, first), (other, second) = reversed(sides) if adapts else sides
-        diff = difflib.unified_diff(one, other, first, second, "", "", n=1)
-        print("\n".join(line.rstrip("\n") for line in diff))
+        lines = list(difflib.unified_diff(one, other, first, second, "", "", n=1))
+        shown = [" …" if line.startswith("@@ ") else line for line in lines[3:]]  # without the head and the first place
+        show("difference", "\n".join(lines), file=path.name, adapts=adapts, lines=shown)
         return variant.name
 
     @contextlib.contextmanager

@@ -29,6 +29,7 @@ from howto.project.errors import HowtoError
 from howto.project.quiet import quiet
 from howto.project.record import Record, installed_versions, sha256
 from howto.project.settings import Settings
+from howto.project.shown import show
 
 
 class Workspace:
@@ -197,7 +198,7 @@ class Workspace:
         if len(shown) < len(options):
             shown.append(f"and {len(options) - len(shown)} options as before")
         command = f"python tools/train.py {self._files.path(name).relative_to(self.root)} --cfg-options"
-        print(command, *shown, sep="\n    ")
+        show("options", "\n    ".join([command, *shown]), command=command, options=shown, number=len(options))
         self._told.update(options)
 
         log, observer = io.StringIO(), Observer(keep_images)
@@ -381,7 +382,7 @@ class Workspace:
         """Put the checkpoints of `cfg` in place, and say so where one is a stand-in."""
         for name, kind in weights.provide(cfg, self._weights_home).items():
             if kind == "stand-in" and name not in self.record.weights:
-                print(f"random weights in place of {name}")
+                show("stand-in", f"random weights in place of {name}", file=name)
             self.record.weights[name] = kind
         hosts = weights.hosts(cfg)
         self.record.hosts |= {name: hosts[name] for name in hosts if self.record.weights[name] == "stand-in"}

@@ -13,14 +13,14 @@ class PageState:
     """How far a page has come.
 
     Attributes:
-        state: ``stale`` if nothing is known of it, ``begun`` from when a build decides to execute it, then ``passed``,
-            or ``failed`` for its `problems`. One whose code raised an error stays ``begun``.
+        state: ``stale`` if nothing is known of it, ``begun`` from when a build decides to execute it, then
+            ``running``, and ``passed`` or ``failed``: its code raised an error, or it has `problems`.
         depends: The fingerprint of what it was, or is to be, executed from.
         prose: sha256 of the words that it was written with.
         problems: What is wrong with a page whose code raised nothing.
     """
 
-    state: Literal["stale", "begun", "passed", "failed"] = "stale"
+    state: Literal["stale", "begun", "running", "passed", "failed"] = "stale"
     depends: dict[str, str] = dataclasses.field(default_factory=dict)
     prose: str = ""
     problems: tuple[str, ...] = ()

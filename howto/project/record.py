@@ -9,6 +9,7 @@ from pathlib import Path
 
 from howto.project.errors import HowtoError
 from howto.project.settings import Settings
+from howto.project.shown import show
 
 PACKAGES = (
     *("torch", "torchvision", "timm"),
@@ -86,7 +87,7 @@ class Record:
         self.save()
         if not passed:
             raise CheckFailed(f"{self.topic}: {name}: expected {wanted}, measured {_text(measured)}")
-        print(f"✓ {name}: {_text(measured)}")
+        show("check", f"✓ {name}: {_text(measured)}", **dataclasses.asdict(self.checks[-1]))
 
     def save(self) -> None:
         """Write the record into the folder ``HOWTO_RECORDS``, if there is one."""

@@ -101,7 +101,7 @@ def doctest(stack: Stack) -> int:
 def _sphinx(stack: Stack, builder: str, out: Path) -> int:
     from sphinx.cmd.build import main
 
-    from howto.site.gallery import around_page  # with its own import of Sphinx
+    from howto.site.gallery import pages  # with its own import of Sphinx
 
     doctrees = BUILD / "doctrees" / f"{stack.name}-{builder}"
     options = ["-n", "-W", "--keep-going", "-b", builder, "-d", doctrees, "-c", ROOT]
@@ -120,7 +120,7 @@ def _sphinx(stack: Stack, builder: str, out: Path) -> int:
         place = HowTo(stack, topic).at(int(line))
         raise HowtoError(f"{place} ended the build by sys.exit({error.code!r}); raise an exception instead") from error
     finally:
-        around_page.page.close()  # Ctrl-C leaves a page open
+        pages.close()
 
 
 @contextlib.contextmanager

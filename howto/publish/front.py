@@ -10,7 +10,8 @@ from howto.project.stacks import Stack
 # What is about the one stack alone.
 OWN = (
     "link[rel=next], link[rel=prev], link[rel=canonical], link[rel=alternate], "
-    ".announcement, .related-pages, .back-to-top"
+    ".announcement, .related-pages, .back-to-top, "
+    "#search-results, script[src*=search], script[src*=howto-sections]"  # its form leads to the chosen stack's search
 )
 ABOUT = (
     "Answers to what MMDetection's users ask most, for 2.x, 3.x and onedl-mmdetection. Every file to copy was executed."

@@ -27,12 +27,13 @@ CARD = re.compile(
 )
 # Pygments' rules in a row for kinds of words, of one theme.
 COLOURS = re.compile(r"(?P<where>(?:body[^ {}]+ )?\.highlight )\.[\w-]+\{[^}]*\}(?:(?P=where)\.[\w-]+\{[^}]*\})+")
-# sphinx-gallery's, for what no page here has: notebooks to launch, data frames, tags.
+# sphinx-gallery's and Sphinx's, for what no page here has: notebooks to launch, data frames, tags, its search's marks.
 NOT_NEEDED = {
     "sg_gallery-binder.css",
     "sg_gallery-dataframe.css",
     "sg_gallery-rendered-html.css",
     "sg-tags.js",
+    "sphinx_highlight.js",
 }
 
 
@@ -140,10 +141,9 @@ def lighten(app: Sphinx, pagename: str, templatename: str, context: dict, doctre
     needless = NOT_NEEDED if 'class="tab-set' in context.get("body", "") else {*NOT_NEEDED, "tabs.css", "tabs.js"}
     for kind in ("css_files", "script_files"):
         context[kind] = [file for file in context[kind] if Path(str(file.filename)).name not in needless]
-    if pagename != "search":  # whose own scripts are not deferred
-        context["script_files"] = [
-            type(file)(file.filename, **{**file.attributes, "defer": "defer"}) for file in context["script_files"]
-        ]
+    context["script_files"] = [
+        type(file)(file.filename, **{**file.attributes, "defer": "defer"}) for file in context["script_files"]
+    ]
     # Pygments marks white space, names, punctuation and operators, and docutils the words of inline code. They look
     # like any text, or need not look otherwise, and weigh a quarter of a page.
     body = re.sub(r'<span class="(?:[npwo]|pre)">([^<]*)</span>', r"\1", context.get("body", ""))

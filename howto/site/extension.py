@@ -36,16 +36,10 @@ def setup(app: Sphinx) -> dict:
     app.connect("env-get-outdated", find_what_has_come)
     app.connect("env-get-outdated", find_changed_navigation)
     app.connect("source-read", add_panel)
-    app.connect("env-updated", write_what_is_indexed)
     app.connect("build-finished", note_failures, priority=100)
     app.connect("build-finished", publish_records)
     # Pages are read again, not executed, when a directive would write them otherwise.
     return {"parallel_read_safe": True, "version": "1", "env_version": package_sources()}
-
-
-def write_what_is_indexed(app: Sphinx, env) -> list[str]:
-    """The pages with an ``index`` directive: search knows its words only of pages that the build at hand writes."""
-    return sorted(name for name, entries in env.get_domain("index").entries.items() if entries)
 
 
 def add_panel(app: Sphinx, docname: str, source: list[str]) -> None:

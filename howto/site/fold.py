@@ -1,6 +1,8 @@
 """Turn a how-to's page round: the code that made it is folded, what it checked is a list, what it printed stays."""
 
 import collections
+import itertools
+import json
 import re
 import zlib
 from collections.abc import Iterator
@@ -8,17 +10,17 @@ from pathlib import Path
 
 from docutils import nodes
 from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
 from sphinx.writers.html5 import HTML5Translator
 
-from howto.site.parts import details, howto_of, read_record
+from howto.project.shown import show
+from howto.site.parts import details, howto_of
 
 LONGEST = 120  # characters of a value in the list; the whole of it is in the table of what was verified
-OPTIONS = re.compile(r"^python tools/train\.py \S+ --cfg-options$")
-STAND_IN = re.compile(r"^random weights in place of (\S+)$")
-VARIANT = re.compile(r"_variant\d+\.\w+$")
-HUNK = re.compile(r"^@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@")
 # Whose parts a reader opens, by their titles.
-FOLDED = {"Adapt it": "howto-adapt", "Pitfalls": "howto-pitfall", "Proof": "howto-proof"}
+PITFALL = "howto-pitfall"
+FOLDED = {"Adapt it": "howto-adapt", "Pitfalls": PITFALL, "Proof": "howto-proof"}
+WITHOUT_ANSWER = ("Proof", "Verified")  # sections that say how a page is known to be right
 OTHER_FORM = "In pure Python"  # says again what the page's first snippet says
 SECTION = re.compile(r'<section class="(howto-fold [^"]*)" id="([^"]+)">\s*(<h3>.*?</h3>)(.*?)</section>', re.DOTALL)
 LOGGED = re.compile(r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d+|\d\d/\d\d \d\d:\d\d:\d\d) - ")  # MMDetection 2's, MMEngine's
@@ -28,6 +30,7 @@ def setup(app: Sphinx) -> dict:
     """Register the node, and the step before others that look for what a page shows."""
     passed = (lambda translator, node: None, lambda translator, node: None)
     app.add_node(details, html=(_open, _close), text=passed, latex=passed, man=passed, texinfo=passed)
+    app.add_directive("shown-events", ShownEvents)
     app.connect("doctree-read", fold, priority=300)
     app.connect("html-page-context", fold_sections)
     edited = zlib.crc32(Path(__file__).read_bytes())  # then Sphinx reads every page again
@@ -35,32 +38,32 @@ def setup(app: Sphinx) -> dict:
 
 
 def fold(app: Sphinx, doctree: nodes.document) -> None:
-    """Fold a how-to's code cells, and split what each cell printed into checks, differences, options and the rest."""
+    """Fold a how-to's code cells, and put what each showed around what it printed."""
     howto = howto_of(app.env.docname)
     if not howto:
         return
     for note in [node for node in doctree.findall(nodes.Element) if "sphx-glr-download-link-note" in node["classes"]]:
         note.parent.remove(note)  # the downloads are at the end, where one looks for them
-    record = read_record(howto, app.env) or {"checks": []}
-    checks, anchors = iter(record["checks"]), collections.Counter()
+    anchors = collections.Counter()
+    for place in [node for node in doctree.findall(nodes.container) if "events" in node]:
+        _arrange(place, anchors)
     blocks = list(doctree.findall(nodes.literal_block))
     commands = [line for block in blocks if block.get("language") == "console" for line in block.astext().splitlines()]
     for block in blocks:
         if _is_output(block):
             lines = block.astext().splitlines()
-            lines = [line for line in lines if not _is_above(line, commands)]
-            block.parent.replace(block, list(_parts(lines, checks, anchors)))
+            block.parent.replace(block, list(_printed([line for line in lines if not _is_above(line, commands)])))
         elif block.get("language") == "Python" and not block.get("testnodetype"):
             _fold_code(block)
 
     for section in doctree.findall(nodes.section):
         kind = FOLDED.get(section.parent[0].astext()) if isinstance(section.parent, nodes.section) else None
         snippets = (node for node in section.findall(nodes.Element) if "howto-snippet" in node.get("classes", ()))
-        if any(snippets) and kind != "howto-pitfall" and section[0].astext() != OTHER_FORM:
+        if any(snippets) and kind != PITFALL and section[0].astext() != OTHER_FORM:
             kind = None  # what a reader copies is not folded, unless it is for who has that problem
         if kind:
             section["classes"] += ["howto-fold", kind]
-        if kind == "howto-pitfall":
+        if kind == PITFALL:
             for checks in section.findall(_is_checks):
                 checks["classes"] += ["howto-mistakes"]
 
@@ -70,6 +73,38 @@ def fold_sections(app: Sphinx, pagename: str, templatename: str, context: dict, 
     context["body"] = SECTION.sub(
         r'<details class="\1" id="\2"><summary>\3</summary>\4</details>', context.get("body", "")
     )
+
+
+class ShownEvents(SphinxDirective):
+    """``.. shown-events::``: what the cell above it showed beside what it printed, as JSON, an event a line."""
+
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        """A place that :func:`fold` fills."""
+        return [nodes.container("", events=[json.loads(line) for line in self.content])]
+
+
+def scrape(block: tuple, variables: dict, configuration: dict) -> str:
+    """sphinx-gallery's way to take what is not printed of a cell that has run: the directive with its events."""
+    lines = [f"   {json.dumps(event, ensure_ascii=False)}" for event in show.take()]
+    return "\n".join(["", ".. shown-events::", "", *lines, "", ""]) if lines else ""
+
+
+def _arrange(place: nodes.container, anchors: collections.Counter) -> None:
+    """Put a cell's differences before what it printed, and behind that what fits it to this machine, and its checks."""
+    events = collections.defaultdict(list)
+    for event in place["events"]:
+        events["fitted" if event["kind"] in ("options", "stand-in") else event["kind"]].append(event)
+    parent, at = place.parent, place.parent.index(place)
+    following = parent[at + 1] if at + 1 < len(parent) else None
+    after = at + 2 if following is not None and _has_output(following) else at + 1
+    parent.insert(after, [*_fitted(events["fitted"]), *_checks(events["check"], anchors)])
+    parent[at : at + 1] = [_difference(event) for event in events["difference"]]
+
+
+def _has_output(node: nodes.Node) -> bool:
+    return isinstance(node, nodes.Element) and any(map(_is_output, node.findall(nodes.literal_block)))
 
 
 def _is_above(line: str, commands: list[str]) -> bool:
@@ -94,11 +129,11 @@ def _fold_code(block: nodes.literal_block) -> None:
         before = details("", classes=["howto-code"])
         block.replace_self(before)
         before += block
-    before["summary"] = f"Code, {_lines(sum(len(each.astext().splitlines()) for each in before))}"
+    before["summary"] = f"Code, {_count(sum(len(each.astext().splitlines()) for each in before), 'line')}"
 
 
-def _lines(number: int) -> str:
-    return "1 line" if number == 1 else f"{number} lines"
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _is_output(block: nodes.literal_block) -> bool:
@@ -106,102 +141,61 @@ def _is_output(block: nodes.literal_block) -> bool:
     return any("sphx-glr-script-out" in node.get("classes", ()) for node in parents)
 
 
-def _parts(lines: list[str], checks: Iterator[dict], anchors: collections.Counter) -> Iterator[nodes.Node]:
-    """The nodes that show what a cell printed, in its order."""
-    while lines:
-        if lines[0].startswith("✓ "):
-            yield _checked(lines, checks, anchors)
-        elif _is_difference(lines):
-            yield _difference(lines)
-        elif OPTIONS.match(lines[0]) or STAND_IN.match(lines[0]):
-            yield from _fitted(lines)
-        else:
-            rest, logged = [], LOGGED.match(lines[0])
-            while lines and not _begins(lines) and bool(LOGGED.match(lines[0])) == bool(logged):
-                rest.append(lines.pop(0))
-            text = "\n".join(rest)
-            shown = nodes.literal_block(text, text, language="none", classes=["howto-printed"])
-            if logged:
-                said = f"MMDetection's log, {_lines(len(rest))}"
-                yield details("", shown, summary=said, classes=["howto-fitted"])
-            elif text.strip():
-                yield shown
+def _printed(lines: list[str]) -> Iterator[nodes.Node]:
+    """What a cell printed, in its order; the lines of MMDetection's log are folded."""
+    for logged, group in itertools.groupby(lines, lambda line: bool(LOGGED.match(line))):
+        text = "\n".join(group)
+        shown = nodes.literal_block(text, text, language="none", classes=["howto-printed"])
+        if logged:
+            summary = f"MMDetection's log, {_count(text.count(chr(10)) + 1, 'line')}"
+            yield details("", shown, summary=summary, classes=["howto-fitted"])
+        elif text.strip():
+            yield shown
 
 
-def _begins(lines: list[str]) -> bool:
-    """Whether something other than plain output begins with the first of these lines."""
-    marked = lines[0].startswith("✓ ") or OPTIONS.match(lines[0]) or STAND_IN.match(lines[0])
-    return bool(marked) or _is_difference(lines)
-
-
-def _is_difference(lines: list[str]) -> bool:
-    return lines[0].startswith("--- ") and lines[1:] != [] and lines[1].startswith("+++ ")
-
-
-def _checked(lines: list[str], checks: Iterator[dict], anchors: collections.Counter) -> nodes.bullet_list:
-    """The checks that stand at the head of `lines`, each with an anchor and its value, long ones cut."""
-    shown = nodes.bullet_list(classes=["howto-checks"], bullet="-")
-    while lines and lines[0].startswith("✓ "):
-        line, check = lines.pop(0)[2:], next(checks, None)
-        name = check["name"] if check and line.startswith(f"{check['name']}: ") else line.partition(": ")[0]
-        value = line.removeprefix(name).removeprefix(": ")
+def _checks(events: list[dict], anchors: collections.Counter) -> Iterator[nodes.bullet_list]:
+    """A list of checks, each with an anchor and its value, long ones cut."""
+    checks = nodes.bullet_list(classes=["howto-checks"], bullet="-")
+    for check in events:
+        name, value = check["name"], check["measured"]
         short = f"{value[:LONGEST]} …" if len(value) > LONGEST else value
         text = nodes.paragraph("", "", nodes.Text(name))
         if value != "True":  # then its name is the whole of it
             text += [nodes.Text(": "), nodes.literal(short, short)]
-        if check and check["expected"].startswith("at most "):
+        if check["expected"].startswith("at most "):
             text += nodes.Text(f", {check['expected']}")
         anchor = f"check-{nodes.make_id(name)}"
         anchors[anchor] += 1
-        shown += nodes.list_item("", text, ids=[anchor if anchors[anchor] == 1 else f"{anchor}-{anchors[anchor]}"])
-    return shown
+        checks += nodes.list_item("", text, ids=[anchor if anchors[anchor] == 1 else f"{anchor}-{anchors[anchor]}"])
+    if events:
+        yield checks
 
 
-def _difference(lines: list[str]) -> nodes.container:
-    """The difference at the head of `lines`: of a variant and the page's own file, whichever of them comes first."""
-    first, second = (lines.pop(0)[4:].strip() for _ in range(2))
-    adapts = bool(VARIANT.search(second))  # the variant has a number that says nothing
-    found = []
-    while lines and (hunk := HUNK.match(lines[0])):
-        found.append(" …")
-        left = {"-": int(hunk[1] or 1), "+": int(hunk[2] or 1)}
-        del lines[0]
-        while lines and any(left.values()):
-            for sign in "-+" if lines[0][:1] not in ("-", "+") else lines[0][0]:
-                left[sign] -= 1
-            found.append(lines.pop(0))
-    text = "\n".join(found[1:])
-    said = [nodes.Text("- "), nodes.literal(first, first), nodes.Text(", + adapted")]
-    if not adapts:
-        said = [nodes.Text("- the variant, + "), nodes.literal(second, second)]
-    title = nodes.paragraph("", "", *said)
+def _difference(event: dict) -> nodes.container:
+    """A mistake and what is right, or a file as it is here and as the reader may want it."""
+    file = nodes.literal(event["file"], event["file"])
+    if event["adapts"]:
+        words = [nodes.Text("Your change of "), file, nodes.Text(": - as it is here, + yours")]
+    else:
+        words = [nodes.Text("A mistake in "), file, nodes.Text(": - wrong, + right")]
+    text = "\n".join(event["lines"])
     block = nodes.literal_block(text, text, language="diff")
-    return nodes.container("", title, block, classes=["howto-diff"])
+    return nodes.container("", nodes.paragraph("", "", *words), block, classes=["howto-diff"])
 
 
-def _fitted(lines: list[str]) -> Iterator[nodes.Node]:
-    """What only fits a run to the machine that built the page, in one line that unfolds."""
-    weights, options, command = [], [], ""
-    while lines and (STAND_IN.match(lines[0]) or (not command and OPTIONS.match(lines[0]))):
-        line = lines.pop(0)
-        if found := STAND_IN.match(line):
-            weights.append(found[1])
-            continue
-        command = line
-        while lines and lines[0].startswith("    "):
-            options.append(lines.pop(0).strip())
-    said = [f"Fitted to this machine: {_options(options)}"] if command else []
-    said += [f"random weights in place of {', '.join(weights)}"] if weights else []
-    text = "\n".join([command, *(f"    {option}" for option in options)] if command else weights)
-    summary = "; ".join(said)
-    block = nodes.literal_block(text, text, language="none")
-    yield details("", block, summary=summary[0].upper() + summary[1:], classes=["howto-fitted"])
-
-
-def _options(options: list[str]) -> str:
-    before = next((int(found[1]) for option in options if (found := re.match(r"and (\d+) options as", option))), 0)
-    number = len(options) - bool(before) + before
-    return "1 option" if number == 1 else f"{number} options"
+def _fitted(events: list[dict]) -> Iterator[details]:
+    """What only fits runs to the machine that built the page, in a line for each that unfolds."""
+    weights = [event["file"] for event in events if event["kind"] == "stand-in"]
+    runs = [event for event in events if event["kind"] == "options"]
+    said = f"random weights in place of {', '.join(weights)}" if weights else ""
+    for run in runs or ([None] if weights else []):
+        text, summary = "\n".join(weights), said
+        if run:
+            text = "\n    ".join([run["command"], *run["options"]])
+            summary = f"Fitted to this machine: {_count(run['number'], 'option')}{f'; {said}' if said else ''}"
+        block = nodes.literal_block(text, text, language="none")
+        yield details("", block, summary=summary[0].upper() + summary[1:], classes=["howto-fitted"])
+        said = ""
 
 
 def _open(translator: HTML5Translator, node: details) -> None:

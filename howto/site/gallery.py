@@ -2,25 +2,49 @@
 
 import contextlib
 import dataclasses
-import functools
 import json
 import os
 import re
 import sys
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from sphinx.application import Sphinx
 
 from howto.execution import limits, page, replay, shards, workers
 from howto.execution.fingerprint import changed, fingerprint, prose, weights_kind
+from howto.execution.progress import Progress
 from howto.execution.state import PageState
 from howto.project import files, howtos, stacks
 from howto.project.howtos import HowTo
 from howto.project.record import write_json
+from howto.project.shown import show
 from howto.site import downloads
+
+
+class Pages:
+    """What a process has of the page that it executes.
+
+    Attributes:
+        left: What to put back after it.
+        leftovers: Lists what it has left open or running.
+        progress: Follows all pages, in the process that has the others started.
+    """
+
+    def __init__(self) -> None:
+        self.left = contextlib.ExitStack()
+        self.leftovers: Callable[[], list[str]] = list
+        self.progress: Progress | None = None
+
+    def close(self) -> None:
+        """Put everything back, as Ctrl-C leaves a page open."""
+        self.left.close()
+        if self.progress:
+            self.progress.stop()
+
+
+pages = Pages()
 
 
 def around_page(gallery_conf: dict, script: str, when: str) -> None:
@@ -35,22 +59,18 @@ def around_page(gallery_conf: dict, script: str, when: str) -> None:
             dataclasses.replace(PageState.of(howto), prose=replay.words(howto)).keep(howto)
     elif when == "before":
         page.prepare()
-        around_page.page = contextlib.ExitStack()
-        around_page.page.enter_context(_ticking(howto.topic, sys.__stderr__))
-        around_page.leftovers = around_page.page.enter_context(page.executing(Path(script).name))
+        dataclasses.replace(PageState.of(howto), state="running").keep(howto)
+        pages.left.enter_context(show.collecting())
+        pages.leftovers = pages.left.enter_context(page.executing(Path(script).name))
     else:
-        around_page.page.close()
-        problems = around_page.leftovers() + limits.cut(shown)
+        pages.left.close()
+        problems = pages.leftovers() + limits.cut(shown)
         if _mark(source, howto).exists() and not howto.record.exists():
             problems.append("checks nothing, so nothing of it is verified; give it a checkout.check(…)")
         if problems:
-            dataclasses.replace(PageState.of(howto), state="failed", problems=tuple(problems)).keep(howto)
             _mark(source, howto).unlink(missing_ok=True)
         downloads.finish_notebook(howto, shown.with_suffix(".ipynb"))
-        keep_passed(source, howto)
-
-
-around_page.page = contextlib.ExitStack()
+        keep_result(source, howto, problems)
 
 
 @dataclasses.dataclass
@@ -106,10 +126,15 @@ def forget_stale(app: Sphinx) -> None:
     cost = sum(howto.cost for howto in planned.execute)
     needed = workers.start(len(planned.execute), cost) if conf["plot_gallery"] else 1
     conf["parallel"] = needed if needed > 1 else False
+    if conf["plot_gallery"]:
+        pages.progress = Progress(planned.execute, needed, sys.__stderr__)
+        pages.progress.start()
 
 
 def collect_problems(app: Sphinx) -> None:
-    """Make a failure of what a page left behind; it may have run in another process."""
+    """Make a failure of what a page left behind; it may have run in another process. All have run by now."""
+    if pages.progress:
+        pages.progress.stop()
     failing = app.config.sphinx_gallery_conf["failing_examples"]
     for howto in howtos.of(stacks.current()):
         if problems := PageState.of(howto).problems:
@@ -123,16 +148,18 @@ def finish_what_did_not_run(app: Sphinx) -> None:
         downloads.finish_notebook(howto, Path(app.srcdir, files.GALLERY, f"plot_{howto.topic}.ipynb"))
 
 
-def keep_passed(srcdir: Path, howto: HowTo) -> None:
-    """Close the record of a page that has just run and passed."""
+def keep_result(srcdir: Path, howto: HowTo, problems: list[str]) -> None:
+    """Close the record of a page that has just run, if it passed."""
     state = PageState.of(howto)
-    if _mark(srcdir, howto).exists() and howto.record.exists() and state.state == "begun":
+    if _mark(srcdir, howto).exists() and howto.record.exists() and state.state == "running":
         record = json.loads(howto.record.read_text("utf-8"))
         now = time.strftime("%Y-%m-%d %H:%M", time.gmtime())
         write_json(howto.record, {**record, "status": "passed", "executed": now})
         # Only the checkpoints that a page needs are known after it ran.
         depends = {**state.depends, "weights": weights_kind(howto)}
         dataclasses.replace(state, state="passed", depends=depends).keep(howto)
+    elif state.state == "running":
+        dataclasses.replace(state, state="failed", problems=tuple(problems)).keep(howto)
 
 
 def note_failures(app: Sphinx, error: Exception | None) -> None:
@@ -157,25 +184,3 @@ def _howto(script: str) -> HowTo:
 def _mark(srcdir: Path, howto: HowTo) -> Path:
     """sphinx-gallery writes this file when a script has run without an error."""
     return srcdir / files.GALLERY / f"plot_{howto.topic}.py.md5"
-
-
-@contextlib.contextmanager
-def _ticking(topic: str, stream) -> Iterator[None]:
-    """Say which page runs, and for how long it has."""
-    stop = threading.Event()
-    ticker = threading.Thread(target=_tick, args=(topic, stop, stream), daemon=True)
-    ticker.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        ticker.join()  # so that the next page's line does not begin in the middle of this one's
-
-
-def _tick(topic: str, stop: threading.Event, stream, every: float = 10.0) -> None:
-    started = time.monotonic()
-    say = functools.partial(print, file=stream, flush=True)
-    say(f"{topic}: executing")
-    while not stop.wait(every):
-        say(f"{topic}: executing, {time.monotonic() - started:.0f} s so far")
-    say(f"{topic}: {time.monotonic() - started:.0f} s")

@@ -1,20 +1,121 @@
-"""Let a search find the parts of a name: ``efficientnet`` of ``efficientnet_b1``."""
+"""Write what the search looks through: the sections of the how-tos, and the errors that their pitfalls show.
 
-from sphinx import search
+Sphinx's own index is not made: it has whole pages, with the code that made them, and knows no error with other names.
+"""
+
+import json
+import re
+from pathlib import Path
+
+from docutils import nodes
+from sphinx import addnodes
 from sphinx.application import Sphinx
-from sphinx.search.en import SearchEnglish
+from sphinx.environment import BuildEnvironment
 
+from howto.project.record import write_text
+from howto.site.fold import PITFALL, WITHOUT_ANSWER
+from howto.site.parts import details, howto_of
 
-class Names(SearchEnglish):
-    """English, in which a name is also indexed by its parts: the index has no partial match for a word that it has."""
-
-    def split(self, input: str) -> list[str]:
-        """The words of a text, each name that has ``_`` in it whole and in parts."""
-        words = super().split(input)
-        return words + [part for word in words if "_" in word.strip("_") for part in word.split("_") if part]
+ERROR = re.compile(r"^[\w.]*(?:Error|Exception|Interrupt)\b.*", re.MULTILINE)
+UNREAD = (nodes.section, details, nodes.raw, nodes.comment, addnodes.index, addnodes.download_reference)
+NOT_SEARCHED = ("howto-run", "howto-verified", "howto-checks", "howto-also")
 
 
 def setup(app: Sphinx) -> dict:
-    """Take the place of Sphinx's English."""
-    search.languages["en"] = Names
-    return {"parallel_read_safe": True, "parallel_write_safe": True, "version": "1", "env_version": 1}
+    """Register the steps that read a how-to's sections, after its code is folded, and write them."""
+    app.connect("builder-inited", replace_search)
+    app.connect("doctree-read", read_sections, priority=700)
+    app.connect("env-purge-doc", forget)
+    app.connect("env-merge-info", merge)
+    app.connect("build-finished", write)
+    return {"parallel_read_safe": True, "parallel_write_safe": True, "version": "1", "env_version": 2}
+
+
+def replace_search(app: Sphinx) -> None:
+    """Leave out Sphinx's index; the page that it would fill is this site's own."""
+    app.builder.search = False
+
+
+def read_sections(app: Sphinx, doctree: nodes.document) -> None:
+    """Keep what a how-to answers, section by section; of its proof, of its train box and of its code nothing."""
+    if not howto_of(app.env.docname):
+        return
+    entries = app.env.get_domain("index").entries.get(app.env.docname, ())
+    keywords = " ".join(value for _, value, *_ in entries)
+    found = []
+    for section in doctree.findall(nodes.section):
+        above = [section]
+        while isinstance(above[-1].parent, nodes.section):
+            above.append(above[-1].parent)
+        if any(each[0].astext() in WITHOUT_ANSWER for each in above):
+            continue
+        entry = dict(id=section["ids"][0], title=section[0].astext(), text=_text(section))
+        if len(above) == 1:
+            entry |= {"id": "", "keywords": keywords}
+        if PITFALL in section["classes"]:
+            entry["errors"] = _errors(section)
+        found.append(entry)
+    _sections(app.env)[app.env.docname] = found
+
+
+def forget(app: Sphinx, env: BuildEnvironment, docname: str) -> None:
+    """Drop the sections of a page that is read again, or gone."""
+    _sections(env).pop(docname, None)
+
+
+def merge(app: Sphinx, env: BuildEnvironment, docnames: list[str], other: BuildEnvironment) -> None:
+    """Take over what another process has read."""
+    _sections(env).update({name: found for name, found in _sections(other).items() if name in docnames})
+
+
+def write(app: Sphinx, error: Exception | None) -> None:
+    """Write all sections as a script, which a page may load from a disk, too."""
+    if error is None and app.builder.name == "html":
+        found = dict(sorted(_sections(app.env).items()))
+        text = json.dumps(found, ensure_ascii=False, separators=(",", ":"))
+        write_text(Path(app.outdir, "howto-sections.js"), f"const HOWTO_SECTIONS = {text};\n")
+
+
+def _sections(env: BuildEnvironment) -> dict[str, list[dict]]:
+    if not hasattr(env, "howto_sections"):
+        env.howto_sections = {}
+    return env.howto_sections
+
+
+def _text(section: nodes.section) -> str:
+    """What a section says by itself, without what its parts say."""
+    parts = []
+
+    def read(node: nodes.Node) -> None:
+        left_out = (
+            nodes.section,
+            nodes.title,
+            nodes.raw,
+            nodes.comment,
+            details,
+            addnodes.index,
+            addnodes.download_reference,
+        )
+        if isinstance(node, left_out) or set(NOT_SEARCHED) & set(getattr(node, "attributes", {}).get("classes", ())):
+            return
+        if isinstance(node, (nodes.TextElement, nodes.Text)) and not isinstance(node, nodes.section):
+            parts.append(node.astext())
+        else:
+            for child in node.children:
+                read(child)
+
+    for child in section.children[1:]:
+        read(child)
+    return " ".join(" ".join(parts).split())
+
+
+def _errors(section: nodes.section) -> list[str]:
+    """The texts that somebody with this problem has before them: those of its title, and the errors that it printed."""
+    title = section[0]
+    found = [node.astext() for node in title.findall(nodes.literal)]
+    before, colon, _ = title.astext().rpartition(": ")
+    found += [before] if colon else [title.astext()]
+    for block in section.findall(nodes.literal_block):
+        if "howto-printed" in block["classes"]:
+            found += ERROR.findall(block.astext())
+    return list(dict.fromkeys(text[:300] for text in found))

@@ -234,3 +234,12 @@ def test_a_page_shows_its_whole_record(how_tos, records):
         facts = [record["device"], *record["versions"].values(), *record["weights"], *record["snippets"].values()]
         facts += [check[key] for check in record["checks"] for key in ("name", "expected", "measured")]
         assert [fact for fact in facts if fact.translate(STRAIGHT) not in text] == [], topic
+
+
+def test_each_machine_that_a_train_box_has_a_command_for_was_simulated_or_there(records):
+    trained = {topic for topic in EXECUTED if "\n# .. train:: " in HowTo(stacks.current(), topic).text}
+    assert len(trained) >= 14
+    unseen = {
+        topic for topic in trained if records[topic]["device"] == "CPU" and records[topic]["simulated_gpus"] != [1, 2]
+    }
+    assert unseen == set()

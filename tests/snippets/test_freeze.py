@@ -11,6 +11,8 @@ FAMILY = stacks.current().family
 
 @pytest.fixture(scope="module")
 def config(checkout):
+    with checkout.inside(checkout.config()):  # has its checkpoint
+        pass
     return f"configs/freeze/{checkout.own}"
 
 
