@@ -14,7 +14,7 @@ from mmengine.runner.checkpoint import _load_checkpoint_with_prefix
 
 from howto import Workspace
 from howto.checkout import checkpoints, weights
-from howto.checkout.fit import LONG_SIDE, overrides
+from howto.checkout.fit import LONG_SIDE, RESNET18, overrides
 from howto.checkout.isolation import isolated
 
 STOCK = Path(mmdet.__file__).parent / ".mim" / "configs"
@@ -29,6 +29,9 @@ def test_cuda_changes_the_number_of_epochs_and_what_is_logged_alone():
     changes = overrides(stock("faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py"), "cuda", 3)
     hooks = {"default_hooks.checkpoint.interval": 3, "default_hooks.logger.interval": 1}
     assert changes == {"train_cfg.max_epochs": 3, **hooks}
+    of_detectron2 = stock("misc/d2_retinanet_r50-caffe_fpn_ms-90k_coco.py")
+    assert overrides(of_detectron2, "cpu", 1)["model.detector.device"] == "cpu"
+    assert "model.detector.device" not in overrides(of_detectron2, "cuda", 1)
 
 
 def scales(node):
@@ -47,7 +50,6 @@ def scales(node):
 @pytest.mark.parametrize(
     "name",
     [
-        "faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py",
         "faster_rcnn/faster-rcnn_r50_fpn_ms-3x_coco.py",  # two scales to draw between, inside RepeatDataset
         "detr/detr_r50_8xb2-150e_coco.py",  # lists of scales inside RandomChoice
         "yolox/yolox_s_8xb8-300e_coco.py",  # inside MultiImageMixDataset
@@ -62,12 +64,6 @@ def test_every_image_scale_shrinks_on_the_cpu(name):
     after = [scale for part in parts for scale in scales(cfg.get(part))]
     assert len(after) == len(before) > 0
     assert [new for old, new in zip(before, after) if max(new) > max(old) / 1333 * LONG_SIDE + 1] == []
-
-
-def test_a_detectron2_model_is_kept_off_the_gpu_on_the_cpu_alone():
-    cfg = stock("misc/d2_retinanet_r50-caffe_fpn_ms-90k_coco.py")
-    assert overrides(cfg, "cpu", 1)["model.detector.device"] == "cpu"
-    assert "model.detector.device" not in overrides(cfg, "cuda", 1)
 
 
 def test_a_checkpoint_of_detectron2_is_looked_for_in_its_own_cache_and_put_where_it_looks(monkeypatch, tmp_path):
@@ -126,10 +122,7 @@ def test_the_registries_are_put_back(tmp_path):
 
 def test_two_processes_are_evaluated_and_end_with_the_same_weights():
     checkout = Workspace("mosaic")
-    small = dict(model__backbone__depth=18, model__backbone__init_cfg=None)
-    small["model__neck__in_channels"] = [64, 128, 256, 512]
-    name = "faster-rcnn_r50_fpn_mosaic_1x_coco.py"
-    (apart,) = checkout.train_in_two_processes([name], evaluate=True, **small)
+    (apart,) = checkout.train_in_two_processes([checkout.own], evaluate=True, **RESNET18)
     assert {"stem", "layer4", "neck", "rpn_head", "roi_head"} <= set(apart)
     assert set(apart.values()) == {0.0}
     (log,) = checkout.root.glob("work_dirs/*_two_processes0/*/*.log")
