@@ -157,20 +157,3 @@ def test_axe_finds_nothing_that_keeps_people_out(browser, server, addresses, sch
         wrong += [(address, violation["id"], node["html"]) for violation in found for node in violation["nodes"]]
     context.close()
     assert wrong == []
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1280])
-def test_every_page_has_its_picture_taken(browser, server, addresses, scheme, width):
-    """They are kept in ``docs/_build/screenshots``, for people to look at."""
-    context = browser.new_context(base_url=server, viewport={"width": width, "height": 800}, color_scheme=scheme)
-    page = context.new_page()
-    for address in addresses:
-        page.goto(address, wait_until="load")
-        page.evaluate("for (const image of document.images) image.loading = 'eager'")
-        page.wait_for_load_state("networkidle")
-        shot = files.BUILD / "screenshots" / f"{address.strip('/').replace('/', '-')}-{scheme}-{width}.png"
-        page.screenshot(path=shot, full_page=True)
-        assert shot.stat().st_size > 10_000, address
-    context.close()

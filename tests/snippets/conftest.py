@@ -20,7 +20,6 @@ standby.keep()  # while no test has imported anything
 # What this family does not have needs packages that this stack does not have.
 OTHERS = {topic for stack in stacks.STACKS.values() for topic in files.topics(stack.family)} - {*files.topics(FAMILY)}
 collect_ignore = [f"test_{topic}.py" for topic in sorted(OTHERS)]
-collect_ignore += [path.name for path in Path(__file__).parent.iterdir() if path.is_dir() and path.name != FAMILY]
 
 
 @pytest.fixture(scope="module")

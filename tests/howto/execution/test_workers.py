@@ -138,17 +138,12 @@ def test_a_page_that_fails_in_a_worker_fails_the_build_and_is_named(three, code,
 def test_no_more_workers_than_pages_than_wanted_or_than_gpus(monkeypatch):
     monkeypatch.setenv("HOWTO_WORKERS", "3")
     assert [workers.number(pages) for pages in (1, 2, 3, 9)] == [1, 2, 3, 3]
+    assert not workers.quick(3)
     monkeypatch.delenv("HOWTO_WORKERS")
+    assert [workers.quick(seconds) for seconds in (3, 60)] == [True, False]  # a second one has to pay
     monkeypatch.setattr(device, "kind", lambda: "cuda")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
     assert [workers.number(pages) for pages in (1, 9)] == [1, 2]
-
-
-def test_a_second_worker_is_started_only_where_it_pays(monkeypatch):
-    monkeypatch.delenv("HOWTO_WORKERS", raising=False)
-    assert [workers.quick(seconds) for seconds in (3, 60)] == [True, False]
-    monkeypatch.setenv("HOWTO_WORKERS", "2")
-    assert not workers.quick(3)
 
 
 def test_workers_share_the_memory_that_is_free(monkeypatch):

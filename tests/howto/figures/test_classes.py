@@ -6,18 +6,6 @@ from howto import Workspace
 from howto.figures import classes
 
 
-def test_every_number_of_classes_is_found_in_lists_too():
-    heads = [dict(num_classes=80, reg=dict(num_classes=4)), dict(type="A")]
-    model = dict(num_classes=3, roi_head=dict(bbox_head=heads))
-    first = "model.roi_head.bbox_head.0"
-    assert classes.numbers(model) == {"model": 3, first: 80, f"{first}.reg": 4}
-
-
-def test_repeated_layers_are_named_once():
-    names = ["head.cls.0.weight", "head.cls.0.bias", "head.cls.11.weight", "fc_cls.bias", "convs.0.0.weight"]
-    assert classes.layers(names) == ["head.cls.*", "fc_cls", "convs.*.*"]
-
-
 def test_an_output_is_found_by_weights_and_bias_and_one_that_is_new_is_not():
     source = {"fc.weight": torch.arange(6.0).view(3, 2), "fc.bias": torch.tensor([0.0, 0.0, 1.0])}
     state = {name: value[[2, 0]] for name, value in source.items()}

@@ -1,7 +1,6 @@
 """Boxes that are wrong in a known way, and what was taken for what, counted and drawn."""
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pytest
 
 from howto.figures import confusion
@@ -55,15 +54,6 @@ def test_coco_ignores_a_box_on_a_crowd_of_its_own_class_and_of_no_other(crowd, p
                     for box, score in ((cup["bbox"], 0.8), ([600, 50, 100, 100], 0.9)))  # fmt: skip
     content = CONTENT | {"annotations": [cup, region]}
     assert confusion.average_precision(content, [right, surer], 2) == pytest.approx(precision)
-
-
-def test_a_table_and_a_matrix_are_read_by_their_names():
-    assert confusion.read(",cat,cup,missed\ncat,3,0,1\ncup,0,2,0\nno object,0,4,0\n") == {
-        ("cat", "cat"): 3, ("cat", "missed"): 1, ("cup", "cup"): 2, ("no object", "cup"): 4,
-    }  # fmt: skip
-    assert confusion.named(np.array([[3, 0, 1], [0, 2, 0], [0, 4, 0]]), ["cat", "cup"]) == {
-        ("cat", "cat"): 3, ("cat", "missed"): 1, ("cup", "cup"): 2, ("no object", "cup"): 4,
-    }  # fmt: skip
 
 
 def test_what_a_tool_draws_is_read_and_its_figure_closed():

@@ -4,7 +4,6 @@ from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import pytest
-from torch import nn
 
 from howto import Workspace
 from howto.figures import frozen
@@ -22,13 +21,6 @@ def checkout():
 )
 def test_the_number_that_freezes_the_whole_is_found(checkout, name, number):
     assert frozen.whole(checkout, dict(frozen.backbones(checkout))[name]) == number
-
-
-def test_norms_that_are_in_evaluation_mode_do_not_count():
-    module = nn.Sequential(nn.BatchNorm2d(1), nn.Sequential(nn.BatchNorm2d(1), nn.GroupNorm(1, 1)))
-    assert frozen.norms_training(module) == 2
-    module[1].eval()
-    assert frozen.norms_training(module) == 1
 
 
 def test_a_bar_is_as_long_as_the_stage_moved_and_nothing_is_a_nought():

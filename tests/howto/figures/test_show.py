@@ -1,10 +1,8 @@
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-import torch
 from matplotlib.figure import Figure
 
-from howto.figures.show import Link, Table, Unfolds, draw_annotated, draw_boxes, draw_levels
+from howto.figures.show import Link, Table, Unfolds, draw_boxes
 
 
 def test_a_table_has_a_row_for_each_row_and_escapes_what_html_would_read():
@@ -44,20 +42,3 @@ def test_boxes_lie_where_they_are_said_to_be():
     assert box.get_bbox().extents.tolist() == [10, 20, 30, 50]
     assert [text.get_text() for text in axes.texts] == ["cup"]
     assert axes.get_title() == "mosaic, 80 × 60"
-
-
-def test_a_level_is_named_by_its_channels_and_stride():
-    figure = draw_levels(np.zeros((32, 32, 3), np.uint8), [torch.rand(1, 24, 4, 4)], [8])
-    plt.close(figure)
-    assert [" ".join(axis.get_title().split()) for axis in figure.axes] == ["photograph", "24 channels, stride 8"]
-
-
-def test_a_photograph_is_shown_with_what_a_dataset_has_of_it(tmp_path):
-    path = tmp_path / "grey.png"
-    plt.imsave(path, np.full((40, 60, 3), 0.5))
-    figure, axes = plt.subplots()
-    draw_annotated(axes, path, [(1, 5, 6, 25, 16)], ("cat", "cup"), "mine")
-    (box,), (name,) = axes.patches, axes.texts
-    plt.close(figure)
-    assert (box.get_xy(), box.get_width(), box.get_height()) == ((5, 6), 20, 10)
-    assert (name.get_text(), axes.get_title()) == ("cup", "mine, 60 × 40")

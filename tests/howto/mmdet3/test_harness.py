@@ -1,14 +1,12 @@
 """What the harness does otherwise for MMDetection 3.x: overrides, stand-ins, what it puts back, versions."""
 
-import argparse
 import logging
 from pathlib import Path
 
 import mmdet
 import pytest
-import torch
 from mmdet.registry import HOOKS
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.hooks import CheckpointHook
 from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
@@ -16,10 +14,8 @@ from mmengine.runner.checkpoint import _load_checkpoint_with_prefix
 
 from howto import Workspace
 from howto.checkout import checkpoints, weights
-from howto.checkout.fit import FEWER_BOXES, LONG_SIDE, as_options, overrides
+from howto.checkout.fit import LONG_SIDE, RESNET18, overrides
 from howto.checkout.isolation import isolated
-from howto.project.record import installed_versions
-from howto.project.stacks import current
 
 STOCK = Path(mmdet.__file__).parent / ".mim" / "configs"
 MOBILENET = "https://download.openmmlab.com/mmclassification/v0/mobilenet_v3/convert/mobilenet_v3_small-8427ecf0.pth"
@@ -29,20 +25,13 @@ def stock(name):
     return Config.fromfile(STOCK / name)
 
 
-@pytest.fixture(scope="module")
-def faster_rcnn():
-    return stock("faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py")
-
-
-def test_cuda_changes_the_number_of_epochs_and_what_is_logged_alone(faster_rcnn):
-    changes = overrides(faster_rcnn, "cuda", 3)
+def test_cuda_changes_the_number_of_epochs_and_what_is_logged_alone():
+    changes = overrides(stock("faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py"), "cuda", 3)
     hooks = {"default_hooks.checkpoint.interval": 3, "default_hooks.logger.interval": 1}
     assert changes == {"train_cfg.max_epochs": 3, **hooks}
-
-
-def test_a_two_stage_detector_samples_fewer_boxes_on_the_cpu(faster_rcnn):
-    changes = overrides(faster_rcnn, "cpu", 1)
-    assert {key: changes[key] for key in FEWER_BOXES} == FEWER_BOXES
+    of_detectron2 = stock("misc/d2_retinanet_r50-caffe_fpn_ms-90k_coco.py")
+    assert overrides(of_detectron2, "cpu", 1)["model.detector.device"] == "cpu"
+    assert "model.detector.device" not in overrides(of_detectron2, "cuda", 1)
 
 
 def scales(node):
@@ -61,7 +50,6 @@ def scales(node):
 @pytest.mark.parametrize(
     "name",
     [
-        "faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py",
         "faster_rcnn/faster-rcnn_r50_fpn_ms-3x_coco.py",  # two scales to draw between, inside RepeatDataset
         "detr/detr_r50_8xb2-150e_coco.py",  # lists of scales inside RandomChoice
         "yolox/yolox_s_8xb8-300e_coco.py",  # inside MultiImageMixDataset
@@ -78,12 +66,6 @@ def test_every_image_scale_shrinks_on_the_cpu(name):
     assert [new for old, new in zip(before, after) if max(new) > max(old) / 1333 * LONG_SIDE + 1] == []
 
 
-def test_a_detectron2_model_is_kept_off_the_gpu_on_the_cpu_alone():
-    cfg = stock("misc/d2_retinanet_r50-caffe_fpn_ms-90k_coco.py")
-    assert overrides(cfg, "cpu", 1)["model.detector.device"] == "cpu"
-    assert "model.detector.device" not in overrides(cfg, "cuda", 1)
-
-
 def test_a_checkpoint_of_detectron2_is_looked_for_in_its_own_cache_and_put_where_it_looks(monkeypatch, tmp_path):
     name = "detectron2/ImageNetPretrained/MSRA/R-50.pkl"
     monkeypatch.setenv("FVCORE_CACHE", str(tmp_path / "user"))
@@ -96,41 +78,16 @@ def test_a_checkpoint_of_detectron2_is_looked_for_in_its_own_cache_and_put_where
     assert place == Path(weights.environment(tmp_path / "checkout")["FVCORE_CACHE"], name)
 
 
-def test_the_options_as_printed_change_a_config_as_the_overrides_do(faster_rcnn):
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--cfg-options", nargs="+", action=DictAction)  # as in tools/train.py
-    changes = overrides(faster_rcnn, "cpu", 2)
-    assert parser.parse_args(["--cfg-options", *as_options(changes)]).cfg_options == changes
-
-
-@pytest.mark.parametrize(
-    ("backbone", "name"),
-    [
-        (
-            dict(
-                type="mmpretrain.MobileNetV3", arch="small",
-                init_cfg=dict(type="Pretrained", checkpoint=MOBILENET, prefix="backbone."),
-            ),
-            "mobilenet_v3_small-8427ecf0.pth",
-        ),
-        (
-            dict(type="ResNet", depth=18, init_cfg=dict(type="Pretrained", checkpoint="torchvision://resnet18")),
-            "resnet18-f37072fd.pth",
-        ),
-    ],
-    ids=["mmpretrain", "torchvision"],
-)  # fmt: skip
-def test_a_stand_in_takes_the_place_of_a_checkpoint_out_of_reach(backbone, name, tmp_path, monkeypatch):
+def test_a_stand_in_takes_the_place_of_a_checkpoint_out_of_reach(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(weights, "reachable", lambda host: False)
-    home = tmp_path / "home"
+    init, name = dict(type="Pretrained", checkpoint=MOBILENET, prefix="backbone."), MOBILENET.rpartition("/")[2]
+    backbone = dict(type="mmpretrain.MobileNetV3", arch="small", init_cfg=init)
     with isolated(tmp_path):
-        assert weights.provide(Config(dict(model=dict(backbone=backbone))), home) == {name: "stand-in"}
-        file, prefix = home / "hub/checkpoints" / name, backbone["init_cfg"].get("prefix")
-        state = _load_checkpoint_with_prefix(prefix, str(file)) if prefix else torch.load(file)
+        assert weights.provide(Config(dict(model=dict(backbone=backbone))), tmp_path / "home") == {name: "stand-in"}
+        state = _load_checkpoint_with_prefix("backbone.", str(tmp_path / "home/hub/checkpoints" / name))
         built = mmdet.registry.MODELS.build(backbone).state_dict()
-    assert built.keys() <= state.keys()
     assert {key: value.shape for key, value in built.items()} == {key: state[key].shape for key in built}
 
 
@@ -148,7 +105,6 @@ def test_colours_that_are_forced_on_everything_stay_out_of_what_a_page_prints(mo
     checkout = Workspace("unfreeze_backbone")
     run = checkout.train("faster-rcnn_r50_fpn_unfreeze_1x_coco.py", evaluate=False)
     assert "\x1b" not in run.log
-    assert [line.split()[0] for line in run.logged("Checkpoints will be saved")] == ["Checkpoints"]
     assert checkout.shell("""python -c 'from termcolor import colored; print(colored("INFO", "red"))'""") == "INFO\n"
 
 
@@ -164,29 +120,9 @@ def test_the_registries_are_put_back(tmp_path):
     assert [HOOKS.get("MineHook"), HOOKS.get("CheckpointHook")] == [None, CheckpointHook]
 
 
-def test_every_package_that_the_stack_locks_has_its_version():
-    versions = installed_versions()
-    assert len(versions) == 7
-    assert versions.items() <= current().versions.items()
-
-
-@pytest.mark.parametrize("spelling", ["-", "_"], ids=["strings", "pure Python"])
-def test_a_warmed_up_run_has_the_rate_for_its_images_from_the_start(spelling):
-    checkout = Workspace("mmcls_backbone")
-    name = f"retinanet_mobilenet{spelling}v3{spelling}small_fpn_1x_coco.py"
-    run = checkout.train(name, evaluate=False, warmed_up=True)
-    assert run.images_per_step == 2
-    assert run.rates == [pytest.approx(run.cfg.optim_wrapper.optimizer.lr * 2 / 16)] * len(run.losses)
-    cold = checkout.train(name, evaluate=False)
-    assert cold.rates[0] == pytest.approx(0.001 * run.cfg.optim_wrapper.optimizer.lr)
-
-
 def test_two_processes_are_evaluated_and_end_with_the_same_weights():
     checkout = Workspace("mosaic")
-    small = dict(model__backbone__depth=18, model__backbone__init_cfg=None)
-    small["model__neck__in_channels"] = [64, 128, 256, 512]
-    name = "faster-rcnn_r50_fpn_mosaic_1x_coco.py"
-    (apart,) = checkout.train_in_two_processes([name], evaluate=True, **small)
+    (apart,) = checkout.train_in_two_processes([checkout.own], evaluate=True, **RESNET18)
     assert {"stem", "layer4", "neck", "rpn_head", "roi_head"} <= set(apart)
     assert set(apart.values()) == {0.0}
     (log,) = checkout.root.glob("work_dirs/*_two_processes0/*/*.log")

@@ -71,12 +71,6 @@ def test_a_new_process_finds_it_too_and_asks_no_host(tmp_path):
     assert float(done.stdout) == pytest.approx(sum(p.sum().item() for p in model.parameters()))
 
 
-def test_what_looks_elsewhere_is_put_back(tmp_path, hub):
-    with weights.looking_in(tmp_path):
-        assert str(tmp_path / "huggingface") == constants.HF_HUB_CACHE
-    assert str(hub) == constants.HF_HUB_CACHE
-
-
 def test_the_users_own_file_is_the_real_one(tmp_path, hub):
     assert checkpoints.named(NAME).cached() is None
     put(hub, timm.create_model("efficientnet_b1").state_dict())

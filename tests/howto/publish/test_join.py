@@ -32,16 +32,23 @@ def html(tmp_path):
     return tmp_path
 
 
-def test_the_first_page_has_an_answer_for_each_site_that_is_there(html):
+def test_the_first_page_has_an_answer_for_each_site_that_is_there_and_says_what_its_mmdetection_prints(html):
     page = BeautifulSoup(join(html).read_text("utf-8"), "html.parser")
     assert [link["href"] for link in page.select("a[data-stack]")] == ["mmdet2/index.html", "mmdet3/index.html"]
+    said = {name: stack.prints in page.get_text() for name, stack in STACKS.items()}
+    assert said == {"mmdet2": True, "mmdet3": True, "onedl": False}
+    (html / "onedl").mkdir()
+    (html / "onedl" / "index.html").write_text(first([]))
+    (html / "onedl" / "verified.json").write_text("{}")
+    assert 'href="onedl/index.html"' in join(html).read_text("utf-8")  # one that comes later joins
 
 
-def test_each_answer_says_what_mmdetection_prints(html):
-    text = BeautifulSoup(join(html).read_text("utf-8"), "html.parser").get_text()
-    assert STACKS["mmdet2"].prints in text
-    assert STACKS["mmdet3"].prints in text
-    assert STACKS["onedl"].prints not in text
+def test_the_switch_knows_which_pages_each_site_has_and_the_records_of_all_stand_in_one_file(html):
+    join(html)
+    _, _, listed = (html / "stacks.js").read_text().rstrip(";\n").partition(" = ")
+    pages = {entry["name"]: entry["pages"] for entry in json.loads(listed)}
+    assert pages == {"mmdet2": ["how-to/mosaic", "how-to/timm", "index"], "mmdet3": ["how-to/mosaic", "index"]}
+    assert [entry["stack"] for entry in json.loads((html / "verified.json").read_text())] == ["mmdet2", "mmdet3"]
 
 
 def test_every_how_to_of_any_has_one_card_that_leads_to_a_site_that_has_it(html):
@@ -51,26 +58,6 @@ def test_every_how_to_of_any_has_one_card_that_leads_to_a_site_that_has_it(html)
     assert links == ["mmdet2/how-to/mosaic.html", "mmdet2/how-to/timm.html", "mmdet3/how-to/detectron2.html"]
     assert page.select_one("link")["href"] == "mmdet2/a.css"
     assert page.select_one("#which-mmdetection-is-this-for") is None
-
-
-def test_the_switch_knows_which_pages_each_site_has(html):
-    join(html)
-    _, _, listed = (html / "stacks.js").read_text().rstrip(";\n").partition(" = ")
-    pages = {entry["name"]: entry["pages"] for entry in json.loads(listed)}
-    assert pages == {"mmdet2": ["how-to/mosaic", "how-to/timm", "index"], "mmdet3": ["how-to/mosaic", "index"]}
-
-
-def test_the_records_of_all_stand_in_one_file(html):
-    join(html)
-    assert [entry["stack"] for entry in json.loads((html / "verified.json").read_text())] == ["mmdet2", "mmdet3"]
-
-
-def test_a_site_that_comes_later_joins(html):
-    join(html)
-    (html / "onedl").mkdir()
-    (html / "onedl" / "index.html").write_text(first([]))
-    (html / "onedl" / "verified.json").write_text("{}")
-    assert 'href="onedl/index.html"' in join(html).read_text("utf-8")
 
 
 @pytest.fixture
@@ -92,7 +79,7 @@ def stacks(tmp_path, monkeypatch):
     return found
 
 
-def test_the_stacks_that_are_installed_are_built_and_a_failure_is_told(stacks, tmp_path, capsys):
+def test_the_stacks_that_are_installed_are_built_and_a_failure_is_told(stacks, tmp_path, capsys, monkeypatch):
     assert build_all() == 1
     assert (tmp_path / "built").read_text().split() == [
         "builds",
@@ -100,9 +87,6 @@ def test_the_stacks_that_are_installed_are_built_and_a_failure_is_told(stacks, t
         "builds",
     ]  # the first once more, for its page about drift
     assert "not installed, so not built now: half" in capsys.readouterr().out
-
-
-def test_without_a_stack_there_is_nothing_to_build(stacks, monkeypatch):
     monkeypatch.setattr(joining, "STACKS", {"half": stacks["half"]})
     with pytest.raises(HowtoError, match="no stack is installed; run `tox -e wheels`"):
         build_all()

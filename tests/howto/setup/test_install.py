@@ -101,32 +101,21 @@ def test_an_environment_that_is_not_whole_and_of_here_is_made_anew(uv, content):
     assert "--clear" in uv[0]
 
 
-@pytest.mark.parametrize(
-    ("wanted", "message"),
-    [
-        ("3.7", "mmdet2 needs Python 3.11, and uv finds no 3.7; run `uv python install 3.7`"),
-        ("pypy3", "uv finds no pypy3"),
-    ],
-)
-def test_a_python_that_is_not_there_is_named_with_what_brings_it(monkeypatch, tmp_path, wanted, message):
-    monkeypatch.setenv("HOWTO_PYTHON", wanted)
-    monkeypatch.setattr(install, "_uv", lambda: [str(which_uv(tmp_path, code=2))])
+def test_the_first_python_that_fits_is_taken_and_one_that_does_not_is_named_with_what_mends_it(monkeypatch, tmp_path):
+    monkeypatch.delenv("HOWTO_PYTHON", raising=False)
+    uv = tmp_path / "uv"
+    uv.write_text(f"#!/bin/sh\necho {sys.executable}\n")  # it finds this very Python
+    uv.chmod(0o755)
+    monkeypatch.setattr(install, "_uv", lambda: [str(uv)])
+    fits, newer = ("{}.{}".format(*sys.version_info[:2]),), ("3.99",)
+    assert install.find_python(dataclasses.replace(MMDET2, pythons=fits)) == sys.executable
+    with pytest.raises(HowtoError, match=r"mmdet2 needs Python 3.99, and .* is 3\.\d+; set HOWTO_PYTHON to another"):
+        install.find_python(dataclasses.replace(MMDET2, pythons=newer))
+    uv.write_text("#!/bin/sh\nexit 2\n")
+    monkeypatch.setenv("HOWTO_PYTHON", "3.7")
+    message = "mmdet2 needs Python 3.11, and uv finds no 3.7; run `uv python install 3.7`"
     with pytest.raises(HowtoError, match=re.escape(message)):
         install.find_python(MMDET2)
-
-
-def test_a_python_that_torch_has_no_wheels_for_is_refused(monkeypatch, tmp_path):
-    stack = dataclasses.replace(MMDET2, pythons=("3.99",))
-    monkeypatch.setattr(install, "_uv", lambda: [str(which_uv(tmp_path))])
-    with pytest.raises(HowtoError, match=r"mmdet2 needs Python 3.99, and .* is 3\.\d+; set HOWTO_PYTHON to another"):
-        install.find_python(stack)
-
-
-def test_the_first_python_that_fits_is_taken(monkeypatch, tmp_path):
-    monkeypatch.delenv("HOWTO_PYTHON", raising=False)
-    monkeypatch.setattr(install, "_uv", lambda: [str(which_uv(tmp_path))])
-    stack = dataclasses.replace(MMDET2, pythons=("{}.{}".format(*sys.version_info[:2]),))
-    assert install.find_python(stack) == sys.executable
 
 
 def test_a_missing_uv_is_named(monkeypatch):
@@ -134,14 +123,6 @@ def test_a_missing_uv_is_named(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(HowtoError, match="uv is not installed; run `python -m pip install uv`"):
         install.uv("venv")
-
-
-def which_uv(folder, code=0):
-    """A uv that finds this very Python, or none."""
-    uv = folder / "uv"
-    uv.write_text(f"#!/bin/sh\necho {sys.executable}\nexit {code}\n")
-    uv.chmod(0o755)
-    return uv
 
 
 @pytest.fixture

@@ -51,15 +51,3 @@ def test_memory_that_processes_share_counts_once(monkeypatch):
     assert alone > len(shared) / 2**20
     assert alone / 2 < together < alone + len(shared) / 2**20
     assert bench.memory(started[0].pid) == 0
-
-
-def test_a_page_is_weighed_as_a_browser_loads_it(tiny_project, browser, tmp_path):
-    project = tiny_project.copy(tmp_path / "project")
-    bench = [sys.executable, "benchmarks/bench.py", "--pages", "themes", "--themes", "furo", "alabaster"]
-    done = subprocess.run(bench, cwd=project.root, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    (found,) = json.loads((project.root / "docs/results/bench.json").read_text())
-    (page,) = project.site.glob("how-to/plot_*.html")
-    furo, other = found["themes"]
-    assert furo["bytes"] > page.stat().st_size and furo["requests"] > 5
-    assert other["bytes"] != furo["bytes"]

@@ -1,7 +1,4 @@
-import re
-
 from PIL import Image
-from pygments.formatters import HtmlFormatter
 
 from howto.site import dress
 
@@ -29,16 +26,3 @@ def test_what_is_left_out_of_a_page_is_no_text_of_it():
     dress.lighten(None, "page", "", context, None)
     # Without the empty mark a browser would drop the empty line; an attribute keeps its quotes spelled out.
     assert context["body"] == '<pre><span></span>\na = <span class="s2">"&lt;b&gt;"</span></pre><img alt="&quot;">'
-
-
-def test_rules_of_one_colour_are_one_rule_and_none_is_lost():
-    style = HtmlFormatter(style="github-dark").get_style_defs('body[data-theme="dark"] .highlight')
-    lines = re.sub(r"\s*/\*.*?\*/", "", style).replace(" { ", "{").replace(" }", "}").splitlines()
-    grouped = dress.COLOURS.sub(dress._grouped, "".join(lines))
-    kinds = [line for line in lines if re.match(r"body\S+ \.highlight \.[\w-]+\{", line) and ".hll" not in line]
-    assert len(kinds) > 50
-    assert grouped.count("{") < len(lines) / 2
-    for line in kinds:
-        where, kind, colour = re.match(r"(.* )(\.[\w-]+)(\{.*\})", line).groups()
-        names = re.findall(re.escape(where) + r":is\(([^)]*)\)" + re.escape(colour), grouped)
-        assert [kind in found.split(",") for found in names].count(True) == 1, line
