@@ -25,33 +25,22 @@ with checkout.inside():
         lacks[name] = lacking(keys, module)
 
 # %%
-files, kinds = {}, ("retinanet", "faster_rcnn")
-for name, each in backbones.items():
-    for detector, text in zip(kinds, (each.retinanet(), each.faster_rcnn())):
-        short = name.lower().replace(" ", "_").replace(".", "_")
-        path = stock / f"backbone_channels/{detector}_{short}.py"
-        path.write_text(text, "utf-8")
-        files[name, detector] = path
-
-# %%
 from howto.figures.show import Link, Table, Unfolds
 
-
-def config(name, detector):
-    return Unfolds("config", files[name, detector].read_text("utf-8"))
-
-
-def address(of):
-    *_, file = of.split("/")
-    return Link(file, of) if of.startswith("https:") else of
-
+files, rows, kinds = {}, [], ("retinanet", "faster_rcnn")
+for name, each in backbones.items():
+    texts = each.retinanet(), each.faster_rcnn()
+    for detector, text in zip(kinds, texts):
+        short = name.lower().replace(" ", "_").replace(".", "_")
+        files[name, detector] = stock / f"backbone_channels/{detector}_{short}.py"
+        files[name, detector].write_text(text, "utf-8")
+    strides = f"{each.strides[0]} to {each.strides[-1]}"
+    *_, file = (address := each.checkpoint).split("/")
+    start = Link(file, address) if address.startswith("https:") else address
+    configs = [Unfolds("config", text) for text in texts]
+    rows.append((name, each.channels, strides, *configs, start))
 
 # %%
-rows = []
-for name, each in backbones.items():
-    strides = f"{each.strides[0]} to {each.strides[-1]}"
-    configs = [config(name, detector) for detector in kinds]
-    rows.append((name, each.channels, strides, *configs, address(each.checkpoint)))
 head = ("Backbone", "Channels", "Strides", "RetinaNet", "Faster R-CNN", "Checkpoint")
 Table(head, rows)
 
@@ -303,30 +292,26 @@ with checkout.inside():
     given = {key: neck_strides(cfgs[key], backbones[key[0]]) for key in files}
 
 # %%
-apart = []
-for (name, detector), each in cfgs.items():
-    head = each.model.rpn_head if detector == "faster_rcnn" else each.model.bbox_head
-    same = given[name, detector] == list(head.anchor_generator.strides)
-    if detector == "faster_rcnn":
-        boxes = list(each.model.roi_head.bbox_roi_extractor.featmap_strides)
-        same = same and given[name, detector][: len(boxes)] == boxes
-    apart += [] if same else [files[name, detector].name]
+apart, sizes, strides = [], set(), set()
+for key, each in cfgs.items():
+    if key[1] == "faster_rcnn":
+        anchors = each.model.rpn_head.anchor_generator
+        sizes.add(tuple(anchors.scales[0] * stride for stride in anchors.strides))
+        boxes = each.model.roi_head.bbox_roi_extractor
+        levels, finest = list(boxes.featmap_strides), boxes.get("finest_scale", 56)
+        strides |= {(finest * 2**n, stride) for n, stride in enumerate(levels)}
+    else:
+        anchors, levels = each.model.bbox_head.anchor_generator, []
+    neck = given[key], given[key][: len(levels)]
+    apart += [files[key].name] * (neck != (list(anchors.strides), levels))
+
+# %%
 number = {"mmcls": 56, "mmpretrain": 60}[api().LIBRARIES[-1]]
 checkout.check("Configs of the table", len(cfgs), number)
 checkout.check("Those whose neck and heads have different strides", apart, [])
 
 # %%
 # All anchors have the sizes of the stock Faster R-CNN's, and boxes from 224 pixels on the same strides.
-sizes, strides = set(), set()
-for (_, detector), each in cfgs.items():
-    if detector == "faster_rcnn":
-        anchors = each.model.rpn_head.anchor_generator
-        sizes.add(tuple(anchors.scales[0] * stride for stride in anchors.strides))
-        boxes = each.model.roi_head.bbox_roi_extractor
-        finest = boxes.get("finest_scale", 56)
-        strides |= {(finest * 2**n, s) for n, s in enumerate(boxes.featmap_strides)}
-
-# %%
 checkout.check("Sizes of the anchors in pixels", sizes, {(32, 64, 128, 256, 512)})
 name = "Boxes from so many pixels on, and the stride at which they are cut out"
 expected = [(56, 4), (112, 8), (224, 16), (448, 32)]

@@ -2,11 +2,7 @@
 How do I keep the best checkpoint, and stop early?
 ==================================================
 
-# {% if mmdet2 %}
-``save_best`` keeps the checkpoint whose evaluation was the best. A hook of some lines ends the
-# {% else %}
 ``save_best`` keeps the checkpoint whose evaluation was the best. ``EarlyStoppingHook`` ends the
-# {% endif %}
 training when no evaluation has been better for a while.
 """
 
@@ -39,28 +35,17 @@ content = checkout.annotations("train")
 first, *_, last = [each["image_id"] for each in content["annotations"]]
 path = checkout.root / "data/two.json"
 path.write_text(json.dumps(coco.subset(content, [first, last])), "utf-8")
+two = dict(train__ann_file=str(path), val__ann_file=str(path))
+small = dict(**two, **fit.RESNET18, checkpoint_interval=1)
 
 # %%
 # {% if mmdet2 %}
-metric, prefix = "bbox_mAP", ""
-small = dict(
-    **fit.RESNET18,
-    train__ann_file="data/two.json",
-    val__ann_file="data/two.json",
-    val__img_prefix="data/coco/train2017/",
-    checkpoint_config__interval=1,
-)
+metric, small["val__img_prefix"] = "bbox_mAP", "data/coco/train2017/"
 # {% else %}
-metric, prefix = "coco/bbox_mAP", "coco/"
-small = dict(
-    **fit.RESNET18,
-    train__ann_file="../two.json",
-    val__ann_file="../two.json",
-    val__data_prefix__img="train2017/",
-    val_evaluator__ann_file="data/two.json",
-    default_hooks__checkpoint__interval=1,
-)
+metric, small["val__data_prefix__img"] = "coco/bbox_mAP", "train2017/"
+small["val_evaluator__ann_file"] = str(path)
 # {% endif %}
+prefix = metric.removesuffix("bbox_mAP")
 any_box = dict(model__test_cfg__score_thr=0.0)
 real = checkout.train(**small, **any_box)
 names = [prefix + name for name in real.metrics if not name.endswith("copypaste")]
@@ -71,7 +56,7 @@ checkout.check("The config's is one of them", metric in names, True)
 # Another detector
 # ~~~~~~~~~~~~~~~~
 # Change ``_base_``, and keep the hooks of the config that you name there: a list in a config replaces
-# the one that it inherits. YOLOX has three hooks, and trains worse without them. ``patience`` counts
+# the one that it inherits. YOLOX has three hooks, and needs them. ``patience`` counts
 # evaluations, and YOLOX has one every 10 epochs.
 # {% if mmdet2 %}
 # Copy the entries of the base's ``custom_hooks`` into yours, and those of ``custom_imports``, too.
@@ -101,6 +86,9 @@ kept = other.custom_hooks[:-1] == stock.custom_hooks
 checkout.check("The hooks of YOLOX stay", kept, True)
 added = other.custom_hooks[-1].type
 checkout.check("And after them comes", added, "EarlyStoppingHook")
+hooks = checkout.config().custom_hooks
+stock = checkout.config("retinanet/retinanet_r50_fpn_1x_coco.py")
+checkout.check("Those of RetinaNet stay", hooks[:-1], stock.get("custom_hooks", []))
 
 # %%
 # The best one alone, without an early end
@@ -133,6 +121,8 @@ evaluates = CocoMetric, "compute_metrics"
 
 def scores(told, name=None, **changes):
     """Train epochs whose evaluations give these scores, whatever was learnt."""
+    if "resume_from" not in changes:
+        checkpoints(checkout, name or checkout.own, remove=True)
     results = [{"bbox_mAP": score} for score in told]
     with patch.object(*evaluates, side_effect=results):
         return checkout.train(name, **{"epochs": len(told), **small, **changes})
@@ -140,7 +130,6 @@ def scores(told, name=None, **changes):
 
 # %%
 told = [0.2, 0.1, 0.3, 0.3008, 0.3012, 0.25, 0.28, 0.3012, 0.5]
-checkpoints(checkout, checkout.own, remove=True)
 run = scores(told)
 said = "Now best", "The best checkpoint", "not improve", "not rise"
 lines = [line for line in run.logged("") if any(map(line.count, said))]
@@ -179,7 +168,6 @@ axes.set_title("Which epoch is kept, and where training ends")
 # hours into the run.
 short = checkout.edit(checkout.own, {"save_best='bbox_mAP'": "save_best='mAP'"})
 for start, left in ({}, ["epoch_1.pth"]), ({"evaluation__start": 0}, []):
-    checkpoints(checkout, short, remove=True)
     failure = checkout.fails(scores, [0.1], short, **start)
     checkout.check("It says", failure.message, "KeyError: 'mAP'")
     checkout.check("Checkpoints by then", checkpoints(checkout, short), left)
@@ -187,11 +175,9 @@ for start, left in ({}, ["epoch_1.pth"]), ({"evaluation__start": 0}, []):
 # ``KeyError: 'bbox_mAP'`` after the first epoch: the metric's name has a prefix
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # Take a name from the list under *Another metric*. MMDetection looks it up only after the first
-# evaluation, perhaps hours into the run. Set ``strict=True`` in ``EarlyStoppingHook``, too: with a wrong
-# ``monitor`` it only warns, and training runs to its end.
-prefixed = {"save_best='coco/bbox_mAP'": "save_best='bbox_mAP'"}
-short = checkout.edit(checkout.own, prefixed)
-checkpoints(checkout, short, remove=True)
+# evaluation, perhaps hours into the run. With a wrong ``monitor`` ``EarlyStoppingHook`` only warns, and
+# training runs to its end. ``strict=True`` stops it, but also where an evaluation finds no box at all.
+short = checkout.edit(checkout.own, {"best='coco/bbox_mAP'": "best='bbox_mAP'"})
 failure = checkout.fails(scores, [0.1], short)
 checkout.check("It says", failure.message, "KeyError: 'bbox_mAP'")
 checkout.check("Checkpoints by then", checkpoints(checkout, short), ["epoch_1.pth"])
@@ -221,27 +207,23 @@ checkout.check("Epochs that ran, each better than the last", len(rises.epochs), 
 # {% if mmdet2 %}
 # ``TypeError: IterBasedRunner has no epochs to end``: the run counts iterations
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# Train by epochs, or leave the hook out. ``save_best`` keeps the best checkpoint of an
-# ``IterBasedRunner``, too. The hook would never act there, so it stops the run before its first
-# iteration.
+# Train by epochs, or leave the hook out. It would never act there, so it stops the run before its first
+# iteration. ``save_best`` keeps the best checkpoint there, too. Set ``evaluation.interval`` and
+# ``checkpoint_config.interval``: they count iterations, and the standard 1 evaluates and saves after each.
 by_iteration = dict(_delete_=True, type="IterBasedRunner", max_iters=3)
 failure = checkout.fails(checkout.train, runner=dict(by_iteration), **small)
 message = "TypeError: IterBasedRunner has no epochs to end"
 checkout.check(f"It says: {message}", failure.message.startswith(message), True)
-without = dict(runner=dict(by_iteration), custom_hooks=[], evaluation__interval=1)
+scores([0.1, 0.3, 0.2], runner=dict(by_iteration), custom_hooks=[])
+kept = ["best_bbox_mAP_iter_2.pth", "iter_3.pth"]
 # {% else %}
 # The best checkpoint is called ``…_epoch_0.pth``: the run counts iterations
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# Set ``by_epoch=False`` in ``default_hooks.checkpoint``. ``IterBasedTrainLoop`` stays in epoch 0, so
-# that every checkpoint would get this name. ``EarlyStoppingHook`` needs no change.
+# Set ``by_epoch=False`` in ``default_hooks.checkpoint``, and its ``interval`` in iterations: the standard 1
+# saves after each. ``IterBasedTrainLoop`` stays in epoch 0, so that every best checkpoint would get this
+# name. ``EarlyStoppingHook`` needs no change.
 loop = dict(_delete_=True, type="IterBasedTrainLoop", max_iters=9, val_interval=1)
 by_iteration = dict(train_cfg=loop, default_hooks__checkpoint__by_epoch=False)
-# {% endif %}
-checkpoints(checkout, checkout.own, remove=True)
-# {% if mmdet2 %}
-scores([0.1, 0.3, 0.2], **without)
-kept = ["best_bbox_mAP_iter_2.pth", "iter_3.pth"]
-# {% else %}
 early = scores([0.1, 0.3, 0.2, 0.2, 0.2, 0.5], **by_iteration)
 checkout.check("Iterations that ran", len(early.losses), 5)
 kept = ["best_coco_bbox_mAP_iter_2.pth", "iter_5.pth"]
@@ -254,10 +236,8 @@ checkout.check("Checkpoints", checkpoints(checkout, checkout.own), kept)
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # Train on until an epoch scores above 0. MMCV ignores a score of exactly 0, so until then only
 # ``epoch_N.pth`` is saved.
-checkpoints(checkout, checkout.own, remove=True)
-nothing = scores([0.0])
-left = checkpoints(checkout, checkout.own)
-checkout.check("Checkpoints", left, ["epoch_1.pth"])
+scores([0.0])
+checkout.check("Checkpoints", checkpoints(checkout, checkout.own), ["epoch_1.pth"])
 
 # %%
 # A worse one is kept after resuming: the last evaluation was forgotten
@@ -265,7 +245,6 @@ checkout.check("Checkpoints", left, ["epoch_1.pth"])
 # Compare the scores in the log, and keep the better of the two files: both are left. MMCV saves an epoch
 # before it evaluates it, so the checkpoint does not know its own score, and what comes after it is
 # compared with the best one before. The hook counts anew, too, and a training that it has ended goes on.
-checkpoints(checkout, checkout.own, remove=True)
 keep = dict(checkpoint_config__max_keep_ckpts=-1)
 two = scores([0.1, 0.3], **keep)
 resumed = scores([0.2, 0.25], epochs=4, resume_from=two.checkpoint, **keep)
@@ -277,7 +256,6 @@ checkout.check(said, both, [best.format(2), best.format(4)])
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # Stop such a run yourself. ``EarlyStoppingHook`` saves its count in no checkpoint, so it counts anew. The
 # best score is saved, and a worse checkpoint does not replace the best one.
-checkpoints(checkout, checkout.own, remove=True)
 keep = dict(default_hooks__checkpoint__max_keep_ckpts=-1)
 two = scores([0.1, 0.5], **keep)
 resumed = scores([0.4, 0.3, 0.2, 0.1], epochs=6, resume_from=two.checkpoint, **keep)
@@ -288,36 +266,36 @@ checkout.check("Best checkpoint", both, [best.format(2)])
 # {% endif %}
 
 # %%
-# {% if mmdet2 %}
+best_one = two.checkpoint.with_name(both[0])
+# {% if mmdet3 %}
+
+# %%
+# The learning rate starts over: it resumed from the best checkpoint
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# Resume from ``epoch_N.pth``, and keep the best one for ``load_from`` and for tests. It holds no state of
+# the optimizer and of the schedules, and no error says so: epochs are counted on, and warm-up begins
+# again.
+over = scores([0.1], epochs=3, resume_from=best_one)
+checkout.check("Its first epoch", min(over.epochs) + 1, 3)
+checkout.check("Its first learning rate", over.rates[0], two.rates[0])
+went_on = resumed.rates[0] > two.rates[-1] > two.rates[0]
+checkout.check("From epoch_2.pth it went on rising", went_on, True)
+# {% endif %}
+
+# %%
 # Proof
 # -----
+# {% if mmdet2 %}
 
 # %%
 # It can be resumed
 # ~~~~~~~~~~~~~~~~~
 # MMCV saves the state of the optimizer in the best checkpoint, too. Resumed from it, the third epoch is
 # the one that follows ``epoch_2.pth``.
-best_one = two.checkpoint.with_name(both[0])
 again = scores([0.2], epochs=3, resume_from=best_one, **keep)
 checkout.check("Epochs that ran", [epoch + 1 for epoch in again.epochs], [3])
 same = again.losses == resumed.epochs[2].losses and again.rates[0] == resumed.rates[0]
 checkout.check("Its losses and learning rate are the same", same, True)
-# {% else %}
-# The learning rate starts over: it resumed from the best checkpoint
-# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# Resume from ``epoch_N.pth``, and keep the best one for ``load_from`` and for tests. It holds no state of
-# the optimizer and of the schedules, and no error says so: epochs are counted on, and warm-up begins
-# again.
-best_one = two.checkpoint.with_name(both[0])
-over = scores([0.1], epochs=3, resume_from=best_one)
-checkout.check("Its first epoch", min(over.epochs) + 1, 3)
-checkout.check("Its first learning rate", over.rates[0], two.rates[0])
-went_on = resumed.rates[0] > two.rates[-1] > two.rates[0]
-checkout.check("From epoch_2.pth it went on rising", went_on, True)
-
-# %%
-# Proof
-# -----
 # {% endif %}
 
 # %%
@@ -332,37 +310,14 @@ equal = [all(torch.equal(kept[key], each[key]) for key in kept) for each in epoc
 checkout.check("Equal to those of epoch 1 and 2", equal, [False, True])
 
 # %%
-# {% if mmdet2 %}
-# Several GPUs end together
-# ~~~~~~~~~~~~~~~~~~~~~~~~~
-# Two processes train, and evaluate together. The first alone has the metric, and tells the other when to
-# end. At a rate of 0 no epoch is better than the first:
-waits = dict(custom_hooks__1__patience=1, optimizer__lr=0)
-# {% else %}
 # Several GPUs end together
 # ~~~~~~~~~~~~~~~~~~~~~~~~~
 # Two processes train, and evaluate together. At a rate of 0 no epoch is better than the first:
-waits = dict(custom_hooks__0__patience=1, optimizer__lr=0)
-# {% endif %}
-waits |= dict(epochs=4, evaluate=True)
+waits = dict(epochs=4, evaluate=True, optimizer__lr=0)
+waits[f"custom_hooks__{len(hooks) - 1}__patience"] = 1
 checkout.train_in_two_processes([checkout.own], **small, **any_box, **waits)
 left = checkout.root.glob("work_dirs/*_two_processes*/epoch_*.pth")
 checkout.check("The last epoch", [path.name for path in left], ["epoch_2.pth"])
-
-# %%
-# It is evaluated after each epoch
-# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-cfg = checkout.config()
-# {% if mmdet2 %}
-evaluation, every = cfg.evaluation, cfg.evaluation.interval
-# {% else %}
-evaluation, every = cfg.val_evaluator, cfg.train_cfg.val_interval
-# {% endif %}
-checkout.check("Epochs between evaluations", every, 1)
-checkout.check("Metric", evaluation.metric, "bbox")
-stock = checkout.config("retinanet/retinanet_r50_fpn_1x_coco.py")
-others = stock.get("custom_hooks", [])
-checkout.check("Hooks of the standard config stay", cfg.custom_hooks[:-1], others)
 
 # %%
 # What was not tried

@@ -81,7 +81,7 @@ def test_it_says_that_an_evaluation_has_no_such_metric_and_goes_on(hook, caplog)
 
 @pytest.mark.skipif(FAMILY != "mmdet3", reason="the hook is the snippet's")
 @pytest.mark.parametrize("strict", [False, True])
-def test_a_metric_with_a_wrong_name_is_only_warned_of_unless_it_is_strict(hook, strict):
-    wrong = hook(monitor="bbox_mAP", strict=strict)
+@pytest.mark.parametrize("metrics", [{"coco/bbox_mAR": 0.1}, {}], ids=["wrong name", "nothing found"])
+def test_an_evaluation_without_the_metric_is_only_warned_of_unless_it_is_strict(hook, strict, metrics):
     with pytest.raises(RuntimeError) if strict else pytest.warns(UserWarning, match="Skip early stopping process"):
-        wrong.after_val_epoch(None, {METRIC: 0.1})
+        hook(strict=strict).after_val_epoch(None, metrics)

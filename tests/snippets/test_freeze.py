@@ -56,10 +56,14 @@ def test_a_run_that_averages_its_weights_is_read_alike(checkout, config):
         ("{config} other.pth", "other.pth is of another model than https://"),
         ("configs/faster_rcnn/{standard} other.pth", "has no load_from, so there is nothing to compare with"),
         ("{config}", "python configs/freeze/what_moved.py CONFIG CHECKPOINT"),
+        ("{config} epoch_12.pth", "epoch_12.pth: FileNotFoundError: "),
+        ("{config} broken.pth", "broken.pth: "),
+        ("configs/freeze/mine.py other.pth", "configs/freeze/mine.py: FileNotFoundError: "),
     ],
 )
 def test_what_it_cannot_compare_is_one_clear_line(checkout, config, arguments, reason):
     torch.save({"state_dict": {"head.fc.weight": torch.zeros(1)}}, checkout.root / "other.pth")
+    (checkout.root / "broken.pth").write_bytes(b"not what it says")
     standard = {"mmdet2": "faster_rcnn_r50_fpn_1x_coco.py", "mmdet3": "faster-rcnn_r50_fpn_1x_coco.py"}[FAMILY]
     arguments = arguments.format(config=config, standard=standard)
     said = checkout.shell(f"python configs/freeze/what_moved.py {arguments}", succeeds=False)

@@ -1,6 +1,7 @@
 """The script that detects objects in a folder, with what its page does not try: foreign folders, and being stopped."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 from PIL import Image
 
 from howto.checkout.family import api
-from howto.project import stacks
+from howto.project import howtos, stacks
 from howto.project.errors import HowtoError
 
 COUNTING = """\
@@ -126,3 +127,25 @@ def test_no_drawing_stays_in_memory(checkout, script, call):
     (checkout.root / "counting.py").write_text(COUNTING.replace("SCRIPT", repr(script)), "utf-8")
     printed = call("photos", "counted", "counting.py")
     assert printed.count("drawings kept: 0\n") == printed.count("drawings kept") == 2
+
+
+@pytest.mark.usefixtures("photos")
+def test_a_config_or_checkpoint_that_is_missing_is_an_error_in_one_line(checkout, script):
+    for files in ("nowhere.py random.pth", "configs/inference/random.py nowhere.pth"):
+        said = checkout.shell(f"python {script} {files} photos unused", succeeds=False)
+        assert "is not a file" in said.splitlines()[-1] and "Traceback" not in said
+    assert not (checkout.root / "unused").exists()
+
+
+@pytest.mark.usefixtures("photos")
+def test_the_lines_that_the_page_has_for_a_checkpoint_without_names_set_them(checkout, script, detected, request):
+    page = " ".join(howtos.find(stacks.current(), checkout.topic).text.replace("\n# ", " ").split())
+    lines = re.findall(r"``((?:model|detect)\.[\w.]+ = [^`]+)``", page)
+    assert len(lines) == {"mmdet2": 1, "mmdet3": 2}[stacks.current().family]
+    added = "\n".join(lines).replace("('kitten', 'mug')", "tuple(map(str, range(80)))")
+    path = checkout.root / script
+    before = path.read_text("utf-8")
+    request.addfinalizer(lambda: path.write_text(before, "utf-8"))
+    path.write_text(re.sub(r"(?m)^(model|detect) = .*$", lambda made: f"{made[0]}\n{added}", before), "utf-8")
+    _, found = detected("photos", "named")
+    assert [each["name"] for each in found["categories"]] == list(map(str, range(80)))

@@ -24,6 +24,9 @@ if len(sys.argv) != 5:
 sys.stdout.reconfigure(errors='backslashreplace')  # whatever a name has in it
 config, checkpoint, *folders = sys.argv[1:]
 images, out = (Path(folder).resolve() for folder in folders)
+for path in (config, checkpoint):
+    if '://' not in path and not Path(path).is_file():
+        sys.exit(f'{path} is not a file')
 if not images.is_dir():
     sys.exit(f'{images} is not a folder')
 if images in (out, *out.parents):

@@ -12,14 +12,27 @@ from mmengine.runner import CheckpointLoader
 if len(sys.argv) != 3:
     sys.exit(__doc__)
 config, checkpoint = sys.argv[1:]
-load_from = Config.fromfile(config).get('load_from')
+
+
+def read(path, how):
+    """What a file has; if it is missing or broken, end with the reason."""
+    try:
+        return how(path)
+    except Exception as error:
+        sys.exit(f'{path}: {type(error).__name__}: {error}')
+
+
+def weights(path):
+    """The weights in a checkpoint, by name."""
+    content = CheckpointLoader.load_checkpoint(path, 'cpu')
+    return content.get('state_dict', content)
+
+
+load_from = read(config, Config.fromfile).get('load_from')
 if not load_from:
     sys.exit(f'{config} has no load_from, so there is nothing to compare with. '
              'If a command has set it, take the config in work_dirs/.')
-before, after = (
-    content.get('state_dict', content)
-    for content in (CheckpointLoader.load_checkpoint(path, 'cpu')
-                    for path in (load_from, checkpoint)))
+before, after = read(load_from, weights), read(checkpoint, weights)
 
 found, moved, others = collections.Counter(), collections.Counter(), []
 for name, value in after.items():
