@@ -59,8 +59,6 @@ curves = {
     "larger images": anchors.coverage(large, old.scales, *places),
     "this config": anchors.coverage(large, new.scales, *places),
 }
-
-# %%
 import matplotlib.pyplot as plt
 
 assigner = cfg.model.train_cfg.rpn.assigner
@@ -112,8 +110,6 @@ halved = checkout.edit(checkout.own, {scales: f"{scales}, strides=[2, 4, 8, 16, 
 said = anchors.told(checkout, halved, 1, succeeds=False)
 advice = "Set strides=[4, 8, 16, 32, 64]"
 checkout.check(f"coverage.py stops: {advice}", said.endswith(advice), True)
-
-# %%
 import torch
 
 rpn = checkout.build(checkout.config(halved)).rpn_head
@@ -137,18 +133,18 @@ photograph, first = content["images"][0], content["annotations"][0]
 
 
 def own(name, images, objects, **changes):
-    """Write a config that trains on these images and objects; its name."""
+    """Write a standard config that trains on these images and objects; its name."""
     file = checkout.root / f"data/coco/annotations/{name}.json"
     changed = content | {"images": images, "annotations": objects}
     file.write_text(json.dumps(changed), "utf-8")
-    cfg = checkout.config(train__ann_file=str(file), **changes)
+    cfg = checkout.config(standard, train__ann_file=str(file), **changes)
     cfg.dump(str(checkout.root / f"configs/small_objects/{name}.py"))
     return f"{name}.py"
 
 
 # %%
 sides = photograph["width"], photograph["height"]
-side = 40 / min(max(large) / max(sides), min(large) / min(sides))
+side = 40 / min(max(small) / max(sides), min(small) / min(sides))
 objects = []
 for number in range(100):
     x, y = (place * each / 10 for place, each in zip(divmod(number, 10), sides))
@@ -178,6 +174,30 @@ for limit in keys.max_per_img, 1000:
     found, _ = multiclass_nms(boxes, scores, keys.score_thr, keys.nms, limit)
     expected = {100: 100, 1000: 300}[limit]
     checkout.check(f"Boxes of 300, max_per_img={limit}", len(found), expected)
+
+# %%
+# Then watch ``bbox_mAP_50``: it counts 1000 boxes of a class in an image, ``bbox_mAP`` only the 100 best, whatever
+# ``max_per_img`` is. Here all 300 objects of one image are found:
+import pickle
+
+objects = [
+    first | {"id": n, "image_id": photograph["id"], "bbox": [n * 10, n * 10, 8, 8]}
+    for n in range(1, 301)
+]
+file = str(checkout.root / "data/coco/annotations/many.json")
+tested = dict(test__ann_file=file, val_evaluator__ann_file=file)
+many = anchors.path(checkout, own("many", [photograph], objects, **tested))
+ids = [each["id"] for each in content["categories"]]
+results = api().pickled(photograph, [each | {"score": 1.0} for each in objects], ids)
+(checkout.root / "many.pkl").write_bytes(pickle.dumps([results]))
+
+# %%
+tool = "tools/analysis_tools/eval_metric.py"
+said = checkout.shell(f"python {tool} {many} many.pkl {api().EVALUATE}")
+found = [line for line in said.splitlines() if "Precision" in line][:2]
+print(*found, sep="\n")
+checkout.check("bbox_mAP, of 100 boxes", found[0].split()[-1], "0.337")
+checkout.check("bbox_mAP_50, of 1000", found[1].split()[-1], "1.000")
 
 # %%
 # Objects are smaller in the tests: only training has the larger images
@@ -305,8 +325,10 @@ checkout.check(
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # The anchors are laid out again from strides, scales and ratios alone, without MMDetection, on smaller images that are
 # not flipped. The coarsest level ends beyond them: 480 is no multiple of 64. With ``allowed_border=0``, as of Cascade
-# R-CNN, anchors that do not lie inside of the image do not train:
-unflipped = checkout.config(model__train_cfg__rpn__allowed_border=0)
+# R-CNN, anchors that do not lie inside of the image do not train. The sampler's ``num`` is so large that it leaves
+# no positive out, since which it leaves out is random:
+whole = dict(allowed_border=0, sampler=dict(num=10**6))
+unflipped = checkout.config(model__train_cfg__rpn=whole)
 _, _, resize, flip, *_ = api().split(unflipped, "train").pipeline
 resize.update({key: (800, 480) for key in api().SCALES if key in resize})
 flip.update({key: 0.0 for key in flip if key != "type"})
@@ -339,6 +361,8 @@ checkout.check(
 for name, place, most in ("IoU differs by", 2, 0.0051), ("Positives by", 3, 0.51):
     differences = [abs(one[place] - two[place]) for one, two in zip(table, apart)]
     checkout.check(name, max(differences), at_most=most)
+untrained = [[row[4] for row in rows] for rows in (table, apart)]
+checkout.check("Untrained of each size", *untrained)
 summed = f"{sum(sums) / len(sums):.1f}, at most {max(sums)}"
 checkout.check(f"Positives of an image: {summed}", summed in printed, True)
 

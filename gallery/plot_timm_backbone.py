@@ -14,12 +14,8 @@ and give the neck the channels of the levels that you pick. Here RetinaNet gets 
 # .. index:: ! EfficientNet
 #
 # {% if mmdet2 %}
-# It needs timm and MMClassification:
-#
 # .. install:: timm mmcls
 # {% else %}
-# It needs timm and MMPreTrain:
-#
 # .. install:: timm mmpretrain
 # {% endif %}
 #
@@ -63,8 +59,12 @@ Table(HEAD, [row.cells() for row in table.values()])
 # - **A loss or hook of your own**: name its module in ``imports``, and the one that is there, too. A
 #   config that inherits from this one :doc:`replaces the whole list <plot_mmcls_backbone>`.
 # - **A checkpoint of your own**: see `A checkpoint of your own`_.
-# - **Any other model**: ask timm for its levels. Take the four whose ``reduction`` is 4 to 32: their
-#   numbers are ``out_indices``, and ``num_chs`` are the channels.
+
+# %%
+# Any other model
+# ~~~~~~~~~~~~~~~
+# Ask timm for its levels. Take the four whose ``reduction`` is 4 to 32: their numbers are ``out_indices``,
+# and ``num_chs`` are the channels.
 #
 # .. code-block:: console
 #
@@ -105,8 +105,6 @@ checkout.check("The levels of dla34 from stride 4 on", found, expected)
 # every other key to ``timm.create_model``.
 model = checkout.build(cfg)
 backbone = model.backbone
-
-# %%
 from howto.figures.diagram import draw_detector
 
 stock = checkout.config("retinanet/retinanet_r50_fpn_1x_coco.py")
@@ -124,8 +122,6 @@ image = image.permute(2, 0, 1)[None] / 255
 levels = backbone(image)
 channels = [level.shape[1] for level in levels]
 strides = [image.shape[-1] // level.shape[-1] for level in levels]
-
-# %%
 from howto.figures.show import draw_levels
 
 figure = draw_levels(photograph, levels, strides)
@@ -155,8 +151,7 @@ checkout.check("The wrapper logs the channels that the neck expects", told, True
 # {% if mmdet2 %}
 # ``ImportError`` without further text: MMClassification is not installed
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# Install it, or correct its name. The traceback has the name further up, after
-# ``ModuleNotFoundError``.
+# Install it, or correct its name, which stands further up in the traceback.
 # {% else %}
 # ``ImportError: Failed to import custom modules``: MMPreTrain is not installed
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
@@ -174,13 +169,11 @@ checkout.check("It says", failure.message.partition(", the current")[0], message
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # Set ``pretrained`` to ``False`` for all that starts from a checkpoint of yours:
 #
-# {% if mmdet2 %}
 # .. code-block:: console
 #
+# {% if mmdet2 %}
 #    $ python tools/test.py CONFIG CHECKPOINT --eval bbox --cfg-options model.backbone.pretrained=False
 # {% else %}
-# .. code-block:: console
-#
 #    $ python tools/test.py CONFIG CHECKPOINT --cfg-options model.backbone.pretrained=False
 # {% endif %}
 #
@@ -190,20 +183,16 @@ checkout.check("It says", failure.message.partition(", the current")[0], message
 # machine without a network, or without timm's cache, that stops the program: with ``URLError: <urlopen error``
 # from timm 0.6, with ``LocalEntryNotFoundError`` from timm 1.
 checkpoint = run.checkpoint.relative_to(checkout.root)
-# {% if mmdet2 %}
-evaluated = "--eval bbox"
-# {% else %}
-evaluated = ""
-# {% endif %}
 nothing = "HTTPS_PROXY=http://127.0.0.1:9 TORCH_HOME=none HF_HUB_CACHE=none"
 test = f"{nothing} python tools/test.py configs/timm_backbone/{config} {checkpoint}"
-output = checkout.shell(f"{test} {evaluated}", succeeds=False)
+test += f" {api().EVALUATE}"
+output = checkout.shell(test, succeeds=False)
 refused = "URLError" in output or "LocalEntryNotFoundError" in output
 checkout.check("Without a network timm stops it", refused, True)
 
 # %%
 off = "model.backbone.pretrained=False"
-output = checkout.shell(f"{test} {evaluated} {{fit}} {off}")
+output = checkout.shell(f"{test} {{fit}} {off}")
 checkout.check("Then it evaluates", "Evaluating bbox" in output, True)
 
 from mmdet.apis import init_detector
@@ -340,13 +329,8 @@ reason = 'Unexpected key(s) in state_dict: "conv_head.weight"'
 checkout.check(f"It says: {reason}", reason in failure.message, True)
 
 # %%
-# {% if mmdet2 %}
-# ``No equivalent norm_act layer for syncbatchnorm``: ``SyncBN``
-# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# {% else %}
-# ``unexpected keyword argument 'inplace'``: ``SyncBN``
-# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# {% endif %}
+# ``unexpected keyword argument 'inplace'``, or ``No equivalent norm_act layer``: ``SyncBN``
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # Leave out ``norm_layer='SyncBN'``, which would average over all GPUs. EfficientNet does not accept it:
 # its norms include the activation.
 line = "        features_only=True,"

@@ -72,8 +72,6 @@ checkout.check("Share of the weights that trains with frozen_stages=1", trains, 
 memory = {row[0]: row[4] for row in rows}
 kept = [memory[4], memory[1], memory[-1]]
 checkout.check("MiB kept with 4, with 1, unfrozen", kept, [0, 972, 1756])
-
-# %%
 head = "frozen_stages", "Frozen", "Weights, million", "Batch norms", "MiB for an image"
 Table(head, rows)
 
@@ -83,50 +81,15 @@ Table(head, rows)
 # ``unfreeze_epoch`` counts from 0, as the schedule does. The 1x schedule divides the learning
 # rate by ten after 8 epochs and again after 11, so the later you unfreeze, the less of the full
 # rate is left for the backbone: from 8 on nothing, and from 12 on it does not train at all.
-# {% if mmdet2 %}
-from types import SimpleNamespace
-
-from mmcv.runner.hooks.lr_updater import StepLrUpdaterHook
-
-
-def epochs_rates(cfg):
-    """The learning rate of each epoch, without warm-up."""
-    settings = {key: value for key, value in cfg.lr_config.items() if key != "policy"}
-    drops, full = StepLrUpdaterHook(**settings), cfg.optimizer.lr
-    epochs = [SimpleNamespace(epoch=number) for number in range(cfg.runner.max_epochs)]
-    return [round(drops.get_lr(epoch, full), 6) for epoch in epochs]
-
-
-# {% else %}
-from mmengine.optim import MultiStepLR
-from torch import nn, optim
-
-
-def epochs_rates(cfg):
-    """The learning rate of each epoch, without warm-up."""
-    settings = {k: v for k, v in cfg.param_scheduler[-1].items() if k != "type"}
-    weights, rates = nn.Linear(1, 1).parameters(), []
-    optimizer = optim.SGD(weights, lr=cfg.optim_wrapper.optimizer.lr)
-    drops = MultiStepLR(optimizer, **settings)
-    for _ in range(cfg.train_cfg.max_epochs):
-        rates.append(round(optimizer.param_groups[0]["lr"], 6))
-        optimizer.step()
-        drops.step()
-    return rates
-
-
-# {% endif %}
-# %%
 from collections import Counter
 
 
 def schedule(cfg, unfreeze_epoch):
     """The epoch, and for how many epochs the backbone then trains at each rate."""
-    trains = Counter(epochs_rates(cfg)[unfreeze_epoch:])
+    trains = Counter(api().rates(cfg)[unfreeze_epoch:])
     return unfreeze_epoch, *(trains[rate] for rate in (0.02, 0.002, 0.0002))
 
 
-# %%
 head = "unfreeze_epoch", "Epochs at the full rate", "at a tenth", "at a hundredth"
 Table(head, [schedule(cfg, epoch) for epoch in (0, 1, 4, 8, 11, 12)])
 
@@ -386,8 +349,6 @@ line = "    constructor='FrozenTooOptimizerConstructor',\n"
 failure = checkout.fails(checkout.train, checkout.edit(slower, {line: ""}), **keys)
 message = "TypeError: paramwise_cfg skips what is frozen"
 checkout.check(f"It says: {message}", failure.message.startswith(message), True)
-
-# %%
 from mmcv.runner import build_optimizer
 
 tenth = dict(custom_keys=dict(backbone=dict(lr_mult=0.1)))
@@ -423,13 +384,7 @@ checkout.check("Share that with_cp=True keeps", share, at_most=0.6)
 path = f"configs/unfreeze_backbone/{checkout.own}"
 saved = run.checkpoint.relative_to(checkout.root)
 message = "ModuleNotFoundError: No module named 'configs'"
-# {% if mmdet2 %}
-tested = f"tools/test.py {path} {saved} --eval bbox"
-registry, key, loop = "hook", "runner", "IterBasedRunner"
-# {% else %}
-tested = f"tools/test.py {path} {saved}"
-registry, key, loop = "mmdet::hook", "train_cfg", "IterBasedTrainLoop"
-# {% endif %}
+tested = f"tools/test.py {path} {saved} {api().EVALUATE}"
 for command in (f"tools/train.py {path}", tested):
     output = checkout.shell(f"python {command} {{fit}}", succeeds=False)
     script = command.partition(" ")[0]
@@ -451,23 +406,23 @@ lines = """custom_imports = dict(
 """
 variant = checkout.edit(checkout.own, {lines: ""})
 failure = checkout.fails(checkout.train, variant, **small)
-reason = f"UnfreezeBackboneEpochBasedHook is not in the {registry} registry"
+reason = "UnfreezeBackboneEpochBasedHook is not in the"
 checkout.check(f"It says: {reason}", reason in failure.message, True)
 
 # %%
-# {% if mmdet2 %}
-# ``TypeError: IterBasedRunner has no epochs to wait for``: the run counts iterations
-# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# {% else %}
-# ``TypeError: IterBasedTrainLoop has no epochs to wait for``: the run counts iterations
-# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# {% endif %}
+# ``has no epochs to wait for``: the run counts iterations
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # Train by epochs. A run that counts iterations never begins another epoch, so a hook that waits for one
 # would never act. This one stops the run before its first iteration.
-by_iteration = {key: dict(_delete_=True, type=loop, max_iters=4)}
+# {% if mmdet2 %}
+by_iteration = dict(runner=dict(_delete_=True, type="IterBasedRunner", max_iters=4))
+# {% else %}
+loop = dict(_delete_=True, type="IterBasedTrainLoop", max_iters=4)
+by_iteration = dict(train_cfg=loop)
+# {% endif %}
 failure = checkout.fails(checkout.train, **by_iteration, **small)
-message = f"TypeError: {loop} has no epochs to wait for"
-checkout.check(f"It says: {message}", failure.message.startswith(message), True)
+message = "has no epochs to wait for"
+checkout.check(f"It says: {message}", message in failure.message, True)
 
 # %%
 # ``TypeError: MobileNetV2 has no ResNet stages to unfreeze``: another backbone
@@ -510,12 +465,7 @@ checkout.check("It says", failure.message, message)
 trained = {tuple(run.trains(stage)) for stage in stages}
 name = "The ResNet-18's stem and four layers train, epoch by epoch"
 checkout.check(name, trained, {(False, True, True)})
-# {% if mmdet2 %}
-evaluations = 1
-# {% else %}
-evaluations = 2  # and at the end
-# {% endif %}
-checkout.check("The run was evaluated, times", run.evaluations, evaluations)
+checkout.check("The run was evaluated", run.evaluations > 0, True)
 
 # %%
 # The optimizer has known the frozen weights from the start; SGD gives them their
@@ -602,7 +552,6 @@ norms = [epoch.norms_training["layer1"] for epoch in run.epochs.values()]
 checkout.check("norm_eval=True: the batch's statistics in layer1", norms, [False] * 3)
 
 
-# %%
 def first_layers(backbone, stage="layer1"):
     """Whether a stage's first convolution and batch norm train."""
     block = getattr(backbone, stage)[0]
@@ -645,13 +594,9 @@ imports = importing({words: f"{words}\n        return model"})
 both = dict(**small, **at_once)
 (equal,) = checkout.train_in_two_processes([checkout.own], **both)
 (apart,) = checkout.train_in_two_processes([checkout.own], **both, **imports)
-
-# %%
 for stage in ("stem", "layer1", "layer4", "neck"):
     checkout.check(f"{stage} is the same in both, difference", equal[stage], 0.0)
 checkout.check("layer1 differs if it is not wrapped again", apart["layer1"] > 0, True)
-
-# %%
 head = "Stage", "Wrapped again", "Not wrapped again"
 Table(head, [(stage, equal[stage], apart[stage]) for stage in (*stages, "neck")])
 

@@ -22,6 +22,7 @@ class Family(Protocol):
             ``workers`` and ``persistent_workers`` for those that load images for training, ``checkpoint_interval``.
         TRAINED: What each logged line of training begins with.
         FIRST_EPOCH: What those of the first epoch begin with.
+        EVALUATE: The options without which ``tools/test.py`` evaluates nothing.
     """
 
     LIBRARIES: tuple[str, ...]
@@ -29,6 +30,7 @@ class Family(Protocol):
     KEYS: dict[str, str]
     TRAINED: str
     FIRST_EPOCH: str
+    EVALUATE: str
 
     def load(self, path: Path):
         """The config at `path`, with what it is based on."""
@@ -53,6 +55,9 @@ class Family(Protocol):
 
     def rate(self, cfg) -> float:
         """The learning rate that a config names."""
+
+    def rates(self, cfg) -> list[float]:
+        """The learning rate of each epoch of a config, without warm-up."""
 
     def scaled(self, rate: float, factor: float) -> str:
         """What the log says where ``--auto-scale-lr`` multiplies `rate` by `factor`."""

@@ -19,6 +19,7 @@ KEYS = {
 }
 TRAINED = "Epoch ["
 FIRST_EPOCH = "Epoch [1]"
+EVALUATE = "--eval bbox"
 
 
 def load(path: Path):
@@ -65,6 +66,17 @@ def accumulated(cfg) -> int:
 def rate(cfg) -> float:
     """The learning rate that a config names."""
     return cfg.optimizer.lr
+
+
+def rates(cfg) -> list[float]:
+    """The learning rate of each epoch of a config, without warm-up."""
+    from types import SimpleNamespace
+
+    from mmcv.runner.hooks.lr_updater import StepLrUpdaterHook
+
+    drops = StepLrUpdaterHook(**{key: value for key, value in cfg.lr_config.items() if key != "policy"})
+    epochs = [SimpleNamespace(epoch=number) for number in range(cfg.runner.max_epochs)]
+    return [round(drops.get_lr(epoch, rate(cfg)), 6) for epoch in epochs]
 
 
 def scaled(rate: float, factor: float) -> str:

@@ -19,6 +19,7 @@ KEYS = {
 }
 TRAINED = "Epoch(train)"
 FIRST_EPOCH = "Epoch(train) [1]"
+EVALUATE = ""
 
 
 def load(path: Path):
@@ -70,6 +71,20 @@ def accumulated(cfg) -> int:
 def rate(cfg) -> float:
     """The learning rate that a config names."""
     return cfg.optim_wrapper.optimizer.lr
+
+
+def rates(cfg) -> list[float]:
+    """The learning rate of each epoch of a config, without warm-up."""
+    from mmengine.optim import MultiStepLR
+    from torch import nn, optim
+
+    optimizer, found = optim.SGD(nn.Linear(1, 1).parameters(), lr=rate(cfg)), []
+    drops = MultiStepLR(optimizer, **{key: value for key, value in cfg.param_scheduler[-1].items() if key != "type"})
+    for _ in range(cfg.train_cfg.max_epochs):
+        found.append(round(optimizer.param_groups[0]["lr"], 6))
+        optimizer.step()
+        drops.step()
+    return found
 
 
 def scaled(rate: float, factor: float) -> str:

@@ -113,7 +113,7 @@ def coverage(scale: tuple[int, int], scales: Sequence[float], strides: Sequence[
         ratios: See :func:`laid_out`.
     """
     factor = min(max(scale) / 640, min(scale) / 480)
-    anchors = laid_out((round(480 * factor), round(640 * factor)), strides, scales, ratios)
+    shape = round(480 * factor), round(640 * factor)
     random = np.random.default_rng(0)
     larger, higher = 2 ** random.uniform(-0.5, 0.5, (SAMPLES, 1)), 2 ** random.uniform(-0.5, 0.5, (SAMPLES, 1))
     places = random.uniform(0, 1, (SAMPLES, 2))
@@ -122,8 +122,21 @@ def coverage(scale: tuple[int, int], scales: Sequence[float], strides: Sequence[
         sizes = np.minimum(side * np.concatenate([larger / higher, larger * higher], axis=1), [640, 480])
         corners = places * ([640, 480] - sizes)
         boxes = np.concatenate([corners, corners + sizes], axis=1) * factor
-        means.append(float(overlaps(boxes.astype("float32"), anchors).max(axis=1).mean()))
+        means.append(float(_best(boxes, shape, strides, scales, ratios).mean()))
     return means
+
+
+def _best(boxes, shape: tuple[int, int], strides: Sequence[int], scales: Sequence[float], ratios: Sequence[float]):
+    """The IoU of each box with its best anchor: of anchors of one size, the nearest is the best."""
+    places = np.array([-(-side // 32) * 32 for side in shape[::-1]])
+    found = []
+    for stride in strides:
+        centres = np.clip(np.round((boxes[:, :2] + boxes[:, 2:]) / 2 / stride), 0, -(-places // stride) - 1) * stride
+        for higher in np.sqrt(ratios):
+            for scale in scales:
+                half = np.array([1 / higher, higher]) * stride * scale / 2
+                found.append(overlaps(boxes, np.concatenate([centres - half, centres + half], axis=1)).diagonal())
+    return np.max(found, axis=0)
 
 
 def draw(axes, curves: dict[str, Sequence[float]], positive: float, least: float) -> None:

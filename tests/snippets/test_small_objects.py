@@ -85,3 +85,13 @@ def test_it_stops_at_assigners_that_do_not_go_by_iou(checkout, tell, name):
     kind = path.stem.partition("_")[0].upper()
     with pytest.raises(HowtoError, match=f"MaxIoUAssigner assigns anchors, as .*, not for {kind}"):
         tell(str(path), 1)
+
+
+def test_files_that_are_not_there_are_named_in_one_line(checkout, tell):
+    for missing, run in (
+        ("none.py", lambda: checkout.shell("python configs/small_objects/coverage.py none.py 1")),
+        ("none.json", lambda: tell(images=1, train__ann_file="none.json")),
+    ):
+        with pytest.raises(HowtoError, match=missing) as failure:
+            run()
+        assert "Traceback" not in str(failure.value)

@@ -12,6 +12,7 @@ RetinaNet and SSD have; PAA and FreeAnchor choose among the positives again.
 import argparse
 import math
 import sys
+from pathlib import Path
 
 import torch
 from mmcv import Config
@@ -25,6 +26,8 @@ parser = argparse.ArgumentParser()
 parser.add_argument('config')
 parser.add_argument('images', type=int)
 args = parser.parse_args()
+if not Path(args.config).is_file():
+    sys.exit(f'There is no file {args.config}')
 cfg = Config.fromfile(args.config)
 model = revert_sync_batchnorm(build_detector(cfg.model)).eval()
 head = getattr(model, 'rpn_head', None) or getattr(model, 'bbox_head', None)
@@ -55,7 +58,10 @@ def check_strides(*sides):
                  f'maps {strides}. Set strides={strides}')
 
 
-dataset = build_dataset(cfg.data.train)
+try:
+    dataset = build_dataset(cfg.data.train)
+except OSError as error:
+    sys.exit(str(error))
 images = min(len(dataset), args.images)
 sizes, overlaps, positives, drawn, sums = [], [], [], [], []
 for index in range(images):
@@ -69,11 +75,12 @@ for index in range(images):
     every = torch.ones(len(anchors), dtype=torch.bool)
     anchors = anchors[anchor_inside_flags(
         anchors, every, shape, head.train_cfg.allowed_border)]
-    assigned = assigner.assign(anchors, boxes)
+    ious = bbox_overlaps(boxes, anchors)
+    assigned = assigner.assign_wrt_overlaps(ious)
     sample = head.sampler.sample(assigned, anchors, boxes)
     taken = assigned.gt_inds[assigned.gt_inds > 0] - 1
     sizes += (boxes[:, 2:] - boxes[:, :2]).prod(dim=1).sqrt().tolist()
-    overlaps += bbox_overlaps(boxes, anchors).max(dim=1).values.tolist()
+    overlaps += ious.max(dim=1).values.tolist()
     positives += taken.bincount(minlength=len(boxes)).tolist()
     drawn += sample.pos_assigned_gt_inds.bincount(
         minlength=len(boxes)).tolist()

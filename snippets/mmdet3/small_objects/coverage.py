@@ -12,6 +12,7 @@ RetinaNet and SSD have; PAA and FreeAnchor choose among the positives again.
 import argparse
 import math
 import sys
+from pathlib import Path
 
 import torch
 from mmdet.models.task_modules import AnchorGenerator, MaxIoUAssigner
@@ -27,6 +28,8 @@ parser = argparse.ArgumentParser()
 parser.add_argument('config')
 parser.add_argument('images', type=int)
 args = parser.parse_args()
+if not Path(args.config).is_file():
+    sys.exit(f'There is no file {args.config}')
 cfg = Config.fromfile(args.config)
 init_default_scope('mmdet')
 model = revert_sync_batchnorm(MODELS.build(cfg.model)).eval()
@@ -60,6 +63,8 @@ def check_strides(*sides):
 
 try:
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
+except OSError as error:
+    sys.exit(str(error))
 except ValueError as error:
     if 'need at least one array' not in str(error):
         raise
@@ -83,11 +88,12 @@ for index in range(images):
     anchors = anchors[anchor_inside_flags(
         anchors, every, shape, head.train_cfg.allowed_border)]
     priors = InstanceData(priors=anchors)
-    assigned = assigner.assign(priors, objects)
+    ious = bbox_overlaps(boxes, anchors)
+    assigned = assigner.assign_wrt_overlaps(ious, objects.labels)
     sample = head.sampler.sample(assigned, priors, objects)
     taken = assigned.gt_inds[assigned.gt_inds > 0] - 1
     sizes += (boxes[:, 2:] - boxes[:, :2]).prod(dim=1).sqrt().tolist()
-    overlaps += bbox_overlaps(boxes, anchors).max(dim=1).values.tolist()
+    overlaps += ious.max(dim=1).values.tolist()
     positives += taken.bincount(minlength=len(boxes)).tolist()
     drawn += sample.pos_assigned_gt_inds.bincount(
         minlength=len(boxes)).tolist()
