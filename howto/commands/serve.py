@@ -22,22 +22,25 @@ def serve(options: list[str]) -> None:
     from sphinx_autobuild import build
 
     standby.keep(later=SITE)
-    build.subprocess = types.SimpleNamespace(run=_run, CalledProcessError=subprocess.CalledProcessError)
+    build.subprocess = types.SimpleNamespace(run=Builds().run, CalledProcessError=subprocess.CalledProcessError)
     watched = [word for place in ("snippets", "gallery", "howto", "conf.py") for word in ("--watch", place)]
     ignored = ["--ignore", "docs/how-to", "--ignore", "docs/_build", "--re-ignore", "pyc$"]
     build_options = ["-c", ".", "-n", "-d", "docs/_build/doctrees/serve"]
     autobuild.main([*build_options, *watched, *ignored, *options, "docs", "docs/_build/serve"])
 
 
-def _run(command: list[str], check: bool) -> None:
-    """In the place of ``subprocess.run``. The first build does not wait for the process that will stand by."""
-    first, _run.first = _run.first, False
-    if first:
-        subprocess.run(command, check=check)
-        return
-    code = standby.run(command[1:], Path.cwd(), dict(os.environ), live=True).returncode
-    if check and code:
-        raise subprocess.CalledProcessError(code, command)
+class Builds:
+    """Starts each build after the first from the process that stands by."""
 
+    def __init__(self) -> None:
+        self._is_first = True
 
-_run.first = True
+    def run(self, command: list[str], check: bool) -> None:
+        """In the place of ``subprocess.run``. The first build does not wait for the process that will stand by."""
+        if self._is_first:
+            self._is_first = False
+            subprocess.run(command, check=check)
+            return
+        code = standby.run(command[1:], Path.cwd(), dict(os.environ), live=True).returncode
+        if check and code:
+            raise subprocess.CalledProcessError(code, command)

@@ -29,21 +29,32 @@ def topics(family: str) -> list[str]:
     return sorted(path.name for path in snippet_folder(family).iterdir() if any(path.glob("*.py")))
 
 
-@contextlib.contextmanager
-def building() -> Iterator[None]:
-    """Let nobody else build in this checkout; waits for whoever does. A process that builds may ask again."""
-    if building.process == os.getpid():
-        yield
-        return
-    with locked(BUILD / "build.lock", "another build in this checkout"):
-        building.process = os.getpid()
-        try:
+class BuildLock:
+    """Lets one process build in this checkout.
+
+    Attributes:
+        process: The process that has it, if it is this one; those that are forked from it do not.
+    """
+
+    def __init__(self) -> None:
+        self.process = 0
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Let nobody else build; waits for whoever does. A process that builds may ask again."""
+        if self.process == os.getpid():
             yield
-        finally:
-            building.process = 0
+            return
+        with locked(BUILD / "build.lock", "another build in this checkout"):
+            self.process = os.getpid()
+            try:
+                yield
+            finally:
+                self.process = 0
 
 
-building.process = 0  # which one has it: those that are forked from it do not
+build_lock = BuildLock()
+building = build_lock.held
 
 
 def take_gallery(stack: Stack) -> Path:

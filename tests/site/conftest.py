@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import http.server
+import shutil
 import threading
 from urllib.parse import urlsplit
 
@@ -10,8 +11,10 @@ import pytest
 from bs4 import BeautifulSoup
 
 from howto.project import stacks
+from howto.publish.join import join
 
-if stacks.current().name != "mmdet2":  # what a family does not change is tested once, on the default stack
+STACK = stacks.current().name
+if STACK != "mmdet2":  # what a family does not change is tested once, on the default stack
     collect_ignore = ["test_controls.py", "test_machines.py"]
 
 
@@ -80,6 +83,22 @@ def page(new_page):
     """A page of one test alone."""
     with new_page() as page:
         yield page
+
+
+@pytest.fixture
+def other_server(site, serve, tmp_path):
+    """Address of a site joined from this stack's and a copy of it under the name of another."""
+    other = next(name for name in stacks.STACKS if name != STACK)
+    for name in (STACK, other):
+        shutil.copytree(site, tmp_path / name)
+    (tmp_path / other / "how-to/plot_timm_backbone.html").unlink()
+    first = tmp_path / other / "index.html"
+    page = BeautifulSoup(first.read_text("utf-8"), "html.parser")
+    page.select_one(".sphx-glr-thumbcontainer:has(a[href$='plot_timm_backbone.html'])").decompose()
+    first.write_text(str(page), "utf-8")
+    join(tmp_path)
+    with serve(tmp_path) as address:
+        yield address
 
 
 def answered(page, answer):

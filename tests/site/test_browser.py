@@ -1,11 +1,9 @@
 """The pages in a browser: copying, searching, every width, and nothing fetched from elsewhere."""
 
 import dataclasses
-from urllib.parse import urlencode
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import expect
 
 from howto.project import files, stacks
 
@@ -89,35 +87,6 @@ def test_no_how_to_is_long(visits):
     assert {address: height for address, height in heights.items() if height > 5_700} == {}
 
 
-def test_the_first_page_that_a_search_finds_is_the_right_one(page):
-    registry = "hook registry" if FAMILY == "mmdet2" else "mmdet::hook registry"
-    asked = {
-        "accumulate_gradients": ["gradient accumulation", "larger batch"],
-        "backbone_channels": ["channels of a backbone"],
-        "best_checkpoint": ["save_best", "early stopping"],
-        "class_imbalance": ["class_weight", "rare classes"],
-        "custom_classes": ["num_classes"],
-        "custom_module": ["custom_imports"],
-        "finetune": ["load_from"],
-        "freeze": ["lr_mult"],
-        "mosaic": ["mosaic", "mix_results"],
-        "mosaic_off": ["mixup"],
-        "per_class_results": ["classwise", "confusion matrix"],
-        "several_datasets": ["several datasets", "ConcatDataset"],
-        "small_objects": ["small objects"],
-        "timm_backbone": ["timm", "EfficientNet"],
-        "unfreeze_backbone": ["unfreeze", "unfreeze backbone", "frozen_stages", f"is not in the {registry}"],
-    }
-    wrong = {}
-    for topic, words in [(topic, words) for topic, each in asked.items() for words in each]:
-        page.goto(f"/{STACK}/search.html?{urlencode({'q': words})}")
-        page.locator("#search-summary, .search-summary").filter(has_text="finished").wait_for()
-        first = page.locator("#search-results li a").first.get_attribute("href")
-        if f"/plot_{topic}.html" not in first:
-            wrong[words] = first
-    assert wrong == {}
-
-
 def test_every_snippet_is_on_the_paper_and_has_one_button_that_copies_it(page):
     page.emulate_media(media="print")
     for topic in files.topics(FAMILY):
@@ -126,23 +95,6 @@ def test_every_snippet_is_on_the_paper_and_has_one_button_that_copies_it(page):
         assert page.locator(".howto-snippet").count() == page.locator(".howto-snippet:visible").count() > 0
         buttons = [snippet.locator("button").count() for snippet in page.locator(".howto-snippet").all()]
         assert set(buttons) == {1}, topic
-
-
-def test_the_text_of_an_error_finds_its_pitfall(page):
-    page.goto(f"/{STACK}/search.html?q=assert+'mix_results'+in+results")
-    page.locator(".search-summary").filter(has_text="finished").wait_for()
-    page.locator("#search-results li a[href*='#']").first.click()
-    page.wait_for_url("**/plot_mosaic.html*#assert-mix-results**")
-    expect(page.locator(".howto-pitfall[open] h3", has_text="mix_results")).to_be_in_viewport()
-
-
-def test_the_whole_text_of_an_error_finds_its_heading(page):
-    registry = "hook registry" if FAMILY == "mmdet2" else "mmdet::hook registry"
-    error = f"KeyError: 'UnfreezeBackboneEpochBasedHook is not in the {registry}. Please check it'"
-    page.goto(f"/{STACK}/search.html?{urlencode({'q': error})}")
-    page.locator(".search-summary").filter(has_text="finished").wait_for()
-    first = page.locator("#search-results li a").first.get_attribute("href")
-    assert "plot_unfreeze_backbone.html#unfreezebackboneepochbasedhook-is-not-in" in first
 
 
 @pytest.mark.parametrize(("scheme", "width"), VIEWS)

@@ -1,14 +1,10 @@
 """What readers press, type and choose in a browser; the same on every stack, so tested on one."""
 
-import shutil
-
 import pytest
-from bs4 import BeautifulSoup
 from playwright.sync_api import expect
 
-from howto.project import files, stacks
+from howto.project import stacks
 from howto.project.howtos import HowTo
-from howto.publish.join import join
 
 FAMILY, STACK = stacks.current().family, stacks.current().name
 TOPIC = "unfreeze_backbone"
@@ -138,34 +134,6 @@ def test_each_way_to_adapt_a_how_to_is_folded_under_its_title_and_a_jump_leads_t
     expect(page.locator("h2", has_text="Pitfalls")).to_be_in_viewport()
 
 
-def test_where_nothing_is_found_there_is_every_how_to_and_the_other_versions_search(page, other_server):
-    page.goto(f"{other_server}/{STACK}/404.html")  # which offers a search
-    page.locator("article input[name=q]").fill("xyzzy")
-    page.locator("article").get_by_role("button", name="Search").click()
-    page.wait_for_url(f"**/{STACK}/search.html?q=xyzzy*")
-    instead = page.locator(".howto-instead")
-    expect(instead.locator("a[href*='how-to/plot_']")).to_have_count(len(files.topics(FAMILY)))
-    other = next(name for name in stacks.STACKS if name != STACK)
-    instead.locator(f"a[href*='{other}/search.html']").click()
-    page.wait_for_url(f"{other_server}/{other}/search.html?q=xyzzy")
-
-
-def test_an_excerpt_begins_with_what_a_page_says_and_what_is_found_is_walked_through_by_the_arrows(page):
-    page.goto(f"/{STACK}/search.html?q=mosaic")
-    excerpt = page.locator("#search-results li .context").first
-    expect(excerpt).to_contain_text("Mosaic combines four images")
-    assert "checks passed" not in excerpt.inner_text() and "Go to the end" not in excerpt.inner_text()
-    page.goto(f"/{STACK}/search.html?q=backbone")
-    page.locator(".search-summary").filter(has_text="finished").wait_for()
-    links = page.locator("#search-results ul.search a")
-    page.keyboard.press("ArrowDown")
-    expect(links.nth(0)).to_be_focused()
-    page.keyboard.press("ArrowDown")
-    page.keyboard.press("ArrowUp")
-    page.keyboard.press("Enter")
-    page.wait_for_url("**/how-to/plot_*")
-
-
 @pytest.mark.parametrize(("keys", "width"), [("Control+k", 390), ("Meta+k", 1280), ("/", 1280)])
 def test_a_key_opens_the_search(page, keys, width):
     page.set_viewport_size({"width": width, "height": 800})
@@ -228,22 +196,6 @@ def test_what_is_chosen_on_the_page_above_the_stacks_is_remembered_and_where_its
     page.wait_for_url(f"{other_server}/{other}/how-to/plot_mosaic.html")
     page.goto(f"{other_server}/index.html")
     assert page.locator(".howto-choice a[aria-current=true]").get_attribute("data-stack") == other
-
-
-@pytest.fixture
-def other_server(site, serve, tmp_path):
-    """Address of a site joined from this stack's and a copy of it under the name of another."""
-    other = next(name for name in stacks.STACKS if name != STACK)
-    for name in (STACK, other):
-        shutil.copytree(site, tmp_path / name)
-    (tmp_path / other / "how-to/plot_timm_backbone.html").unlink()
-    first = tmp_path / other / "index.html"
-    page = BeautifulSoup(first.read_text("utf-8"), "html.parser")
-    page.select_one(".sphx-glr-thumbcontainer:has(a[href$='plot_timm_backbone.html'])").decompose()
-    first.write_text(str(page), "utf-8")
-    join(tmp_path)
-    with serve(tmp_path) as address:
-        yield address
 
 
 def test_every_page_leads_to_the_same_page_for_another_mmdetection(page, other_server):

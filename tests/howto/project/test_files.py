@@ -35,10 +35,10 @@ with files.building():
         print("twice", flush=True)
     child = os.fork()
     if not child:
-        print(files.building.process == os.getpid(), flush=True)
+        print(files.build_lock.process == os.getpid(), flush=True)
         os._exit(0)
     os.waitpid(child, 0)
-print(files.building.process)
+print(files.build_lock.process)
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=project.root, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["twice", "False", "0"]
