@@ -8,7 +8,6 @@ import hashlib
 import importlib
 import importlib.util
 import json
-import os
 import subprocess
 from pathlib import Path
 
@@ -17,7 +16,6 @@ from howto.execution import replay
 from howto.execution.state import PageState
 from howto.project import device, files, howtos, stacks
 from howto.project.errors import HowtoError
-from howto.project.files import BUILD
 from howto.project.howtos import HowTo
 from howto.project.settings import Settings
 from howto.project.stacks import ROOT, Stack
@@ -50,30 +48,6 @@ def fingerprint(howto: HowTo) -> dict[str, str]:
         "data": str(Settings.from_environ().coco or ""),
         "weights": weights_kind(howto),
     }
-
-
-def site(stack: Stack) -> str:
-    """sha256 of all that the site of a stack is made of, but for what building it writes.
-
-    The content of its sources and reports, the installed packages, what is set, and the commit, which its feed names.
-    """
-    found = [ROOT / "conf.py"]
-    for place in ("docs", "gallery", "howto", "requirements", "snippets"):
-        for folder, folders, names in os.walk(ROOT / place):
-            folders[:] = sorted(set(folders) - files.NO_SOURCES(folder, folders))
-            found += [Path(folder, name) for name in sorted(names)]
-    contents = [(str(path.relative_to(ROOT)), _hash([path])) for path in found if path.exists()]
-    return hashlib.sha256(repr((contents, Settings.from_environ(), commit(), _packages(stack))).encode()).hexdigest()
-
-
-def built(stack: Stack) -> str:
-    """sha256 of what building has written: the records of all stacks, what joins their sites, the look of its pages."""
-    shared = sorted([*BUILD.glob("records/*/*.json"), *BUILD.glob("html/*")])
-    found = [(str(path.relative_to(BUILD)), _hash([path]) if path.is_file() else "") for path in shared]
-    for path in sorted((BUILD / "html" / stack.name).rglob("*")):
-        status = path.stat()
-        found.append((str(path.relative_to(BUILD)), status.st_size, status.st_mtime_ns))
-    return hashlib.sha256(repr(found).encode()).hexdigest()
 
 
 def sources(howto: HowTo) -> str:

@@ -42,13 +42,11 @@ def digest(text: str) -> str:
 
 
 def kept(howto: HowTo) -> dict | None:
-    """What the cells of a how-to put out when they last ran, if they passed and nothing that they depend on differs.
+    """What the cells of a how-to put out when they last ran, if its script executes the same today.
 
     Its keys: ``outputs``, the reStructuredText of each code cell, and ``seconds``, what they took.
     """
-    from howto.execution.fingerprint import changed
-
-    if not known() or not howto.outputs.exists() or changed(howto):
+    if not known() or not howto.outputs.exists():
         return None
     found = json.loads(howto.outputs.read_text("utf-8"))
     return found if found["script"] == digest(howto.text) else None

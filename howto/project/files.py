@@ -101,11 +101,6 @@ def records(stack: Stack) -> Path:
     return BUILD / "records" / stack.name
 
 
-def finished(stack: Stack) -> Path:
-    """What the site of a stack was made of, and looked like, when it was last built."""
-    return BUILD / "work" / f"{stack.name}.sha256"
-
-
 def benchmarks() -> Path:
     """What ``tox -e bench`` measured last; kept in git, as it takes hours."""
     return DOCS / "results" / "bench.json"

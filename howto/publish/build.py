@@ -19,7 +19,6 @@ from howto.project import files, howtos
 from howto.project.errors import HowtoError
 from howto.project.files import BUILD, DOCS
 from howto.project.howtos import HowTo
-from howto.project.record import write_text
 from howto.project.settings import Settings
 from howto.project.stacks import ROOT, Stack
 from howto.publish import join
@@ -37,7 +36,6 @@ def build(stack: Stack) -> int:
     with files.building():
         doctor.require(stack, executes=False)
         files.take_gallery(stack)
-        sources = fingerprint.site(stack)  # taken before: what is edited while the site is built is not on it
         mine = shards.mine(stack)
         stale = [howto for howto in mine if fingerprint.changed(howto)]
         for howto in set(mine) - set(stale):
@@ -46,9 +44,6 @@ def build(stack: Stack) -> int:
         if stale:
             with _interruptible():
                 doctor.require(stack)
-        if not stale and not settings.shard and _is_finished(stack, sources):
-            _summary(stack, stale, BUILD / "html" / "index.html", time.monotonic() - started)
-            return 0
         if stale:  # else pictures and downloads that no page shows any more would stay on the site
             shutil.rmtree(BUILD / "work" / stack.name, ignore_errors=True)
         code = _sphinx(stack, "dummy" if settings.shard else "html", BUILD / "work" / stack.name)
@@ -64,15 +59,8 @@ def build(stack: Stack) -> int:
             print(f"{names} in {os.path.relpath(shards.pack(stack, mine))}")
             return 0
         site = _publish(BUILD / "work" / stack.name, BUILD / "html" / stack.name)
-        write_text(files.finished(stack), f"{sources} {fingerprint.built(stack)}")
     _summary(stack, stale, site, time.monotonic() - started)
     return 0
-
-
-def _is_finished(stack: Stack, sources: str) -> bool:
-    """Whether the site was built from the same, and lies where it was put; Sphinx then has nothing to do."""
-    mark = files.finished(stack)
-    return mark.exists() and mark.read_text("utf-8") == f"{sources} {fingerprint.built(stack)}"
 
 
 def _require_young(howto: HowTo) -> None:

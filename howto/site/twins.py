@@ -2,11 +2,11 @@
 
 import contextlib
 import functools
+import html
 import posixpath
 import re
 import subprocess
 from pathlib import Path
-from xml.etree import ElementTree
 
 from bs4 import BeautifulSoup
 from docutils import nodes
@@ -81,11 +81,10 @@ def write_lists(app: Sphinx, error: Exception | None) -> None:
     write_text(out / "llms-full.txt", "\n---\n\n".join(twins.values()))
     (out / "sitemap.xml").unlink(missing_ok=True)  # of a build that knew the address
     if base:
-        addresses = [base + app.builder.get_target_uri(name) for name in twins]
-        urls = ("urlset", {"xmlns": "http://www.sitemaps.org/schemas/sitemap/0.9"}, [
-            ("url", {}, [("loc", {}, address)]) for address in addresses
-        ])  # fmt: skip
-        _write_xml(out / "sitemap.xml", urls)
+        addresses = [html.escape(base + app.builder.get_target_uri(name)) for name in twins]
+        urls = "".join(f"<url><loc>{address}</loc></url>" for address in addresses)
+        text = f'<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">{urls}</urlset>'
+        write_text(out / "sitemap.xml", f'<?xml version="1.0" encoding="utf-8"?>\n{text}\n')
 
 
 def _language(block) -> str:
@@ -118,16 +117,3 @@ def changed(howto: HowTo) -> str:
     with contextlib.suppress(OSError):  # git is not installed
         return subprocess.run(command, cwd=stacks.ROOT, capture_output=True, text=True).stdout.strip()
     return ""
-
-
-def _write_xml(path: Path, tree: tuple) -> None:
-    def element(name: str, attributes: dict[str, str], content: list | str) -> ElementTree.Element:
-        made = ElementTree.Element(name, attributes)
-        if isinstance(content, str):
-            made.text = content
-        else:
-            made.extend(element(*child) for child in content)
-        return made
-
-    text = ElementTree.tostring(element(*tree), encoding="unicode", xml_declaration=False)
-    write_text(path, f'<?xml version="1.0" encoding="utf-8"?>\n{text}\n')

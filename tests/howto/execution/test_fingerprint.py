@@ -1,5 +1,4 @@
 import os
-import subprocess
 import threading
 
 import pytest
@@ -186,40 +185,3 @@ def test_the_hosts_are_asked_side_by_side_so_that_three_that_stall_cost_no_more_
     together = threading.Barrier(3, timeout=2)
     monkeypatch.setattr(weights, "reachable", lambda host: together.wait() >= 0)
     assert fingerprint.fingerprint(MOSAIC)["weights"] == "one,three,two"
-
-
-@pytest.mark.parametrize("stack", ["mmdet2", "mmdet3"])  # the page about drift shows the records of all stacks
-def test_a_record_that_changed_calls_for_another_site(checkout, stack):
-    before = fingerprint.built(MMDET2)
-    assert fingerprint.built(MMDET2) == before
-    write_json(files.records(STACKS[stack]) / "mosaic.json", {"weights": {"a": "real"}})
-    assert fingerprint.built(MMDET2) != before
-
-
-def committed(checkout):
-    git = ["git", "-c", "user.name=one", "-c", "user.email=one@example.org"]
-    for command in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "first"]):
-        subprocess.run([*git, *command], cwd=checkout.root, check=True)
-
-
-def test_the_site_is_made_of_more_than_its_pages_execute_and_not_of_what_is_written(checkout):
-    append(checkout.root / "README.md")
-    before = fingerprint.site(MMDET2)
-    seen = {before}
-    (checkout.root / "docs/_build/leftover").touch()
-    (checkout.root / "docs/how-to/leftover").touch()
-    append(checkout.root / "README.md")
-    for path in checkout.root.rglob("*.md"):
-        os.utime(path, (0, 0))
-    assert fingerprint.site(MMDET2) == before
-    changes = {
-        "another family's snippet": lambda root: append(next(root.glob("snippets/mmdet3/mosaic/*.py"))),
-        "a new file": lambda root: (root / "docs/_static/more.css").touch(),
-        "a file elsewhere": lambda root: (root / "docs/install.md").rename(root / "docs/_templates/install.md"),
-        "mutations": lambda root: write_json(files.mutations(MMDET2), {}),
-        "a commit": lambda root: committed(checkout),
-    }
-    for name, change in changes.items():
-        change(checkout.root)
-        seen.add(fingerprint.site(MMDET2))
-        assert len(seen) == 2 + list(changes).index(name), name
