@@ -110,13 +110,12 @@ const lastError = (query) => query.match(/[\w.]*(?:Error|Exception|Interrupt)\b(
 
 function search(query) {
   const pitfalls = pitfallsOf(query).map((section) => ({ section, terms: [], isError: true }));
-  const there = new Set(pitfalls.map(({ section }) => section));
+  if (pitfalls.length) return pitfalls;
   const counts = {};
-  const isTraceback = /Traceback|\bFile /.test(query);
-  const others = (isTraceback && pitfalls.length ? [] : sectionsOf(isTraceback ? lastError(query) : query))
+  return sectionsOf(/Traceback|\bFile /.test(query) ? lastError(query) : query)
     .map(({ id, terms }) => ({ section: byId.get(id), terms, isError: false }))
-    .filter(({ section }) => !there.has(section) && (counts[section.page] = (counts[section.page] ?? 0) + 1) <= 3);
-  return [...pitfalls, ...others].slice(0, 12);
+    .filter(({ section }) => (counts[section.page] = (counts[section.page] ?? 0) + 1) <= 3)
+    .slice(0, 12);
 }
 
 // --- What is found.
@@ -156,10 +155,9 @@ function show(place, query) {
   const said = document.createElement("p");
   said.className = "search-summary";
   said.setAttribute("role", "status");
-  const errors = found.filter(({ isError }) => isError).length;
-  const parts = found.length === 1 ? "1 part" : `${found.length} parts`;
-  if (errors) said.textContent = errors === 1 ? "This error has a pitfall." : `This error has ${errors} causes here.`;
-  else if (found.length) said.textContent = `${parts} of the how-tos:`;
+  const count = (what) => `${found.length} ${what}${found.length === 1 ? "" : "s"}`;
+  if (found[0]?.isError) said.textContent = `${count("pitfall")} with this error:`;
+  else if (found.length) said.textContent = `${count("part")} of the how-tos:`;
   else if (query.trim()) said.textContent = "No how-to has these words.";
   place.replaceChildren(said, list);
   if (query.trim() && !found.length) place.append(everyHowTo());

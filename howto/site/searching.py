@@ -18,7 +18,15 @@ from howto.site.parts import details, howto_of
 
 ERROR = re.compile(r"^[\w.]*(?:Error|Exception|Interrupt)\b.*", re.MULTILINE)
 UNREAD = (nodes.section, details, nodes.raw, nodes.comment, addnodes.index, addnodes.download_reference)
-NOT_SEARCHED = ("howto-run", "howto-verified", "howto-checks", "howto-also", "howto-printed", "howto-snippet")
+NOT_SEARCHED = (
+    "howto-run",
+    "howto-verified",
+    "howto-checks",
+    "howto-also",
+    "howto-printed",
+    "howto-snippet",
+    "howto-diff",
+)
 SEPARATE = re.compile(r"\W+")
 
 

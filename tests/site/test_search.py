@@ -73,7 +73,7 @@ def ask(new_page):
         def asked(text):
             page.locator("article input[name=q]").fill(text)
             links = [link.get_attribute("href") for link in page.locator("#search-results .search a").all()]
-            return links, "error" in page.locator(".search-summary").inner_text()
+            return links, "pitfall" in page.locator(".search-summary").inner_text()
 
         yield asked
         assert page.wrong == []
