@@ -96,29 +96,16 @@ def _sections(env: BuildEnvironment) -> dict[str, list[dict]]:
 
 def _text(section: nodes.section) -> str:
     """What a section says by itself, without what its parts say."""
-    parts = []
-
-    def read(node: nodes.Node) -> None:
-        left_out = (
-            nodes.section,
-            nodes.title,
-            nodes.raw,
-            nodes.comment,
-            details,
-            addnodes.index,
-            addnodes.download_reference,
-        )
-        if isinstance(node, left_out) or set(NOT_SEARCHED) & set(getattr(node, "attributes", {}).get("classes", ())):
-            return
-        if isinstance(node, (nodes.TextElement, nodes.Text)) and not isinstance(node, nodes.section):
-            parts.append(node.astext())
+    said, left = [], list(reversed(section.children[1:]))
+    while left:
+        node = left.pop()
+        if isinstance(node, UNREAD) or set(NOT_SEARCHED) & set(getattr(node, "attributes", {}).get("classes", ())):
+            continue
+        if isinstance(node, nodes.TextElement):
+            said.append(node.astext())
         else:
-            for child in node.children:
-                read(child)
-
-    for child in section.children[1:]:
-        read(child)
-    return " ".join(" ".join(parts).split())
+            left += reversed(node.children)
+    return " ".join(" ".join(said).split())
 
 
 def _words_of_snippets(section: nodes.section) -> str:
