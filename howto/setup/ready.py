@@ -1,13 +1,9 @@
 """Take a wheel that OpenMMLab has compiled, where its host has one for exactly this torch, Python and device."""
 
 import os
-import queue
-import re
 import subprocess
 import sys
 import tempfile
-import threading
-import urllib.request
 import zipfile
 from pathlib import Path
 
@@ -30,17 +26,20 @@ def fetch(stack: Stack, interpreter: Interpreter, place: Path, cuda: bool = Fals
         cuda: Whether its ops have to run on CUDA.
     """
     page = address(interpreter, cuda)
-    if not page or not _offers(page, stack, interpreter):
+    if not page:
         return None
-    print(f"downloading a wheel of {stack.requirement} from {page}", flush=True)
+    print(f"looking for a wheel of {stack.requirement} at {page}", flush=True)
     with tempfile.TemporaryDirectory(dir=place) as folder:
         command = [interpreter.python, "-m", "pip", "download", "--no-index", "--find-links", page, "--no-deps"]
         options = ["--only-binary", ":all:", "--no-cache-dir", "--timeout", str(SECONDS), "--retries", "0"]
         quiet = [] if sys.stdout.isatty() else ["--quiet"]  # on a terminal pip shows how it comes along
         done = subprocess.run(
-            [*command, *options, *quiet, "--dest", folder, stack.requirement], stdin=subprocess.DEVNULL
-        )
+            [*command, *options, *quiet, "--dest", folder, stack.requirement],
+            stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
         wheels = list(Path(folder).glob("*.whl"))
+        if "No matching distribution" in done.stderr:  # the host has none, or does not answer
+            return None
         problem = _problem(wheels[0], interpreter, Path(folder)) if wheels else f"pip ended with {done.returncode}"
         if problem:
             print(f"that wheel will not do: {problem}", flush=True)
@@ -56,27 +55,6 @@ def address(interpreter: Interpreter, cuda: bool) -> str:
     device = f"cu{interpreter.cuda.replace('.', '')}" if cuda else "cpu"
     minor = ".".join(interpreter.torch.split(".")[:2])
     return f"{host}/{device}/torch{minor}/index.html"
-
-
-def _offers(page: str, stack: Stack, interpreter: Interpreter) -> bool:
-    """Whether the page answers in time and lists such a wheel."""
-    answers: queue.Queue[str] = queue.Queue()
-
-    def read() -> None:
-        try:
-            with urllib.request.urlopen(page, timeout=SECONDS) as answer:
-                answers.put(answer.read().decode("utf-8", "replace"))
-        except (OSError, ValueError):
-            answers.put("")
-
-    # urlopen's own limit is for each piece that arrives, and a name look-up has none.
-    threading.Thread(target=read, daemon=True).start()
-    try:
-        listed = answers.get(timeout=SECONDS)
-    except queue.Empty:
-        return False
-    name, version = stack.requirement.split("==")
-    return bool(re.search(rf"\b{name.replace('-', '_')}-{re.escape(version)}-{interpreter.tag}-", listed))
 
 
 def _problem(wheel: Path, interpreter: Interpreter, folder: Path) -> str:

@@ -295,12 +295,12 @@ def test_a_ready_wheel_that_will_not_do_is_compiled_instead(host, real, compiled
     assert reason in capfd.readouterr().out
 
 
-def test_a_host_that_does_not_answer_is_given_five_seconds(host, real, compiled):
+def test_a_host_that_does_not_answer_is_not_waited_for(host, real, compiled):
     offer(host, real, {})
     (host[0] / "slow").touch()
     start = time.monotonic()
     wheelhouse.provide(HERE, real)
-    assert ready.SECONDS <= time.monotonic() - start < ready.SECONDS + 2
+    assert time.monotonic() - start < 30  # pip has to start, and gives it five; it would answer after 60
 
 
 def test_a_wheel_for_another_python_is_not_taken_and_on_request_nobody_is_asked(host, real, compiled, monkeypatch):
