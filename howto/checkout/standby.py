@@ -23,6 +23,20 @@ from howto.project.errors import HowtoError
 from howto.project.processes import end_with_parent
 
 SIMULATED_GPUS = "HOWTO_SIMULATED_GPUS"  # in the environment of a program: how many it is to find, where there is none
+
+
+class Origin:
+    """The process that stands by.
+
+    Attributes:
+        address: Where it listens; empty if there is none.
+    """
+
+    def __init__(self) -> None:
+        self.address = ""
+
+
+origin = Origin()
 FORK = "fork" if sys.platform == "linux" else None
 
 
@@ -60,19 +74,19 @@ def run(
         HowtoError: The process that started it was killed before it ended.
         TimeoutExpired: It ran longer than it may.
     """
-    origin = _origin(arguments)
-    if origin is None:
+    client = _connect(arguments)
+    if client is None:
         output = dict(timeout=limit) | ({} if live else dict(capture_output=True, text=True))
         command = [sys.executable, *arguments]
         return subprocess.run(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, check=False, **output)
     import resource
 
-    with origin:
+    with client:
         try:
-            origin.send((arguments, str(folder), environment, resource.getrlimit(resource.RLIMIT_DATA), live))
-            if not origin.poll(limit):
+            client.send((arguments, str(folder), environment, resource.getrlimit(resource.RLIMIT_DATA), live))
+            if not client.poll(limit):
                 raise subprocess.TimeoutExpired(arguments, limit)  # whose end of the line is closed kills the program
-            code, output, errors = origin.recv()
+            code, output, errors = client.recv()
         except (EOFError, ConnectionError) as error:
             program = " ".join(arguments[:2])
             message = f"the process that had started `{program}` was killed, for want of memory perhaps; run it again"
@@ -80,12 +94,12 @@ def run(
     return subprocess.CompletedProcess(arguments, code, output, errors)
 
 
-def _origin(arguments: list[str]) -> connection.Connection | None:
+def _connect(arguments: list[str]) -> connection.Connection | None:
     """The process that stands by, if there is one that still lives, and if it can start what `arguments` says."""
-    if not _keep.address or (arguments[0].startswith("-") and arguments[0] not in ("-c", "-m")):
+    if not origin.address or (arguments[0].startswith("-") and arguments[0] not in ("-c", "-m")):
         return None
     with contextlib.suppress(ConnectionError):
-        return connection.Client(_keep.address, "AF_UNIX")
+        return connection.Client(origin.address, "AF_UNIX")
     return None
 
 
@@ -94,10 +108,10 @@ def _keep(process: int, later: tuple[str, ...]) -> None:
     if not later:
         import howto.checkout.preloaded
 
-    if _keep.address:
+    if origin.address:
         return
-    _keep.address = f"\0howto-standby-{process}"
-    listener = connection.Listener(_keep.address, "AF_UNIX")
+    origin.address = f"\0howto-standby-{process}"
+    listener = connection.Listener(origin.address, "AF_UNIX")
     # Ctrl-C reaches the build as well, and this process ends with it; in the middle of a fork it prints a traceback.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     if not os.fork():
@@ -119,9 +133,6 @@ def _keep(process: int, later: tuple[str, ...]) -> None:
                         os._exit(0)  # whatever happens: what follows is for the process that stands by
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
     listener.close()
-
-
-_keep.address = ""
 
 
 def _serve(client: connection.Connection) -> None:

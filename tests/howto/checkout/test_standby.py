@@ -34,7 +34,7 @@ if json.loads(sys.argv[1]):
     tempfile.tempdir = tempfile.mkdtemp()  # as for a mutation: the folder is gone when a program is started
     standby.keep()
     os.rmdir(tempfile.tempdir)
-    assert standby._keep.address
+    assert standby.origin.address
 jobs, folder = json.loads(sys.argv[2]), Path(sys.argv[3])
 environment = {**os.environ, "WORD": "two words", "PYTHONPATH": "/added", "PYTHONWARNINGS": "ignore"}
 environment["HF_HUB_OFFLINE"] = "1"
@@ -179,6 +179,6 @@ def test_when_what_stands_by_was_killed_a_line_says_so_and_the_next_program_is_s
 
 def test_nothing_stands_by_on_a_gpu(monkeypatch):
     monkeypatch.setattr(standby.device, "kind", lambda: "cuda")
-    monkeypatch.setattr(standby._keep, "address", "")  # of this process of tests
+    monkeypatch.setattr(standby.origin, "address", "")  # of this process of tests
     standby.keep()
-    assert not standby._keep.address
+    assert not standby.origin.address
