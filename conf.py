@@ -30,10 +30,10 @@ extensions = [
     "sphinx_inline_tabs",
     "notfound.extension",
     "howto.site.extension",
-    "howto.site.dress",
+    "howto.site.html_output",
     "howto.site.fold",
     "howto.site.searching",
-    "howto.site.twins",
+    "howto.site.markdown_export",
 ]
 source_suffix = {".rst": "restructuredtext", ".md": "markdown"}
 exclude_patterns = ["_build", f"{files.GALLERY}/index.rst"]  # the first page has the cards
@@ -70,7 +70,7 @@ if base_url:
     extensions.append("sphinxext.opengraph")
     ogp_social_cards = {"font": "DejaVu Sans"}
 if repository_url:
-    html_theme_options["source_edit_link"] = repository_url  # howto.site.dress completes it
+    html_theme_options["source_edit_link"] = repository_url  # howto.site.html_output completes it
     html_theme_options["top_of_page_buttons"] = ["edit"]
 if analytics_url:
     html_js_files.append((analytics_url, {"defer": "defer"}))

@@ -41,7 +41,7 @@ def main(arguments: list[str]) -> int:
     import mmdet.apis  # noqa: F401  both processes find it imported
     import torch
 
-    import howto.checkout.apart  # noqa: F401
+    import howto.checkout.rank_difference  # noqa: F401
 
     torch.set_num_threads(1)
     configs = [argument for argument in arguments if argument.endswith(".py")]

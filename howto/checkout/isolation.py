@@ -22,10 +22,10 @@ PLAIN = {"NO_COLOR": "1"}
 def isolated(root: Path) -> Iterator[None]:
     """Work inside `root`, with `root` importable, and put everything back afterwards.
 
-    Put back is what :func:`put_back` does, and the modules that were imported from `root`: each snippet is imported
-    anew, as in a fresh process.
+    :func:`process_state_restored` says what; beside it the modules that were imported from `root` go, so that each
+    snippet is imported again, as in a new process.
     """
-    with put_back(root), warnings.catch_warnings():
+    with process_state_restored(root), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecations in libraries, of which a reader of a page can mend none
         os.chdir(root)
         os.environ |= PLAIN
@@ -34,7 +34,7 @@ def isolated(root: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def put_back(root: Path | None = None) -> Iterator[None]:
+def process_state_restored(root: Path | None = None) -> Iterator[None]:
     """Put back the working directory, environment, ``sys.path``, random states, torch's settings and mmcv's registries.
 
     OpenMMLab's loggers and, if there is a `root`, the modules that come from there are forgotten.
@@ -63,7 +63,7 @@ def put_back(root: Path | None = None) -> Iterator[None]:
             api().forget()
 
 
-def fresh() -> None:
+def reset_seeds() -> None:
     """Start a page as if it were the first: the same seeds, and the memory that others held on the GPU given back."""
     import numpy
     import torch

@@ -48,7 +48,7 @@ class Workspace:
 
     def __init__(self, topic: str) -> None:
         stack = stacks.current()
-        howto, self.topic = howtos.find(stack, topic), topic
+        howto, self.topic = howtos.by_topic(stack, topic), topic
         self._howto = howto
         self.device = gpu.choose()
         self._folder = tempfile.TemporaryDirectory(prefix=f"howto-{topic}-")
@@ -339,9 +339,9 @@ class Workspace:
                 cfg.merge_from_dict(api().schedule(cfg, self.device, -(-iterations // each)))
             options = api().launching(cfg, evaluate)
             if compared:
-                cfg.custom_hooks = [*cfg.get("custom_hooks", []), dict(type="HowtoApartHook")]
+                cfg.custom_hooks = [*cfg.get("custom_hooks", []), dict(type="HowtoRankDifferenceHook")]
                 imports = cfg.get("custom_imports", {"imports": []})
-                cfg.custom_imports = {**imports, "imports": [*imports["imports"], "howto.checkout.apart"]}
+                cfg.custom_imports = {**imports, "imports": [*imports["imports"], "howto.checkout.rank_difference"]}
             self._provide(cfg)
             configs.append(self.root / "work_dirs" / f"{Path(name).stem}_two_processes{len(configs)}.py")
             configs[-1].parent.mkdir(exist_ok=True)

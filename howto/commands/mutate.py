@@ -69,7 +69,7 @@ def mutate(stack: Stack, names: list[str], every: bool = False) -> int:
     from rich.progress import track
 
     doctor.require(stack)
-    chosen = howtos.chosen(stack, names)
+    chosen = howtos.select(stack, names)
     howtos.write_scripts(stack)  # once, before processes that run at the same time would
     found = [mutation for howto in chosen for mutation in mutations(howto, every)]
     report = files.mutations(stack)
@@ -90,7 +90,7 @@ def mutate(stack: Stack, names: list[str], every: bool = False) -> int:
     os.environ.setdefault("HOWTO_COCO", str(coco.make_mini_coco(files.BUILD / "mutations" / "coco", every=2)))
     console, started = Console(stderr=True), time.monotonic()
     results, spent = [], collections.Counter()
-    with _own_folder():
+    with _private_tmpdir():
         for howto, file in {(mutation.howto, mutation.file): None for mutation in found}:
             _content(howto, file)
         _measure_tables({howto.topic for howto in chosen})
@@ -106,7 +106,7 @@ def mutate(stack: Stack, names: list[str], every: bool = False) -> int:
             limits[howto] = round(30 + 2 * seconds)  # a mutation that makes the checks hang is noticed, too
         left = collections.Counter(mutation.howto for mutation in found)
         found.sort(key=lambda mutation: (-limits[mutation.howto], mutation.howto.topic))  # the longest first
-        tried = pool.imap(_tried, [(mutation, limits[mutation.howto]) for mutation in found])
+        tried = pool.imap(_try_with_retry, [(mutation, limits[mutation.howto]) for mutation in found])
         for mutation, ((result, why), took) in track(zip(found, tried), "mutations", len(found), console=console):
             topic = mutation.howto.topic
             spent[topic] += took
@@ -154,30 +154,30 @@ def _as_it_is(howto: HowTo) -> tuple[str, float]:
     """
     started = time.monotonic()
     try:
-        return _apart(_unchanged, howto), time.monotonic() - started
+        return _in_process(_unchanged, howto), time.monotonic() - started
     except ChildProcessError as error:
         return str(error), 0.0
 
 
 def _unchanged(howto: HowTo) -> str:
-    with _alone():
+    with _reaping_children():
         return _problem(howto)
 
 
-def _tried(job: tuple[Mutation, int]) -> tuple[tuple[str, str], float]:
+def _try_with_retry(job: tuple[Mutation, int]) -> tuple[tuple[str, str], float]:
     """What became of a mutation, as :func:`_try` says it, and after how many seconds that was known."""
     mutation, limit = job
     started = time.monotonic()
     try:
-        result = _apart(_try, job)
+        result = _in_process(_try, job)
         if LATE in result[1]:  # it may hang, or the machine was busy
-            result = _apart(_try, (mutation, 4 * limit))
+            result = _in_process(_try, (mutation, 4 * limit))
     except ChildProcessError as error:
         result = "killed", str(error)
     return result, time.monotonic() - started
 
 
-def _apart(function: Callable, argument: object) -> object:
+def _in_process(function: Callable, argument: object) -> object:
     """What a function returns in a process of its own, which ends with all that it has changed.
 
     Raises:
@@ -186,7 +186,7 @@ def _apart(function: Callable, argument: object) -> object:
     """
     fork = multiprocessing.get_context("fork")
     receive, send = fork.Pipe(duplex=False)
-    with _own_folder():
+    with _private_tmpdir():
         process = fork.Process(target=_answer, args=(send, function, argument))
         process.start()
         send.close()
@@ -219,7 +219,7 @@ def _try(job: tuple[Mutation, int]) -> tuple[str, str]:
     family, topic = mutation.howto.stack.family, mutation.howto.topic
     os.environ["HOWTO_TIME_LIMIT"] = str(limit)
     sys.unraisablehook = lambda _: None  # mmcv closes a temporary file of a broken config after its folder is gone
-    with _alone() as folder:
+    with _reaping_children() as folder:
         shutil.copytree(files.snippet_folder(family), Path(folder, family))
         Path(folder, family, topic, mutation.file).write_text(mutation.source, "utf-8")
         before = _content(mutation.howto, mutation.file)
@@ -240,7 +240,7 @@ def _try(job: tuple[Mutation, int]) -> tuple[str, str]:
 
 
 @contextlib.contextmanager
-def _own_folder() -> Iterator[str]:
+def _private_tmpdir() -> Iterator[str]:
     """A folder for all that is written, and deleted with it: a process that is killed does not clean up."""
     # What a process that was killed had started may still write there.
     with tempfile.TemporaryDirectory(prefix="howto-mutation-", ignore_cleanup_errors=True) as folder:
@@ -252,13 +252,13 @@ def _own_folder() -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _alone() -> Iterator[str]:
-    """As :func:`_own_folder`, and no process that was started meanwhile goes on writing there."""
+def _reaping_children() -> Iterator[str]:
+    """As :func:`_private_tmpdir`, and no process that was started meanwhile goes on writing there."""
     import psutil
 
     own = psutil.Process()
     before = own.children(recursive=True)
-    with _own_folder() as folder:
+    with _private_tmpdir() as folder:
         try:
             yield folder
         finally:

@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from howto.execution.machine import LOOKS, anew
+from howto.execution.machine import PROBES, reinstall_hint
 from howto.project.errors import HowtoError
 from howto.project.quiet import quiet
 from howto.project.stacks import ROOT, Stack
@@ -41,7 +41,7 @@ def doctor(stack: Stack) -> int:
 
 def checks(stack: Stack) -> list[Check]:
     """Look at everything. Never raises."""
-    return [_look(name, stack) for name in LOOKS]
+    return [_look(name, stack) for name in PROBES]
 
 
 def require(stack: Stack, executes: bool = True) -> None:
@@ -63,12 +63,12 @@ def require(stack: Stack, executes: bool = True) -> None:
 def _look(name: str, stack: Stack) -> Check:
     try:
         with quiet():
-            return Check(name, *LOOKS[name](stack))
+            return Check(name, *PROBES[name](stack))
     except HowtoError as error:
         found, _, mend = str(error).partition("; ")
         return Check(name, False, found, mend)
     except Exception as error:  # whatever a broken installation leads an import to; the table must come all the same
-        return Check(name, False, f"{type(error).__name__}: {error}".partition("\n")[0], anew(stack))
+        return Check(name, False, f"{type(error).__name__}: {error}".partition("\n")[0], reinstall_hint(stack))
 
 
 def _show(stack: Stack, found: list[Check]) -> None:

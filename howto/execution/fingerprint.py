@@ -22,7 +22,7 @@ from howto.project.stacks import ROOT, Stack
 
 # What runs around each page, and modules whose names are strings where they are imported: in processes and configs.
 AROUND = {"howto", "howto.execution.page", "howto.execution.limits"} | {
-    f"howto.checkout.{name}" for name in ("apart", "distributed", "preloaded", "simulated_gpu", "standby")
+    f"howto.checkout.{name}" for name in ("rank_difference", "distributed", "preloaded", "simulated_gpu", "standby")
 }
 
 
@@ -66,7 +66,7 @@ def mutations(stack: Stack) -> dict[str, dict]:
     found = json.loads(path.read_text("utf-8")) if path.exists() else {}
     return {
         howto.topic: {**found[howto.topic], "fresh": found[howto.topic]["of"] == sources(howto)}
-        for howto in howtos.of(stack)
+        for howto in howtos.every(stack)
         if howto.topic in found
     }
 

@@ -34,13 +34,13 @@ def limited(script: str = "") -> Iterator[None]:
     """
     seconds = Settings.from_environ().time_limit
 
-    def late(number, frame):
+    def on_timeout(number, frame):
         files = (Path(outer.f_code.co_filename).name for outer, _ in traceback.walk_stack(frame))
         if script and script not in files:
             return  # sphinx-gallery is writing the page
         raise TimeoutError(f"still running after {seconds:.0f} s; HOWTO_TIME_LIMIT=SECONDS allows more")
 
-    before = signal.signal(signal.SIGALRM, late)
+    before = signal.signal(signal.SIGALRM, on_timeout)
     signal.setitimer(signal.ITIMER_REAL, seconds, GRACE)  # again and again, as code may catch it and go on
     faulthandler.dump_traceback_later(seconds + 12 * GRACE, exit=True, file=sys.__stderr__)
     try:
@@ -59,7 +59,7 @@ def leftovers() -> Callable[[], list[str]]:
     process = psutil.Process()
     threads, files = set(threading.enumerate()), {file.path for file in process.open_files()}
 
-    def ask() -> list[str]:
+    def report_leftovers() -> list[str]:
         gc.collect()
         until = time.monotonic() + GRACE
         left = set(threading.enumerate()) - threads
@@ -72,10 +72,10 @@ def leftovers() -> Callable[[], list[str]]:
             f"left {path} open; close it" for path in still_open
         ]
 
-    return ask
+    return report_leftovers
 
 
-def cut(page: Path) -> list[str]:
+def truncate(page: Path) -> list[str]:
     """Shorten the source of a page that printed so much that no browser would show it, and say so."""
     size = page.stat().st_size
     if size <= OUTPUT:

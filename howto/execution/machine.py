@@ -23,7 +23,7 @@ NEEDED_GIB = 2  # free disk space for workspaces, checkpoints and the site
 Finding = tuple[bool | None, str, str]
 
 
-def anew(stack: Stack) -> str:
+def reinstall_hint(stack: Stack) -> str:
     """How to make an environment that is broken once more."""
     if is_own(stack):
         return "run `python -m howto install --here`"
@@ -61,7 +61,7 @@ def _packages(stack: Stack) -> Finding:
     locked = {each.name: each.version for each in stack.locked if applies(each.marker)}
     wrong = [f"{name}=={found.get(name, 'missing')}" for name, version in locked.items() if found.get(name) != version]
     if wrong:
-        return False, f"{len(wrong)} of {len(locked)} not as in {lock}: {', '.join(wrong[:3])}", anew(stack)
+        return False, f"{len(wrong)} of {len(locked)} not as in {lock}: {', '.join(wrong[:3])}", reinstall_hint(stack)
     return True, f"{len(locked)}, as in {lock}", ""
 
 
@@ -80,7 +80,7 @@ def _mmcv(stack: Stack) -> Finding:
     try:
         from mmcv.ops import get_compiling_cuda_version
     except ImportError as error:
-        return False, f"{version}, its ops do not load: {error}".partition("\n")[0], anew(stack)
+        return False, f"{version}, its ops do not load: {error}".partition("\n")[0], reinstall_hint(stack)
     cuda = get_compiling_cuda_version()
     return True, f"{version}, with ops, {'no CUDA ops' if cuda == 'not available' else f'ops for CUDA {cuda}'}", ""
 
@@ -128,7 +128,7 @@ def _disk(stack: Stack) -> Finding:
     return not mend, f"{free:.0f} GiB free", mend
 
 
-LOOKS = {
+PROBES = {
     "Python": _python,
     "compiler": _compiler,
     "packages": _packages,

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 
 from howto.checkout import standby
-from howto.checkout.isolation import fresh, put_back
+from howto.checkout.isolation import process_state_restored, reset_seeds
 from howto.execution import limits, workers
 
 DENSITIES = ["2x"]  # beside the plain one, as sphinx-gallery's image_srcset has it
@@ -46,10 +46,10 @@ def executing(name: str) -> Iterator[Callable[[], list[str]]]:
     """
     import matplotlib
 
-    with put_back():
+    with process_state_restored():
         os.environ.pop("MPLBACKEND", None)
         matplotlib.rcParams.update(FIGURES)
-        fresh()
+        reset_seeds()
         leftovers = limits.leftovers()
         with limits.limited(name):
             yield leftovers

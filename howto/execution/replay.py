@@ -41,7 +41,7 @@ def digest(text: str) -> str:
     return hashlib.sha256(repr(content).encode()).hexdigest()
 
 
-def kept(howto: HowTo) -> dict | None:
+def load_outputs(howto: HowTo) -> dict | None:
     """What the cells of a how-to put out when they last ran, if its script executes the same today.
 
     Its keys: ``outputs``, the reStructuredText of each code cell, and ``seconds``, what they took.
@@ -52,17 +52,17 @@ def kept(howto: HowTo) -> dict | None:
     return found if found["script"] == digest(howto.text) else None
 
 
-def choose(topics: dict[str, str]) -> None:
+def mark_for_reuse(topics: dict[str, str]) -> None:
     """Say, to other processes too, beside which changed words this build sets outputs: their sha256 by how-to."""
     write_json(_chosen(), topics)
 
 
-def chosen(howto: HowTo) -> dict | None:
-    """What :func:`kept` found of a how-to that this build does not execute; None for one that it does."""
-    return json.loads(howto.outputs.read_text("utf-8")) if words(howto) else None
+def reused_outputs(howto: HowTo) -> dict | None:
+    """What :func:`load_outputs` found of a how-to that this build does not execute; None for one that it does."""
+    return json.loads(howto.outputs.read_text("utf-8")) if prose_digest(howto) else None
 
 
-def words(howto: HowTo) -> str:
+def prose_digest(howto: HowTo) -> str:
     """sha256 of the words that this build sets beside a how-to's outputs; empty for one that it executes."""
     path = _chosen()
     return json.loads(path.read_text("utf-8")).get(howto.topic, "") if path.exists() else ""
@@ -87,7 +87,7 @@ def install() -> None:
 
     def execute_script(blocks, variables, *configurations):
         howto = _of(variables["src_file"])
-        found = chosen(howto) if variables["execute_script"] else None
+        found = reused_outputs(howto) if variables["execute_script"] else None
         if not found:
             outputs, seconds = execute(blocks, variables, *configurations)
             if variables.get("passing"):

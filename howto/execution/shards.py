@@ -15,7 +15,7 @@ from howto.project.settings import Settings
 from howto.project.stacks import Stack
 
 
-def mine(stack: Stack) -> list[HowTo]:
+def of_this_machine(stack: Stack) -> list[HowTo]:
     """The how-tos that this machine executes: all that it can, or those of its shard.
 
     The costly ones are dealt out first, each to the shard that has least. A cost is the time that the page took when it

@@ -11,7 +11,7 @@ import traceback
 from pathlib import Path
 
 from howto.checkout import standby
-from howto.checkout.isolation import fresh, put_back
+from howto.checkout.isolation import process_state_restored, reset_seeds
 from howto.execution import doctor
 from howto.execution.limits import limited
 from howto.project import howtos
@@ -33,7 +33,7 @@ def verify(stack: Stack, names: list[str]) -> int:
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
     from rich.table import Table
 
-    chosen = howtos.chosen(stack, names)
+    chosen = howtos.select(stack, names)
     doctor.require(stack)
     os.environ["MPLBACKEND"] = "agg"
     table = Table("how-to", "checks", "seconds", "result", title=f"{stack.name}: {stack.title}", title_justify="left")
@@ -55,7 +55,7 @@ def verify(stack: Stack, names: list[str]) -> int:
             count = sum(check["passed"] for check in checks)
             table.add_row(howto.topic, str(count), f"{time.perf_counter() - started:.0f}", problem or "passed")
     Console(width=None if console.is_terminal else 140, markup=False).print(table)
-    left = [] if names else [howto for howto in howtos.of(stack) if howto not in chosen]
+    left = [] if names else [howto for howto in howtos.every(stack) if howto not in chosen]
     said = [f"{howto.topic}, which needs the package {howto.lacking}" for howto in left]
     print(
         f"{len(chosen)} topics, {'all' if passed == len(chosen) else passed} passed"
@@ -72,8 +72,8 @@ def execute(howto: HowTo) -> str:
     standby.keep()
     silent = contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO())
     try:
-        with silent[0], silent[1], put_back(), limited():
-            fresh()
+        with silent[0], silent[1], process_state_restored(), limited():
+            reset_seeds()
             runpy.run_path(str(howto.script), run_name="__main__")
     except HowtoError as error:
         return str(error)

@@ -121,7 +121,7 @@ def one_spelling(name: str) -> str:
     return re.sub(r"(\d)xb(\d)", r"\1x\2", name.replace("-", "_"))
 
 
-def of(stack: Stack) -> list[HowTo]:
+def every(stack: Stack) -> list[HowTo]:
     """The how-tos of a stack, by name."""
     return [HowTo(stack, topic) for topic in files.topics(stack.family)]
 
@@ -132,7 +132,7 @@ def write_scripts(stack: Stack) -> Path:
     One that is as it was keeps its time. What how-tos left that are no more is deleted.
     """
     folder = files.scripts(stack)
-    texts = {howto.script: howto.text for howto in of(stack) if howto.source.exists()}
+    texts = {howto.script: howto.text for howto in every(stack) if howto.source.exists()}
     texts[folder / "GALLERY_HEADER.rst"] = "How-tos\n=======\n"  # which sphinx-gallery asks for, and no page shows
     for path, text in texts.items():
         if not path.exists() or path.read_text("utf-8") != text:
@@ -142,7 +142,7 @@ def write_scripts(stack: Stack) -> Path:
     return folder
 
 
-def find(stack: Stack, topic: str) -> HowTo:
+def by_topic(stack: Stack, topic: str) -> HowTo:
     """The how-to of that name.
 
     Raises:
@@ -155,16 +155,16 @@ def find(stack: Stack, topic: str) -> HowTo:
 
 def runnable(stack: Stack) -> list[HowTo]:
     """Those that can be executed with what is installed."""
-    return [howto for howto in of(stack) if not howto.lacking]
+    return [howto for howto in every(stack) if not howto.lacking]
 
 
-def chosen(stack: Stack, topics: list[str]) -> list[HowTo]:
+def select(stack: Stack, topics: list[str]) -> list[HowTo]:
     """The how-tos of these names, or all that can be executed if none is named.
 
     Raises:
         HowtoError: There is no such how-to, or it needs a package that is not installed.
     """
-    named = [find(stack, topic) for topic in topics]
+    named = [by_topic(stack, topic) for topic in topics]
     for howto in named:
         if package := howto.lacking:
             raise HowtoError(f"{howto.topic} needs {package}, which is not installed; its page says how to install it")

@@ -36,9 +36,9 @@ def build(stack: Stack) -> int:
     with files.building():
         doctor.require(stack, executes=False)
         files.take_gallery(stack)
-        mine = shards.mine(stack)
-        stale = [howto for howto in mine if fingerprint.changed(howto)]
-        for howto in set(mine) - set(stale):
+        pages = shards.of_this_machine(stack)
+        stale = [howto for howto in pages if fingerprint.changed(howto)]
+        for howto in set(pages) - set(stale):
             _require_young(howto)
         workers.start(len(stale), sum(howto.cost for howto in stale))  # they import torch while this process does
         if stale:
@@ -55,8 +55,8 @@ def build(stack: Stack) -> int:
             found += [f"no space left on the disk of {BUILD}; free some"] if full else []
             raise HowtoError("\n  ".join(["the site was not built, the last good one stays; see above", *found]))
         if settings.shard:
-            names = ", ".join(howto.topic for howto in mine) or "no page"
-            print(f"{names} in {os.path.relpath(shards.pack(stack, mine))}")
+            names = ", ".join(howto.topic for howto in pages) or "no page"
+            print(f"{names} in {os.path.relpath(shards.pack(stack, pages))}")
             return 0
         site = _publish(BUILD / "work" / stack.name, BUILD / "html" / stack.name)
     _summary(stack, stale, site, time.monotonic() - started)
@@ -150,7 +150,7 @@ def _summary(stack: Stack, executed: list[HowTo], index: Path, seconds: float) -
     records = [json.loads(path.read_text("utf-8")) for path in sorted(files.records(stack).glob("*.json"))]
     snippets = sum(len(record["snippets"]) for record in records)
     devices = ", ".join(sorted({record["device"] for record in records}))
-    left = {howto.topic: howto.lacking for howto in howtos.of(stack)}
+    left = {howto.topic: howto.lacking for howto in howtos.every(stack)}
     ran = sum(len(record["snippets"]) for record in records if record["topic"] in {howto.topic for howto in executed})
     print(
         f"The site is at {index.relative_to(Path.cwd()) if index.is_relative_to(Path.cwd()) else index}\n"

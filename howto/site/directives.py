@@ -11,10 +11,10 @@ from sphinx.util.docutils import SphinxDirective
 from howto.execution.fingerprint import mutations
 from howto.project import files, howtos, stacks
 from howto.project.howtos import HowTo
-from howto.site import twins
+from howto.site import markdown_export
 from howto.site.drift import STATEMENTS
 from howto.site.migrate import FROM, TO
-from howto.site.parts import asked, details, find_snippet, howto_of, note, ran_on, read_record, table
+from howto.site.parts import details, find_snippet, howto_of, note, ran_on, read_record, short_title, table
 
 
 class Snippet(LiteralInclude):
@@ -111,7 +111,7 @@ def _see_also(howto: HowTo) -> list[nodes.Node]:
     """Where a reader of a how-to may want to go next, and when it was last changed."""
     family, topic = howto.stack.family, howto.topic
     group = next(members for members in howtos.groups(howto.stack).values() if howto in members)
-    links = [(asked(each), f"plot_{each.topic}.html") for each in group if each != howto]
+    links = [(short_title(each), f"plot_{each.topic}.html") for each in group if each != howto]
     if all(topic in files.topics(each) for each in (FROM, TO)):
         differs = "What differs in MMDetection 3" if family == FROM else "What differs from MMDetection 2"
         links.append((differs, f"../migrating.html#{nodes.make_id(topic)}"))
@@ -121,7 +121,7 @@ def _see_also(howto: HowTo) -> list[nodes.Node]:
     for place, (text, address) in enumerate(links):
         shown += [nodes.Text(" · ")] if place else []
         shown += nodes.reference("", text, refuri=address, internal=True)
-    changed = twins.changed(howto)
+    changed = markdown_export.changed(howto)
     said = [nodes.paragraph("", f"Last changed on {changed}.")] if changed else []
     return [shown, *said] if links else said
 
@@ -141,7 +141,7 @@ class VerifiedTable(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         stack = stacks.current()
         rows, seconds, memory = [], 0.0, 0
-        for howto in howtos.of(stack):
+        for howto in howtos.every(stack):
             record, page = read_record(howto, self.env), f"/{files.GALLERY}/plot_{howto.topic}"
             target = dict(refdomain="std", reftype="doc", reftarget=page, refexplicit=True)
             name = nodes.inline("", howto.topic)
@@ -168,7 +168,7 @@ class MutationTable(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         stack = stacks.current()
-        for howto in howtos.of(stack):  # which make a report out of date
+        for howto in howtos.every(stack):  # which make a report out of date
             for path in (howto.source, *howto.snippets):
                 self.env.note_dependency(str(path))
         note(self.env, files.mutations(stack))

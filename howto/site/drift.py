@@ -14,7 +14,7 @@ from howto.site.parts import note, table
 
 
 @dataclass(frozen=True)
-class Found:
+class Verdict:
     """What a statement does on the stacks that it is for, and the check that saw it.
 
     Attributes:
@@ -42,55 +42,55 @@ D2 = "It says: unexpected keyword argument 'd2_detector'"
 SHAPES = repr("(1, 64, 8, 8)\n(1, 128, 4, 4)\n(1, 256, 2, 2)\n(1, 512, 1, 1)\n")
 
 # What both editions say in the same words, and what comes of it everywhere.
-ON_SEVERAL_GPUS = Found(LOUD, "mmcls_backbone", "Parameters without a gradient", UNUSED)
-RATE = Found("twice RetinaNet's", "mmcls_backbone", "Without the line the learning rate is", "0.02")
-CHANNELS = Found(WORKS, "timm_backbone", "The neck expects", "[24, 40, 112, 320]")
-WRAPPER = Found(WORKS, "mosaic", "The line that stops", repr("assert 'mix_results' in results"))
-SCRIPT = Found(WORKS, "backbone_channels", "The script prints", SHAPES)
+ON_SEVERAL_GPUS = Verdict(LOUD, "mmcls_backbone", "Parameters without a gradient", UNUSED)
+RATE = Verdict("twice RetinaNet's", "mmcls_backbone", "Without the line the learning rate is", "0.02")
+CHANNELS = Verdict(WORKS, "timm_backbone", "The neck expects", "[24, 40, 112, 320]")
+WRAPPER = Verdict(WORKS, "mosaic", "The line that stops", repr("assert 'mix_results' in results"))
+SCRIPT = Verdict(WORKS, "backbone_channels", "The script prints", SHAPES)
 
 # For each edition of the tutorial, named after the family that it is for: what it says, in its order.
 STATEMENTS = {
     "mmdet2": {
-        "custom_imports of mmcls.models": Found(WORKS, "mmcls_backbone", SAVED, "True"),
+        "custom_imports of mmcls.models": Verdict(WORKS, "mmcls_backbone", SAVED, "True"),
         "MobileNetV3 with out_indices=(3, 8, 11), on several GPUs": ON_SEVERAL_GPUS,
         "the learning rate of schedule_1x for MobileNetV3": RATE,
         "in_channels=[24, 40, 112, 320] for EfficientNet-B1": CHANNELS,
-        "optimizer = dict(type='SGD', lr=0.01, …) at the top of a config": Found(
+        "optimizer = dict(type='SGD', lr=0.01, …) at the top of a config": Verdict(
             WORKS, "timm_backbone", "The optimizer has", "{'initial_lr': 0.01, 'momentum': 0.9, 'weight_decay': 0.0001}"
         ),
         "use MultiImageMixDataset with Mosaic": WRAPPER,
-        "img_scale = (1333, 800) for Mosaic": Found(WRONG, "mosaic", PORTRAIT, "(1332, 800)"),
-        "a negative border to restore the size": Found(WORKS, "mosaic", RESTORED, "(800, 1332)"),
-        "filter_empty_gt=False": Found(WORKS, "mosaic", "One of them has boxes", "0"),
-        "data = dict(train=train_dataset)": Found(
+        "img_scale = (1333, 800) for Mosaic": Verdict(WRONG, "mosaic", PORTRAIT, "(1332, 800)"),
+        "a negative border to restore the size": Verdict(WORKS, "mosaic", RESTORED, "(800, 1332)"),
+        "filter_empty_gt=False": Verdict(WORKS, "mosaic", "One of them has boxes", "0"),
+        "data = dict(train=train_dataset)": Verdict(
             WORKS, "mosaic", "Mosaic doubles the canvas: height, width", "(1600, 2666)"
         ),
-        "the same, for more than one epoch": Found("the same mosaics again", "mosaic", SEEDS, "True"),
-        "from mmcv.runner.hooks import HOOKS, Hook": Found(WORKS, "unfreeze_backbone", "The hook logs, once", LOGGED),
-        "the hook that unfreezes the backbone": Found(WRONG, "unfreeze_backbone", LAYER1, "[True, False]"),
+        "the same, for more than one epoch": Verdict("the same mosaics again", "mosaic", SEEDS, "True"),
+        "from mmcv.runner.hooks import HOOKS, Hook": Verdict(WORKS, "unfreeze_backbone", "The hook logs, once", LOGGED),
+        "the hook that unfreezes the backbone": Verdict(WRONG, "unfreeze_backbone", LAYER1, "[True, False]"),
         "the script that prints a backbone's channels": SCRIPT,
     },
     "mmdet3": {
-        "custom_imports of mmpretrain.models": Found(WORKS, "mmcls_backbone", SAVED, "True"),
+        "custom_imports of mmpretrain.models": Verdict(WORKS, "mmcls_backbone", SAVED, "True"),
         "MobileNetV3 with out_indices=(3, 8, 11), on several GPUs": ON_SEVERAL_GPUS,
         "the learning rate of schedule_1x for MobileNetV3": RATE,
         "in_channels=[24, 40, 112, 320] for EfficientNet-B1": CHANNELS,
-        "optimizer = dict(type='SGD', lr=0.01, …) at the top of a config": Found(
+        "optimizer = dict(type='SGD', lr=0.01, …) at the top of a config": Verdict(
             IGNORED, "timm_backbone", "It is ignored: the learning rate is", "0.02"
         ),
         "use MultiImageMixDataset with Mosaic": WRAPPER,
-        "img_scale = (1333, 800) for Mosaic": Found(WORKS, "mosaic", RESTORED, "(800, 1332)"),
-        "PackDetInputs at the end of the pipeline": Found(
+        "img_scale = (1333, 800) for Mosaic": Verdict(WORKS, "mosaic", RESTORED, "(800, 1332)"),
+        "PackDetInputs at the end of the pipeline": Verdict(
             WORKS, "mosaic", "The steps from flipping on are the stock config's", "True"
         ),
-        "img_prefix= and filter_empty_gt= beside the pipeline, once they are read": Found(
+        "img_prefix= and filter_empty_gt= beside the pipeline, once they are read": Verdict(
             LOUD, "mosaic", "CocoDataset refuses the keyword arguments", "['img_prefix', 'filter_empty_gt']"
         ),
-        "data = dict(train=train_dataset)": Found(IGNORED, "mosaic", "The dataset in training", repr("CocoDataset")),
-        "from mmengine.hooks import Hook": Found(WORKS, "unfreeze_backbone", "The hook logs, once", LOGGED),
-        "the hook that unfreezes the backbone": Found(WRONG, "unfreeze_backbone", LAYER1, "[False]"),
+        "data = dict(train=train_dataset)": Verdict(IGNORED, "mosaic", "The dataset in training", repr("CocoDataset")),
+        "from mmengine.hooks import Hook": Verdict(WORKS, "unfreeze_backbone", "The hook logs, once", LOGGED),
+        "the hook that unfreezes the backbone": Verdict(WRONG, "unfreeze_backbone", LAYER1, "[False]"),
         "the script that prints a backbone's channels": SCRIPT,
-        "model.d2_detector for Detectron2": Found(LOUD, "detectron2", D2, "True"),
+        "model.d2_detector for Detectron2": Verdict(LOUD, "detectron2", D2, "True"),
     },
 }
 
@@ -116,7 +116,7 @@ class DriftTable(SphinxDirective):
         left = [nodes.paragraph("", f"Not executed where this site was built: {missing}.")] if missing else []
         return [table(("The tutorial says", *(stack.title for stack in executed)), rows), *left]
 
-    def cell(self, stack: Stack, found: Found) -> nodes.Node:
+    def cell(self, stack: Stack, found: Verdict) -> nodes.Node:
         """The verdict, linked to the how-to that does it right, and what was measured."""
         path = HowTo(stack, found.topic).record
         record = json.loads(path.read_text("utf-8")) if path.exists() else {}

@@ -14,7 +14,7 @@ from howto.site import directives
 from howto.site.drift import DriftTable
 from howto.site.gallery import collect_problems, finish_what_did_not_run, forget_stale, note_failures
 from howto.site.migrate import Migrations, Renamed
-from howto.site.parts import asked, find_what_has_come, read_record
+from howto.site.parts import find_what_has_come, read_record, short_title
 from howto.site.training import Train
 
 
@@ -54,7 +54,9 @@ def add_panel(app: Sphinx, docname: str, source: list[str]) -> None:
 
 def navigation(stack: stacks.Stack) -> dict[str, list[tuple[str, str]]]:
     """For each group its how-tos: what a question asks, in short, and the topic."""
-    return {name: [(asked(each), each.topic) for each in members] for name, members in howtos.groups(stack).items()}
+    return {
+        name: [(short_title(each), each.topic) for each in members] for name, members in howtos.groups(stack).items()
+    }
 
 
 def find_changed_navigation(app: Sphinx, env: BuildEnvironment, *_: set) -> list[str]:
@@ -67,7 +69,7 @@ def publish_records(app: Sphinx, error: Exception | None) -> None:
     """Write ``verified.json`` beside the pages."""
     if error is None and app.builder.name == "html":
         stack = stacks.current()
-        found = [read_record(howto, app.env) or unexecuted(howto) for howto in howtos.of(stack)]
+        found = [read_record(howto, app.env) or unexecuted(howto) for howto in howtos.every(stack)]
         write_json(
             Path(app.outdir, "verified.json"), {"stack": stack.name, "records": [item for item in found if item]}
         )

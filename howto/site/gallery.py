@@ -52,11 +52,11 @@ def around_page(gallery_conf: dict, script: str, when: str) -> None:
     howto, source = _howto(script), Path(gallery_conf["src_dir"])
     shown = source / files.GALLERY / f"plot_{howto.topic}.rst"
     replay.install()
-    if replay.chosen(howto):
+    if replay.reused_outputs(howto):
         if when == "after":
-            limits.cut(shown)
+            limits.truncate(shown)
             downloads.finish_notebook(howto, shown.with_suffix(".ipynb"))
-            dataclasses.replace(PageState.of(howto), prose=replay.words(howto)).keep(howto)
+            dataclasses.replace(PageState.of(howto), prose=replay.prose_digest(howto)).keep(howto)
     elif when == "before":
         page.prepare()
         dataclasses.replace(PageState.of(howto), state="running").keep(howto)
@@ -64,7 +64,7 @@ def around_page(gallery_conf: dict, script: str, when: str) -> None:
         pages.leftovers = pages.left.enter_context(page.executing(Path(script).name))
     else:
         pages.left.close()
-        problems = pages.leftovers() + limits.cut(shown)
+        problems = pages.leftovers() + limits.truncate(shown)
         if _mark(source, howto).exists() and not howto.record.exists():
             problems.append("checks nothing, so nothing of it is verified; give it a checkout.check(…)")
         if problems:
@@ -78,31 +78,31 @@ class Plan:
     """What a build is to do.
 
     Attributes:
-        mine: The pages that this machine executes, fresh ones among them.
+        pages: The pages that this machine executes, fresh ones among them.
         stale: Those that would come out otherwise today, of this machine and of others.
         replay: Those whose words alone have changed: what their code put out stays.
     """
 
-    mine: list[HowTo]
+    pages: list[HowTo]
     stale: list[HowTo]
     replay: list[HowTo]
 
     @property
     def execute(self) -> list[HowTo]:
         """What this machine has to execute."""
-        return [howto for howto in self.stale if howto in self.mine]
+        return [howto for howto in self.stale if howto in self.pages]
 
 
 def plan(stack: stacks.Stack, srcdir: Path) -> Plan:
     """Look at all pages of a stack, and change nothing."""
-    mine, stale, replayed = shards.mine(stack), [], []
-    for howto in howtos.of(stack):
+    here, stale, replayed = shards.of_this_machine(stack), [], []
+    for howto in howtos.every(stack):
         if changed(howto):
             stale.append(howto)
         # Words that changed, or that another builder set without any output.
         elif PageState.of(howto).prose != prose(howto) or not _mark(srcdir, howto).exists():
-            (replayed if replay.kept(howto) else stale).append(howto)
-    return Plan(mine, stale, replayed)
+            (replayed if replay.load_outputs(howto) else stale).append(howto)
+    return Plan(here, stale, replayed)
 
 
 def forget_stale(app: Sphinx) -> None:
@@ -110,7 +110,7 @@ def forget_stale(app: Sphinx) -> None:
     replay.install()
     stack, conf, srcdir = stacks.current(), app.config.sphinx_gallery_conf, Path(app.srcdir)
     planned = plan(stack, srcdir)
-    executed = "|".join(rf"/plot_{howto.topic}\.py$" for howto in planned.mine)
+    executed = "|".join(rf"/plot_{howto.topic}\.py$" for howto in planned.pages)
     conf["filename_pattern"] = executed or "(?!)"  # an empty one fits any
     for howto in planned.replay:
         _mark(srcdir, howto).unlink(missing_ok=True)
@@ -122,7 +122,7 @@ def forget_stale(app: Sphinx) -> None:
             # Taken before the page runs: what is edited while it runs makes it stale.
             state = PageState("begun", fingerprint(howto), prose(howto))
         state.keep(howto)
-    replay.choose({howto.topic: prose(howto) for howto in planned.replay})
+    replay.mark_for_reuse({howto.topic: prose(howto) for howto in planned.replay})
     cost = sum(howto.cost for howto in planned.execute)
     needed = workers.start(len(planned.execute), cost) if conf["plot_gallery"] else 1
     conf["parallel"] = needed if needed > 1 else False
@@ -136,7 +136,7 @@ def collect_problems(app: Sphinx) -> None:
     if pages.progress:
         pages.progress.stop()
     failing = app.config.sphinx_gallery_conf["failing_examples"]
-    for howto in howtos.of(stacks.current()):
+    for howto in howtos.every(stacks.current()):
         if problems := PageState.of(howto).problems:
             failing.setdefault(str(howto.script), "\n".join(f"the page {problem}" for problem in problems))
 
@@ -144,7 +144,7 @@ def collect_problems(app: Sphinx) -> None:
 def finish_what_did_not_run(app: Sphinx) -> None:
     """Complete the notebooks of how-tos that lack a package, which sphinx-gallery writes in every build."""
     stack = stacks.current()
-    for howto in set(howtos.of(stack)) - set(howtos.runnable(stack)):
+    for howto in set(howtos.every(stack)) - set(howtos.runnable(stack)):
         downloads.finish_notebook(howto, Path(app.srcdir, files.GALLERY, f"plot_{howto.topic}.ipynb"))
 
 

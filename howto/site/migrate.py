@@ -56,7 +56,7 @@ def differences(topic: str, one: Stack, other: Stack) -> list[tuple[str, str]]:
         HowtoError: The families of the stacks have no such how-to.
     """
     found = []
-    for pair in pairs(*(compared(howtos.find(stack, topic)) for stack in (one, other))):
+    for pair in pairs(*(compared(howtos.by_topic(stack, topic)) for stack in (one, other))):
         lines = [path.read_text("utf-8").splitlines() if path else [] for path in pair]
         names = [path.name if path else "/dev/null" for path in pair]
         diff = list(difflib.unified_diff(*lines, *names, "", "", n=1000, lineterm=""))

@@ -39,7 +39,7 @@ def find_snippet(directive: SphinxDirective, name: str) -> Path:
         raise directive.error(str(error)) from error
 
 
-def asked(howto: HowTo) -> str:
+def short_title(howto: HowTo) -> str:
     """What its question asks, in short: "Train with Mosaic" for "How do I train with Mosaic?"."""
     question = howto.question.removeprefix("How do I ").rstrip("?")
     return question[0].upper() + question[1:]

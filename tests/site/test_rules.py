@@ -80,7 +80,7 @@ def test_no_page_has_python_code_of_its_own_and_no_cell_is_long(tmp_path):
     for path in (ROOT / "docs").glob("*.md"):
         assert set(blocks_of_markdown(path.read_text("utf-8"))) - NO_PYTHON == set(), path.name
     script, long = tmp_path / "script.py", {}
-    for howto in howtos.of(stacks.current()):
+    for howto in howtos.every(stacks.current()):
         script.write_text(howto.text)
         _, blocks = split_code_and_text_blocks(str(script))
         prose = "\n\n".join(block.content for block in blocks if block.type == "text")
@@ -115,8 +115,8 @@ def test_each_snippet_is_shown_and_downloaded_as_it_was_executed_by_the_page_of_
     how_tos, pages, records, site
 ):
     shown = [block for page in pages.values() for block in page.select(".howto-snippet")]
-    assert len(shown) == sum(len(howto.snippets) for howto in howtos.of(stacks.current()))
-    for howto in howtos.of(stacks.current()):
+    assert len(shown) == sum(len(howto.snippets) for howto in howtos.every(stacks.current()))
+    for howto in howtos.every(stacks.current()):
         blocks = {
             block.select_one(".caption-text").get_text(): block
             for block in how_tos[howto.topic].select(".howto-snippet")

@@ -147,5 +147,5 @@ def test_600_images_end_within_the_warm_up_and_the_pages_lines_shorten_it(checko
     own, shorter = checkout.config(), checkout.config(checkout.edit(checkout.own, {line: f"{line}{lines}\n"}, True))
     before, after = (functools.reduce(lambda node, key: node[key], stands, cfg) for cfg in (own, shorter))
     assert (steps * 12, before, after) == (456, 500, 100)
-    page = howtos.find(stacks.current(), checkout.topic).text
+    page = howtos.by_topic(stacks.current(), checkout.topic).text
     assert all(f"``{each}``" in page for each in lines.splitlines())

@@ -139,7 +139,7 @@ def test_a_config_or_checkpoint_that_is_missing_is_an_error_in_one_line(checkout
 
 @pytest.mark.usefixtures("photos")
 def test_the_lines_that_the_page_has_for_a_checkpoint_without_names_set_them(checkout, script, detected, request):
-    page = " ".join(howtos.find(stacks.current(), checkout.topic).text.replace("\n# ", " ").split())
+    page = " ".join(howtos.by_topic(stacks.current(), checkout.topic).text.replace("\n# ", " ").split())
     lines = re.findall(r"``((?:model|detect)\.[\w.]+ = [^`]+)``", page)
     assert len(lines) == {"mmdet2": 1, "mmdet3": 2}[stacks.current().family]
     added = "\n".join(lines).replace("('kitten', 'mug')", "tuple(map(str, range(80)))")

@@ -116,7 +116,7 @@ def test_nothing_else_becomes_of_a_line(tmp_path, monkeypatch, line, made):
 
 def test_a_process_that_a_mutation_leaves_behind_does_not_hinder_its_folder_from_going():
     """As the workers of a ``DataLoader`` whose training failed, which make folders of their own."""
-    with mutate._alone() as folder:
+    with mutate._reaping_children() as folder:
         writes = "import itertools, os; [os.makedirs(f'{n}/{n}') for n in itertools.count()]"
         started = subprocess.Popen([sys.executable, "-c", writes], cwd=folder)
         while not list(Path(folder).iterdir()):
@@ -126,7 +126,7 @@ def test_a_process_that_a_mutation_leaves_behind_does_not_hinder_its_folder_from
 
 
 def test_the_workers_of_a_loader_end_without_an_error():
-    with mutate._alone():
+    with mutate._reaping_children():
         batches = iter(DataLoader(range(8), num_workers=2, persistent_workers=True))
         next(batches)
         assert all(worker.is_alive() for worker in batches._workers)
@@ -141,7 +141,7 @@ def test_a_mutation_that_was_merely_slow_is_tried_again_with_more_time(snippets_
         return ""
 
     monkeypatch.setattr(mutate, "execute", execute)
-    (tried, why), took = mutate._tried((found("best_checkpoint")[0], 1))
+    (tried, why), took = mutate._try_with_retry((found("best_checkpoint")[0], 1))
     assert (tried, "still running after 4 s" in why) == (result, result == "killed")
     assert took > 1 + min(seconds, 4)
 
@@ -154,7 +154,7 @@ def test_a_mutation_that_kills_its_process_is_noticed_and_leaves_nothing(snippet
         os.kill(os.getpid(), signal.SIGKILL)
 
     monkeypatch.setattr(mutate, "execute", execute)
-    (tried, why), _ = mutate._tried((found("best_checkpoint")[0], 60))
+    (tried, why), _ = mutate._try_with_retry((found("best_checkpoint")[0], 60))
     assert (tried, why) == ("killed", "the process ended with -9")
     assert list(tmp_path.iterdir()) == []
     howto = HowTo(stacks.current(), "best_checkpoint")

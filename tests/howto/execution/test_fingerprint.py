@@ -91,7 +91,7 @@ OTHERS = [
     "snippets/mmdet2/unfreeze_backbone/unfreeze_backbone_epoch_based_hook.py",
     "howto/figures/confusion.py",  # which another page uses
     "howto/checkout/mmdet3.py",
-    "howto/site/dress.py",  # works on pages that have run
+    "howto/site/html_output.py",  # works on pages that have run
     "howto/execution/verify.py",
     "howto/publish/build.py",
     "howto/setup/install.py",

@@ -92,6 +92,6 @@ def test_shards_are_balanced_by_what_the_pages_cost_last(monkeypatch):
     parts = []
     for index in (1, 2, 3):
         monkeypatch.setenv("HOWTO_SHARD", f"{index}/3")
-        parts.append(shards.mine(stacks.current()))
+        parts.append(shards.of_this_machine(stacks.current()))
     assert sorted(howto.topic for part in parts for howto in part) == list(costs)
     assert max(sum(howto.cost for howto in part) for part in parts) == 70

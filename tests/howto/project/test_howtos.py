@@ -16,7 +16,7 @@ MOSAIC = HowTo(MMDET2, "mosaic")
 
 @pytest.mark.parametrize("stack", STACKS.values(), ids=STACKS)
 def test_each_has_snippets_and_a_script_and_asks_and_answers(stack):
-    for howto in howtos.of(stack):
+    for howto in howtos.every(stack):
         assert howto.snippets and all(path.parent.name == howto.topic for path in howto.snippets)
         assert howto.source.is_file()
         assert howto.question.startswith("How do I ") and howto.question.endswith("?")
@@ -55,20 +55,20 @@ def test_a_stock_config_has_one_spelling_in_both_families(newer, older):
 
 
 def test_one_that_is_not_there_is_refused_with_those_that_are():
-    assert {MOSAIC, HowTo(MMDET2, "mosaic")} == {howtos.find(MMDET2, "mosaic")}  # two of the same name are one
+    assert {MOSAIC, HowTo(MMDET2, "mosaic")} == {howtos.by_topic(MMDET2, "mosaic")}  # two of the same name are one
     with pytest.raises(HowtoError, match=r"there is no how-to 'mosaics'; there are: .*mosaic, "):
-        howtos.find(MMDET2, "mosaics")
+        howtos.by_topic(MMDET2, "mosaics")
 
 
 def test_all_are_chosen_that_can_run_or_those_that_are_named(monkeypatch):
     onedl = named("onedl")
-    assert howtos.chosen(onedl, ["mosaic"]) == [HowTo(onedl, "mosaic")]
+    assert howtos.select(onedl, ["mosaic"]) == [HowTo(onedl, "mosaic")]
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "detectron2" else found(name))
     assert HowTo(onedl, "detectron2").lacking == "detectron2"
-    assert set(howtos.of(onedl)) - set(howtos.chosen(onedl, [])) == {HowTo(onedl, "detectron2")}
+    assert set(howtos.every(onedl)) - set(howtos.select(onedl, [])) == {HowTo(onedl, "detectron2")}
     with pytest.raises(HowtoError, match="detectron2 needs detectron2, which is not installed"):
-        howtos.chosen(onedl, ["mosaic", "detectron2"])
+        howtos.select(onedl, ["mosaic", "detectron2"])
 
 
 def test_a_cost_is_what_the_page_took_else_what_is_kept_else_a_guess(monkeypatch, tmp_path):

@@ -47,7 +47,7 @@ def append(project, path, text):
 def changed(project, *topics):
     """For each page, what the next build will execute it for."""
     ask = "import json; from howto.execution import fingerprint; from howto.project import howtos, stacks; "
-    ask += f"found = howtos.chosen(stacks.current(), {list(topics)!r}); "
+    ask += f"found = howtos.select(stacks.current(), {list(topics)!r}); "
     ask += "print(json.dumps({howto.topic: fingerprint.changed(howto) for howto in found}))"
     environment = {**os.environ, "PYTHONPATH": str(project.root)}
     return json.loads(subprocess.check_output([sys.executable, "-c", ask], cwd=project.root, env=environment))

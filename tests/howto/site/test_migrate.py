@@ -32,6 +32,6 @@ def test_stacks_of_one_family_have_the_same_files():
 
 @pytest.mark.parametrize(("side", "family"), [(0, "mmdet2"), (1, "mmdet3")])
 def test_every_renamed_key_is_in_the_snippets_of_its_side(side, family):
-    paths = [path for howto in howtos.of(named(family)) for path in howto.snippets]
+    paths = [path for howto in howtos.every(named(family)) for path in howto.snippets]
     text = "\n".join(path.name + path.read_text() for path in paths)
     assert [names[side] for names in migrate.RENAMED if names[side] not in text] == []

@@ -1,6 +1,6 @@
 from PIL import Image
 
-from howto.site import dress
+from howto.site import html_output
 
 PLAIN = "---\norphan: true\n---\n\n# Only a heading\n"
 PICTURE = "---\norphan: true\n---\n\n# A picture\n\nIt stands below.\n\n![a grey square of 20 pixels](grey.png)\n"
@@ -23,6 +23,6 @@ def test_what_is_left_out_of_a_page_is_no_text_of_it():
     code = '<span class="n">a</span> <span class="o">=</span> <span class="s2">&quot;&lt;b&gt;&quot;</span>'
     block = f"<pre><span></span>\n{code}</pre>"
     context = {"body": block + '<img alt="&quot;">', "css_files": [], "script_files": []}
-    dress.lighten(None, "page", "", context, None)
+    html_output.lighten(None, "page", "", context, None)
     # Without the empty mark a browser would drop the empty line; an attribute keeps its quotes spelled out.
     assert context["body"] == '<pre><span></span>\na = <span class="s2">"&lt;b&gt;"</span></pre><img alt="&quot;">'

@@ -16,7 +16,7 @@ from sphinx.application import Sphinx
 
 from howto.project import files, stacks
 from howto.project.howtos import HowTo
-from howto.site.parts import asked, howto_of, ran_on, read_record
+from howto.site.parts import howto_of, ran_on, read_record, short_title
 
 JUMPS = ("Adapt it", "Pitfalls", "Proof", "Verified")  # sections that the line under a title leads to
 # sphinx-gallery's, for a how-to on the first page: up to its tooltip, with its link and title, and its name.
@@ -110,7 +110,7 @@ def shorten(app: Sphinx, pagename: str, templatename: str, context: dict, doctre
     """Name the how-tos before and after a page as the navigation does."""
     for side in ("prev", "next"):
         if there := re.search(r"plot_(\w+)\.html", (context.get(side) or {}).get("link", "")):
-            context[side] = {**context[side], "title": asked(HowTo(stacks.current(), there[1]))}
+            context[side] = {**context[side], "title": short_title(HowTo(stacks.current(), there[1]))}
 
 
 def drop_originals(app: Sphinx, error: Exception | None) -> None:

@@ -10,7 +10,7 @@ HOOKS, Hook = api().hooks()
 
 
 @HOOKS.register_module(force=True)
-class HowtoApartHook(Hook):
+class HowtoRankDifferenceHook(Hook):
     """At the end, have rank 0 write what the processes' weights differ by into ``apart.json`` of the working directory.
 
     That is, for each stage, the largest absolute difference of any weight between any two processes.
