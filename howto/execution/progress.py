@@ -57,12 +57,12 @@ class Progress:
         now = time.monotonic()
         for howto in self._pages:
             topic, state = howto.topic, PageState.of(howto).state
-            if state == "running" and topic not in self._begun:
+            if state in ("running", "passed", "failed") and topic not in self._begun:
                 self._begun[topic] = now
                 if not self._bar:
                     self._say(f"{topic}: executing")
-            elif state in ("passed", "failed") and topic not in self._took:
-                self._took[topic] = now - self._begun.setdefault(topic, now)
+            if state in ("passed", "failed") and topic not in self._took:
+                self._took[topic] = now - self._begun[topic]
                 if not self._bar:
                     what = f"{self._took[topic]:.0f} s" if state == "passed" else "failed"
                     self._say(f"{topic}: {what}; {len(self._took)} of {len(self._pages)} pages, {self._left(now)}")

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from howto.figures.backbones import ORIGINS, Backbone, bare, listed, measured, origin
+from howto.figures.backbones import Backbone, bare, listed, measured, origin
 from howto.project import stacks
 from howto.project.errors import HowtoError
 from howto.project.files import snippet_folder
@@ -72,23 +72,9 @@ def test_a_config_of_the_table_is_at_most_79_columns_wide(fitted):
     assert {line.split()[0] for line in lines if line.endswith("# noqa: E501")} == {"checkpoint"}
 
 
-def test_each_origin_is_that_of_a_row_and_a_config_of_mmdetection(checkout):
-    names = {"CSPNeXt of RTMDet-s"} if FAMILY == "mmdet2" else set()
-    assert set(ORIGINS) - set(listed()) == names
-    found = [origin(name, checkout.root / "configs") for name in ORIGINS if name in listed()]
-    assert all(path.is_file() for path in found)
-
-
 def test_a_checkpoint_that_no_classifier_has_is_refused(checkout, monkeypatch):
     address = "https://download.openmmlab.com/mmclassification/v0/none.pth"
     keys = dict(type="MobileNetV3", init_cfg=dict(type="Pretrained", checkpoint=address))
     monkeypatch.setattr("howto.figures.backbones.listed", lambda: {"mine": keys})
     with pytest.raises(HowtoError, match=r"none\.pth is in no metafile"):
         origin("mine", checkout.root / "configs")
-
-
-def test_a_config_of_the_table_has_the_keys_that_the_backbone_was_measured_with(checkout, fitted):
-    for name, keys in listed().items():
-        for kind in ("retinanet", "faster_rcnn"):
-            own = checkout.config(file(name, kind)).model.backbone
-            assert {key: str(own[key]) for key in own} == {key: str(value) for key, value in keys.items()}, name
