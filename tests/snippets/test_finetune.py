@@ -149,3 +149,23 @@ def test_600_images_end_within_the_warm_up_and_the_pages_lines_shorten_it(checko
     assert (steps * 12, before, after) == (456, 500, 100)
     page = howtos.by_topic(stacks.current(), checkout.topic).text
     assert all(f"``{each}``" in page for each in lines.splitlines())
+
+
+def test_a_config_or_checkpoint_that_is_missing_or_broken_is_one_clear_line(checkout):
+    cfg = checkout.config()
+    cfg.load_from = "broken.pth"
+    cfg.dump(str(checkout.root / "any.py"))
+    (checkout.root / "broken.pth").write_bytes(b"not what it says")
+    for config, reason in (("any.py", "broken.pth: "), ("nowhere.py", "nowhere.py: FileNotFoundError: ")):
+        said = checkout.shell(f"python configs/finetune/keep_classes.py {config} new.pth cat cup", succeeds=False)
+        assert reason in said and "Traceback" not in said
+    assert not list(checkout.root.glob("new.pth*"))
+
+
+@pytest.mark.skipif(stacks.current().family == "mmdet2", reason="it resumes there")
+def test_a_checkpoint_that_names_another_number_of_gpus_is_refused_first(checkout):
+    meta = {"epoch": 12, "iter": 24, "config": "gpu_ids = range(0, 8)"}
+    path = checkout.root / "of_eight.pth"
+    torch.save({"meta": meta, "state_dict": {}}, path)
+    failure = checkout.fails(checkout.train, resume_from=path)
+    assert failure.message.startswith("RuntimeError: Number of GPUs used for current experiment is not consistent")

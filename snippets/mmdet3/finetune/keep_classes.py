@@ -43,11 +43,24 @@ def keep(name, value):
     return split[labels].flatten(0, 1)  # boxes and masks: class by class
 
 
-cfg = Config.fromfile(config)
+def read(path, how):
+    """What a file has; if it is missing or broken, end with the reason."""
+    try:
+        return how(path)
+    except Exception as error:
+        sys.exit(f'{path}: {type(error).__name__}: {error}')
+
+
+def weights(path):
+    """The weights in a checkpoint, by name."""
+    content = CheckpointLoader.load_checkpoint(path, 'cpu')
+    return content.get('state_dict', content)
+
+
+cfg = read(config, Config.fromfile)
 if not cfg.get('load_from'):
     sys.exit(f'{config} has no load_from. Set it to a checkpoint of COCO.')
-checkpoint = CheckpointLoader.load_checkpoint(cfg.load_from, 'cpu')
-state = checkpoint.get('state_dict', checkpoint)
+state = read(cfg.load_from, weights)
 
 register_all_modules()
 model = MODELS.build(cfg.model)
