@@ -54,8 +54,6 @@ with checkout.inside():
     table = {row.name: row for row in rows()}
     folder = checkout.root / "configs/mmcls_backbone"
     cfgs = {name: row.write(folder) for name, row in table.items()}
-
-# %%
 Table(HEAD, [row.cells() for row in table.values()])
 
 # %%
@@ -180,8 +178,6 @@ checkout.check("The neck's levels have strides", neck_strides(shifted), twice)
 checkout.check("The anchors have strides", anchor_strides(shifted), anchors)
 reached = round(anchor_reach(shifted), 2)
 checkout.check("The centres reach, as a part of the width", reached, 0.47)
-
-# %%
 silent = checkout.train(variant, evaluate=False)
 finite = all(map(math.isfinite, silent.losses))
 checkout.check("It trains, and every loss is finite", finite, True)
@@ -353,8 +349,6 @@ channels = [level.shape[1] for level in levels]
 checkout.check("The levels have channels", channels, [24, 48, 96])
 checkout.check("The neck expects", list(cfg.model.neck.in_channels), channels)
 checkout.check("The levels have strides", strides, [8, 16, 32])
-
-# %%
 last, level = {}, image
 for number, name in enumerate(backbone.layers[:-1]):  # the last layer is no block
     level = getattr(backbone, name)(level)
@@ -411,19 +405,11 @@ averaging = {epoch.norms_training["backbone"] for epoch in run.epochs.values()}
 checkout.check("Batch norms that average over two images", sum(averaging), 0)
 
 # %%
-# {% if mmdet2 %}
-# The trained detector returns one array of boxes for each of COCO's 80 classes.
-detections = checkout.detect(run.model, run.cfg, checkout.photograph())
-checkout.check("It answers for classes", len(detections), 80)
-numbers = {boxes.shape[1] for boxes in detections}
-checkout.check("Numbers for a box: x1, y1, x2, y2, score", numbers, {5})
-# {% else %}
-# The trained detector returns a ``DetDataSample`` with boxes, scores and classes.
-found = checkout.detect(run.model, run.cfg, checkout.photograph()).pred_instances
-told = sorted(found.keys())
-checkout.check("A detection tells", told, ["bboxes", "labels", "scores"])
-checkout.check("Numbers for a box: x1, y1, x2, y2", found.bboxes.shape[1], 4)
-# {% endif %}
+# The trained detector detects.
+found = api().boxes(checkout.detect(run.model, run.cfg, checkout.photograph()))
+numbers = "x1, y1, x2, y2, score, label"
+checkout.check(f"Numbers for a box: {numbers}", found.shape[1], 6)
+checkout.check("Labels of COCO's 80", set(found[:, 5]) <= set(range(80)), True)
 
 # %%
 # It trains on several GPUs
@@ -451,8 +437,6 @@ for form in (one, same):
     del form["model"]["backbone"]["type"]  # a name, and the class that it names
 equal = same["model"]["backbone"] == one["model"]["backbone"]
 checkout.check("The backbone's keys are the same", equal, True)
-
-# %%
 alike = checkout.train(pure, evaluate=False)
 checkout.check("In pure Python the backbone trains", alike.trains("backbone"), [True])
 checkout.check("The class is the same", type(alike.model.backbone), type(backbone))
@@ -532,12 +516,10 @@ for name in ("ShuffleNetV2", "PoolFormer, arch='s12'"):
 # OpenMMLab counts them. Most of the MobileNetV3 detector is neck and head.
 resnet = cost(checkout.build(stock), size=320)
 mobilenet = cost(model, size=320)
-sizes = [("ResNet-50", *resnet), ("MobileNetV3 small", *mobilenet)]
-Table(("Backbone", "Parameters (M)", "Backbone alone (M)", "GFLOPs"), sizes)
-
-# %%
 fewer = mobilenet[2] < resnet[2]
 checkout.check("MobileNetV3 needs fewer multiply-adds than ResNet-50", fewer, True)
+sizes = [("ResNet-50", *resnet), ("MobileNetV3 small", *mobilenet)]
+Table(("Backbone", "Parameters (M)", "Backbone alone (M)", "GFLOPs"), sizes)
 
 # %%
 # What was not tried

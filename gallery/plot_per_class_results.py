@@ -36,11 +36,10 @@ cfg = checkout.config()
 any_score = dict(model__test_cfg__rcnn__score_thr=0.0, **fit.RESNET18)
 run = checkout.train(warmed_up=True, **any_score)
 cups = [key for key in run.metrics if "cup" in key]
+evaluate = f" {api().evaluating()}"
 # {% if mmdet2 %}
-evaluate = " --eval bbox"
 checkout.check("Metrics that name a class", cups, [])
 # {% else %}
-evaluate = ""
 every = [key for key in run.metrics if key.endswith("_precision")]
 checkout.check("Metrics of one class", len(every), 80)
 checkout.check("cup_precision is among them", cups, ["cup_precision"])
@@ -99,8 +98,6 @@ counts = confusion.read(checkout.shell(f"{script} {truth} {boxes} 0.3"))
 checkout.check(
     "What was confused, missed and found, as made", counts == made.counts, True
 )
-
-# %%
 from howto.project.quiet import quiet
 
 rows = []
@@ -116,7 +113,6 @@ import runpy
 tool = runpy.run_path(str(checkout.root / "tools/analysis_tools/confusion_matrix.py"))
 
 
-# %%
 def stock(cfg, results, score_thr=0.3):
     """The counts of MMDetection's own tool, which draws them as percentages."""
     api().split(cfg, "test").test_mode = True  # as the tool has it
@@ -305,14 +301,7 @@ for name, given, found, expected in confusion.CASES:
 # ``tools/test.py`` writes the file again, as each evaluation of a training does. It holds what was evaluated; the
 # scores have no threshold here, and the ResNet has 18 layers:
 tested = checkout.root / "configs/per_class_results/any_score.py"
-tested.write_text(
-    f"""_base_ = './{checkout.own}'
-model = dict(
-    backbone=dict(depth=18, init_cfg=None),
-    neck=dict(in_channels=[64, 128, 256, 512]),
-    test_cfg=dict(rcnn=dict(score_thr=0.0)))
-"""
-)
+checkout.config(**any_score).dump(str(tested))
 (checkout.root / boxes).unlink()
 trained = run.checkpoint.relative_to(checkout.root)
 command = f"python tools/test.py {tested.relative_to(checkout.root)} {trained}"

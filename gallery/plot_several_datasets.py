@@ -67,11 +67,7 @@ file.with_name("alike.json").write_text(json.dumps(alike), "utf-8")
 import matplotlib.pyplot as plt
 from howto.figures.show import draw_annotated
 
-# {% if mmdet2 %}
-prefix = "img_prefix"
-# {% else %}
-prefix = "data_prefix__img"
-# {% endif %}
+prefix = "img_prefix" if "img_prefix" in train.datasets[1] else "data_prefix__img"
 same = {
     "train__datasets__1__ann_file": str(file.with_name("alike.json")),
     f"train__datasets__1__{prefix}": str(file.parents[1] / "train"),
@@ -105,6 +101,7 @@ wrapper, joined = api().split(mixed, "train"), copy.deepcopy(train)
 for each in (joined.datasets[0].dataset, joined.datasets[1]):
     each.pipeline = wrapper.dataset.pipeline
 wrapper.dataset = joined
+wrapper.pipeline = [dict(wrapper.pipeline[0], img_scale=(64, 64))]  # quicker
 with checkout.inside():
     items = [numbers for _, numbers in read(mixed, checkout.dataset(mixed))[0]]
 here = [{number < dataset.cumulative_sizes[0] for number in item} for item in items]
@@ -125,7 +122,7 @@ one = json.dumps(subset(content, images[:1]))
 (checkout.root / "data/cups.json").write_text(one, "utf-8")
 
 # %%
-small = dict(model__test_cfg__rcnn__score_thr=0.0, **fit.RESNET18)
+small = dict(batch_size=8, model__test_cfg__rcnn__score_thr=0.0, **fit.RESNET18)
 # {% if mmdet2 %}
 files = dict(val__datasets__1__ann_file="data/cups.json")
 expected = ["0_bbox_mAP", "1_bbox_mAP"]
@@ -232,7 +229,9 @@ checkout.check(f"It says: {reason}", reason in failure.message, True)
 line = "        ignore_keys=['classes', 'palette'],\n"
 note = "        # The first one's names are those of the checkpoint.\n"
 variant = checkout.edit(checkout.own, {note + line: ""})
-unlike = checkout.train(variant, evaluate=False, **small)
+places = "train__datasets__0__dataset", "train__datasets__1"
+few = {f"{place}__indices": 2 for place in places}
+unlike = checkout.train(variant, evaluate=False, **small, **few)
 failure = checkout.fails(load, unlike, palette="random")
 reason = "AttributeError: 'list' object has no attribute 'items'"
 checkout.check("It says", failure.message, reason)
@@ -260,7 +259,8 @@ checkout.check("Without it fewer, those with an object", fewer < images, True)
 # Give each dataset a metric of its own, in ``MultiDatasetsEvaluator``. A ``CocoMetric`` compares with one
 # file. It is asked after the first epoch:
 metric = dict(cfg.val_evaluator.metrics[0], _delete_=True)
-failure = checkout.fails(checkout.train, val_evaluator=metric, **small)
+few |= {f"val__datasets__{number}__indices": 1 for number in (0, 1)}
+failure = checkout.fails(checkout.train, val_evaluator=metric, **small, **few)
 reason = "TypeError: list indices must be integers or slices, not str"
 checkout.check("It says", failure.message, reason)
 # {% endif %}
@@ -364,7 +364,7 @@ checkout.check("Parameters without a gradient", checkout.unused_parameters(cfg),
 # %%
 # What was not tried
 # ~~~~~~~~~~~~~~~~~~
-# - Accuracy, and which weight is best.
+# - Accuracy, and which weight is best. Evaluation on several GPUs.
 # - Datasets in other formats than COCO's.
 # - Datasets that annotate only some of the classes: what one of them leaves out is background to the
 #   detector, though it is an object.

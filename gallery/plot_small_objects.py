@@ -193,7 +193,7 @@ results = api().pickled(photograph, [each | {"score": 1.0} for each in objects],
 
 # %%
 tool = "tools/analysis_tools/eval_metric.py"
-said = checkout.shell(f"python {tool} {many} many.pkl {api().EVALUATE}")
+said = checkout.shell(f"python {tool} {many} many.pkl {api().evaluating()}")
 found = [line for line in said.splitlines() if "Precision" in line][:2]
 print(*found, sep="\n")
 checkout.check("bbox_mAP, of 100 boxes", found[0].split()[-1], "0.337")

@@ -185,7 +185,7 @@ checkout.check("It says", failure.message.partition(", the current")[0], message
 checkpoint = run.checkpoint.relative_to(checkout.root)
 nothing = "HTTPS_PROXY=http://127.0.0.1:9 TORCH_HOME=none HF_HUB_CACHE=none"
 test = f"{nothing} python tools/test.py configs/timm_backbone/{config} {checkpoint}"
-test += f" {api().EVALUATE}"
+test += f" {api().evaluating()}"
 output = checkout.shell(test, succeeds=False)
 refused = "URLError" in output or "LocalEntryNotFoundError" in output
 checkout.check("Without a network timm stops it", refused, True)
@@ -377,18 +377,14 @@ checkout.check("Afterwards each is", kinds, {nn.SyncBatchNorm})
 # -----
 
 # %%
-# The wrapper is what the config names
-# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# Wrapper, channels and strides are what the config names
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 keys = ["features_only", "model_name", "out_indices", "pretrained", "type"]
 checkout.check("The backbone's keys", sorted(cfg.model.backbone), keys)
 module = f"{library}.models.backbones.timm_backbone"
 checkout.check("The wrapper's module", type(backbone).__module__, module)
 wrapped = type(backbone.timm_model).__module__
 checkout.check("What it wraps", wrapped, "timm.models.efficientnet")
-
-# %%
-# Channels and strides
-# ~~~~~~~~~~~~~~~~~~~~
 checkout.check("The levels have channels", channels, [24, 40, 112, 320])
 checkout.check("The neck expects", list(cfg.model.neck.in_channels), channels)
 checkout.check("The levels have strides", strides, [4, 8, 16, 32])

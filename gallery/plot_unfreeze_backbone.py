@@ -384,7 +384,7 @@ checkout.check("Share that with_cp=True keeps", share, at_most=0.6)
 path = f"configs/unfreeze_backbone/{checkout.own}"
 saved = run.checkpoint.relative_to(checkout.root)
 message = "ModuleNotFoundError: No module named 'configs'"
-tested = f"tools/test.py {path} {saved} {api().EVALUATE}"
+tested = f"tools/test.py {path} {saved} {api().evaluating()}"
 for command in (f"tools/train.py {path}", tested):
     output = checkout.shell(f"python {command} {{fit}}", succeeds=False)
     script = command.partition(" ")[0]

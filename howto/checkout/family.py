@@ -22,7 +22,6 @@ class Family(Protocol):
             ``workers`` and ``persistent_workers`` for those that load images for training, ``checkpoint_interval``.
         TRAINED: What each logged line of training begins with.
         FIRST_EPOCH: What those of the first epoch begin with.
-        EVALUATE: The options without which ``tools/test.py`` evaluates nothing.
     """
 
     LIBRARIES: tuple[str, ...]
@@ -30,7 +29,6 @@ class Family(Protocol):
     KEYS: dict[str, str]
     TRAINED: str
     FIRST_EPOCH: str
-    EVALUATE: str
 
     def load(self, path: Path):
         """The config at `path`, with what it is based on."""
@@ -125,6 +123,9 @@ class Family(Protocol):
 
     def several_gpus(self, cfg, path: str, gpus: int) -> str:
         """The command that trains `cfg`, which is the file at `path`, on several GPUs of one machine."""
+
+    def evaluating(self) -> str:
+        """The options without which ``tools/test.py`` evaluates nothing."""
 
     def launching(self, cfg, evaluate: bool) -> list[str]:
         """Change `cfg` so that it can train in several processes; the options ``tools/train.py`` needs besides."""

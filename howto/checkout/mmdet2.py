@@ -19,7 +19,6 @@ KEYS = {
 }
 TRAINED = "Epoch ["
 FIRST_EPOCH = "Epoch [1]"
-EVALUATE = "--eval bbox"
 
 
 def load(path: Path):
@@ -229,6 +228,11 @@ def several_gpus(cfg, path: str, gpus: int) -> str:
     imports = cfg.get("custom_imports", {}).get("imports", [])
     root = "PYTHONPATH=. " if any(each.startswith("configs.") for each in imports) else ""
     return f"{root}torchrun --nproc_per_node={gpus} tools/train.py {path} --launcher pytorch"
+
+
+def evaluating() -> str:
+    """The options without which ``tools/test.py`` evaluates nothing."""
+    return "--eval bbox"
 
 
 def launching(cfg, evaluate: bool) -> list[str]:

@@ -19,7 +19,6 @@ KEYS = {
 }
 TRAINED = "Epoch(train)"
 FIRST_EPOCH = "Epoch(train) [1]"
-EVALUATE = ""
 
 
 def load(path: Path):
@@ -214,6 +213,11 @@ def train(cfg, evaluate: bool, resume_from: Path | None, observer):
 def several_gpus(cfg, path: str, gpus: int) -> str:
     """The command that trains `cfg`, which is the file at `path`, on several GPUs of one machine."""
     return f"bash tools/dist_train.sh {path} {gpus}"
+
+
+def evaluating() -> str:
+    """The options without which ``tools/test.py`` evaluates nothing."""
+    return ""
 
 
 def launching(cfg, evaluate: bool) -> list[str]:

@@ -90,13 +90,12 @@ def distance(box, paint, image) -> float:
     return float(max(outside) if cut else max(map(abs, outside)))
 
 
-def read(cfg, dataset, skip: tuple[str, ...] = ()) -> list[list[tuple[int, tuple[int, ...]]]]:
+def read(cfg, dataset) -> list[list[tuple[int, tuple[int, ...]]]]:
     """What the worker processes of the loader that MMDetection builds for training with `cfg` read, in two epochs.
 
     Args:
         cfg: A ``Config`` with worker processes.
         dataset: Its ``MultiImageMixDataset``. Each item goes through all of it; what comes of it is dropped.
-        skip: Steps that the dataset is told to skip between the two epochs.
 
     Returns:
         For each epoch and item ``(worker, (number, …))``: which process made it, and the numbers of the images that
@@ -105,9 +104,7 @@ def read(cfg, dataset, skip: tuple[str, ...] = ()) -> list[list[tuple[int, tuple
     noting = _Noting(dataset)
     loader = api().loader(cfg, noting)
     loader.collate_fn = list
-    epochs = [[note for batch in loader for note in batch]]
-    noting.mixed.update_skip_type_keys(skip)
-    return [*epochs, [note for batch in loader for note in batch]]
+    return [[note for batch in loader for note in batch] for epoch in range(2)]
 
 
 def partners(notes: list[tuple[int, tuple[int, ...]]], worker: int | None = None) -> list[tuple[int, ...]]:

@@ -80,3 +80,25 @@ def test_two_categories_of_one_name_are_told_apart(table):
 def test_objects_of_images_that_are_not_listed_are_left_out(table):
     objects = [confusion.at(confusion.CAT), confusion.at(confusion.CUP, image_id="4")]
     assert confusion.read(table([], annotations=objects)) == {("cat", "missed"): 1}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("own.json own.bbox.json high", "The threshold must be a number, as 0.3, not high"),
+        ("missing.json own.bbox.json 0.3", "missing.json: [Errno 2] No such file or directory: 'missing.json'"),
+        ("own.json empty.json 0.3", "empty.json: Expecting value: line 1 column 1 (char 0)"),
+        ("half.json own.bbox.json 0.3", "half.json has no images"),
+        ("own.json objects.json 0.3", "objects.json: a box without a score is not one of an evaluation"),
+    ],
+    ids=["threshold", "missing", "empty", "no COCO file", "objects"],
+)
+def test_a_plain_mistake_is_told_in_one_line(checkout, table, arguments, message):
+    table([])
+    (checkout.root / "empty.json").write_text("")
+    (checkout.root / "half.json").write_text("{}")
+    (checkout.root / "objects.json").write_text('[{"image_id": 4}]')
+    with pytest.raises(HowtoError) as failure:
+        checkout.shell(f"python configs/per_class_results/confused.py {arguments}")
+    assert str(failure.value).splitlines()[-1] == message
+    assert "Traceback" not in str(failure.value)

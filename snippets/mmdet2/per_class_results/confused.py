@@ -14,17 +14,35 @@ from pathlib import Path
 
 from pycocotools.mask import iou
 
+
+
+def read(path):
+    """Return the content of a JSON file."""
+    try:
+        return json.loads(Path(path).read_text(encoding='utf-8-sig'))
+    except (OSError, ValueError) as error:
+        sys.exit(f'{path}: {error}')
+
+
 if len(sys.argv) != 4:
     sys.exit(__doc__)
 *paths, threshold = sys.argv[1:]
-truth, results = (
-    json.loads(Path(path).read_text(encoding='utf-8-sig')) for path in paths)
+try:
+    threshold = float(threshold)
+except ValueError:
+    sys.exit(f'The threshold must be a number, as 0.3, not {threshold}')
+truth, results = map(read, paths)
 if not isinstance(truth, dict) or not isinstance(results, list):
     sys.exit('Name the annotations first, then the boxes of an evaluation.')
+for key in 'images', 'annotations', 'categories':
+    if key not in truth:
+        sys.exit(f'{paths[0]} has no {key}')
+if not all('score' in each for each in results):
+    sys.exit(f'{paths[1]}: a box without a score is not one of an evaluation')
 images = dict.fromkeys(each['id'] for each in truth['images'])
 names = {each['id']: each['name'] for each in truth['categories']}
 annotations = [
-    each for each in truth['annotations'] if each['image_id'] in images]
+    each for each in truth['annotations'] if each.get('image_id') in images]
 lost = len(truth['annotations']) - len(annotations)
 if lost:
     print(f'left out: {lost} objects of images that {paths[0]} does not list',
@@ -46,7 +64,7 @@ for each in annotations:
 if not objects:
     print(f'{paths[0]} has no object without iscrowd', file=sys.stderr)
 for each in sorted(results, key=lambda each: -each['score']):
-    if each['score'] >= float(threshold):
+    if each['score'] >= threshold:
         boxes[each['image_id']].append(each)
 
 
