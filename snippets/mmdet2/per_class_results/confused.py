@@ -15,7 +15,6 @@ from pathlib import Path
 from pycocotools.mask import iou
 
 
-
 def read(path):
     """Return the content of a JSON file."""
     try:
