@@ -78,7 +78,7 @@ if analytics_url:
 sphinx_gallery_conf = {
     "examples_dirs": [str(howtos.write_scripts(stack))],
     "gallery_dirs": [files.GALLERY],
-    "ignore_repr_types": r"'(int|matplotlib\.text\.Text)'",  # what writing a file or a title happens to return
+    "ignore_repr_types": r"'(int|matplotlib\.(text|legend)\.\w+)'",  # what writing a file or a title happens to return
     "backreferences_dir": f"_build/backreferences/{stack.name}",
     "default_thumb_file": str(ROOT / "docs/_static/not-executed.svg"),
     "download_all_examples": False,
