@@ -28,6 +28,7 @@ images at a time, and a step sees 16, as on eight GPUs.
 # on your GPU:
 from howto import Workspace
 from howto.checkout.family import api
+from howto.project.quiet import quiet
 
 checkout = Workspace("accumulate_gradients")
 cfg = checkout.config()
@@ -44,13 +45,11 @@ four = checkout.edit(checkout.own, change, adapts=True)
 # {% if mmdet2 %}
 # Name the hook for mixed precision, and leave out the key ``fp16``. It needs a GPU: here it was built, and
 # trained nothing.
-single = "type='GradientCumulativeOptimizerHook', cumulative_iters=accumulate)"
-half = single.replace(
-    "OptimizerHook', ", "Fp16OptimizerHook',\n    loss_scale=512.,\n    "
-)
-mixed = checkout.edit(checkout.own, {single: half}, adapts=True)
+half = {"OptimizerHook', ": "Fp16OptimizerHook',\n    loss_scale=512.,\n    "}
+mixed = checkout.edit(checkout.own, half, adapts=True)
 registry, _ = api().hooks()
-hook = registry.build(checkout.config(mixed).optimizer_config)
+with quiet():
+    hook = registry.build(checkout.config(mixed).optimizer_config)
 checkout.check("Iterations that the hook adds up", hook.cumulative_iters, 8)
 # {% else %}
 # Add ``--amp`` to the command. It changes the type of ``optim_wrapper``, and keeps what that accumulates. It
@@ -73,7 +72,6 @@ import json
 from howto.checkout import coco, fit
 from howto.figures import classes, updates
 from howto.figures.show import Table
-from howto.project.quiet import quiet
 
 content = checkout.annotations("train")
 boxes = collections.Counter(each["image_id"] for each in content["annotations"])
