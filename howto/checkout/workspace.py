@@ -108,9 +108,10 @@ class Workspace:
             except Exception as error:
                 try:
                     runpy.run_path(str(path))  # Config runs a copy of it, under a name that says nothing
-                except type(error) as same:
-                    line = traceback.extract_tb(same.__traceback__)[-1].lineno
-                    error.add_note(f"raised in {self._files.shown(path)}:{line}")
+                except Exception as again:  # another error if the config asks its _base_, which Python does not know
+                    if type(again) is type(error):
+                        line = traceback.extract_tb(again.__traceback__)[-1].lineno
+                        error.add_note(f"raised in {self._files.shown(path)}:{line}")
                 raise
 
     def edit(self, name: str, changes: dict[str, str], adapts: bool = False) -> str:

@@ -120,6 +120,16 @@ def test_the_registries_are_put_back(tmp_path):
     assert [HOOKS.get("MineHook"), HOOKS.get("CheckpointHook")] == [None, CheckpointHook]
 
 
+def test_what_a_config_raises_over_its_base_is_what_is_raised():
+    checkout = Workspace("freeze")
+    config = checkout.root / "configs/freeze/wrong.py"
+    config.write_text(
+        "_base_ = '../retinanet/retinanet_r50_fpn_1x_coco.py'\nmodel = dict(neck=_base_.model['nonsense'])\n"
+    )
+    with pytest.raises(KeyError, match="nonsense"):
+        checkout.config("wrong.py")
+
+
 def test_two_processes_are_evaluated_and_end_with_the_same_weights():
     checkout = Workspace("mosaic")
     (apart,) = checkout.train_in_two_processes([checkout.own], evaluate=True, **RESNET18)
