@@ -79,7 +79,7 @@ const SAME = [ // what people ask for, and what the pages call it
   [/imbalanced?|long[- ]tail\w*|class[- ]weights?/g, "class_weight rare classes"],
   [/(tiny|little) objects?/g, "small objects"],
   [/\boom\b/g, "cuda out of memory"],
-  [/freez\w* (layers?|weights?|backbone)/g, "freeze frozen"],
+  [/fr[eo]+z\w* (layers?|weights?|backbone)/g, "freeze frozen"],
   [/per[- ]class|class[- ]?wise/g, "classwise each class"],
 ];
 const OF_NO_USE = new Set("a an and any are as at be by can do does for from get how i in is it me my not of on or so that the there this to use using want what when why with you".split(" "));

@@ -26,8 +26,7 @@ def checkout(project, tmp_path, monkeypatch):
     for module in (stacks, files, howtos, fingerprint):
         monkeypatch.setattr(module, "ROOT", project.root)
     monkeypatch.setattr(files, "DOCS", project.root / "docs")
-    for module in (files, fingerprint):
-        monkeypatch.setattr(module, "BUILD", project.root / "docs" / "_build")
+    monkeypatch.setattr(files, "BUILD", project.root / "docs" / "_build")
     monkeypatch.setattr(weights, "reachable", lambda host: False)
     monkeypatch.setattr(fingerprint, "_edited_by_hand", lambda stack: ())  # thousands of files
     for topic in files.topics("mmdet2"):
