@@ -8,6 +8,8 @@ edited.
 """
 
 # %%
+# .. index:: ! Mosaic
+#
 # .. snippet:: faster_rcnn_r50_fpn_mosaic_1x_coco.py
 #
 # .. train:: faster_rcnn_r50_fpn_mosaic_1x_coco.py

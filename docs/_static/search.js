@@ -1,7 +1,7 @@
 // The search: an error, as it was pasted, finds the pitfalls that have seen it; words find the sections that have them.
 // howto-sections.js has the sections of all how-tos, and beside each pitfall the errors that it shows.
 const sections = Object.entries(HOWTO_SECTIONS).flatMap(([page, parts]) =>
-  parts.map((part, at) => ({ ...part, page, at, id: `${page}#${part.id}`, anchor: part.id, question: parts[0].title })),
+  parts.map((part, at) => ({ ...part, page, at, id: `${page}#${part.id}`, anchor: part.id, question: parts[0].title, says: JSON.stringify(part).toLowerCase() })),
 );
 const byId = new Map(sections.map((section) => [section.id, section]));
 
@@ -13,7 +13,7 @@ function tokensOf(text) {
   return (unquoted.match(/\u0001?[\p{L}\p{N}_./\\*-]+/gu) ?? []).map((found) => {
     const word = found.replace(/^\u0001/, "").replace(/[.*-]+$/, "");
     const kind = /^[\d.]+$/.test(word) ? "number" : found[0] === "\u0001" || IS_NAME.test(word) ? "name" : "word";
-    return { kind, text: word.toLowerCase(), worth: kind === "word" ? 1 : 0.4 };
+    return { kind, text: word.toLowerCase(), worth: kind === "word" ? 1 : 0.4, isQuoted: found[0] === "\u0001" };
   }).filter(({ text }) => text);
 }
 const withoutType = (text) => text.replace(/^[\w.]*(?:Error|Exception|Interrupt|Warning): */, "");
@@ -49,6 +49,7 @@ function alignment(one, other) {
 function pitfallsOf(query) {
   const asked = plain(query);
   const tokens = tokensOf(query);
+  const quoted = tokens.filter(({ isQuoted }) => isQuoted);
   const found = new Map();
   for (const { section, whole, message, tokens: symptom } of symptoms) {
     const shorter = worth(symptom) < worth(tokens) ? symptom : tokens;
@@ -59,6 +60,8 @@ function pitfallsOf(query) {
       if (isMoreThanAType && asked.includes(text)) score = Math.max(score, 1.2 + text.length / 1000);
     }
     if (asked.split(" ").length > 2 && whole.includes(asked)) score = Math.max(score, 1.2 + asked.length / 1000);
+    const knows = ({ text }) => section.says.includes(text);
+    if (quoted.length) score += 0.2 * (quoted.filter(knows).length / quoted.length); // of two with the same words
     if (score >= 0.75 && score > (found.get(section) ?? 0)) found.set(section, score);
   }
   const best = Math.max(...found.values());
@@ -79,21 +82,21 @@ const SAME = [ // what people ask for, and what the pages call it
   [/imbalanced?|long[- ]tail\w*|class[- ]weights?/g, "class_weight rare classes"],
   [/(tiny|little) objects?/g, "small objects"],
   [/\boom\b/g, "cuda out of memory"],
-  [/fr[eo]+z\w* (layers?|weights?|backbone)/g, "freeze frozen"],
+  [/free?z\w* (layers?|weights?|backbone)/g, "freeze frozen"],
   [/per[- ]class|class[- ]?wise/g, "classwise each class"],
 ];
 const OF_NO_USE = new Set("a an and any are as at be by can do does for from get how i in is it me my not of on or so that the there this to use using want what when why with you".split(" "));
 const stem = (word) => (word.length > 4 ? word.replace(/(?:ing|ed|es|s)$/, "") : word);
 const index = new MiniSearch({
-  fields: ["title", "question", "keywords", "text", "code"],
+  fields: ["title", "question", "topic", "keywords", "text", "code"],
   processTerm: (term) => (OF_NO_USE.has(term.toLowerCase()) ? null : stem(term.toLowerCase())),
 });
-index.addAll(sections.map((section) => ({ keywords: "", code: "", ...section, question: section.at ? section.question : "" })));
+index.addAll(sections.map((section) => ({ topic: "", keywords: "", code: "", ...section, question: section.at ? section.question : "" })));
 
 function sectionsOf(query) {
   const asked = SAME.reduce((text, [theirs, ours]) => text.replace(theirs, ours), query.toLowerCase());
   const options = {
-    boost: { title: 4, question: 2, keywords: 8 },
+    boost: { title: 4, question: 2, topic: 16, keywords: 8 },
     prefix: (term) => term.length > 2,
     fuzzy: (term) => (term.length > 3 ? 0.2 : false),
     boostDocument: (id) => (byId.get(id).at === 0 ? 1.5 : 1),
@@ -188,7 +191,7 @@ function everyHowTo() {
 
 const asking = document.querySelector("article input[name=q]");
 const place = document.getElementById("search-results");
-asking.value = new URLSearchParams(location.search).get("q") ?? "";
+asking.value ||= new URLSearchParams(location.search).get("q") ?? ""; // somebody may have typed before this came
 show(place, asking.value);
 asking.addEventListener("input", () => {
   show(place, asking.value);

@@ -193,8 +193,9 @@ class Workspace:
         warm = api().warmed_up(cfg) if warmed_up else {}
         changes = {**fit.overrides(cfg, self.device, epochs), **warm, **_dotted(changes)}
         cfg.merge_from_dict(changes)
-        self.record.overrides[name] = {key: str(value) for key, value in changes.items()}
-        options = fit.as_options(changes)
+        readable = {key: str(value).replace(str(self.root), "$PWD") for key, value in changes.items()}
+        self.record.overrides[name] = readable
+        options = fit.as_options(readable)
         shown = [option for option in options if option not in self._told]
         if len(shown) < len(options):
             shown.append(f"and {len(options) - len(shown)} options as before")

@@ -37,7 +37,7 @@ def setup(app: Sphinx) -> dict:
     app.connect("env-purge-doc", forget)
     app.connect("env-merge-info", merge)
     app.connect("build-finished", write)
-    return {"parallel_read_safe": True, "parallel_write_safe": True, "version": "1", "env_version": 2}
+    return {"parallel_read_safe": True, "parallel_write_safe": True, "version": "1", "env_version": 3}
 
 
 def replace_search(app: Sphinx) -> None:
@@ -50,7 +50,8 @@ def read_sections(app: Sphinx, doctree: nodes.document) -> None:
     if not howto_of(app.env.docname):
         return
     entries = app.env.get_domain("index").entries.get(app.env.docname, ())
-    keywords = " ".join(value for _, value, *_ in entries)
+    topic = " ".join(value for _, value, _, main, _ in entries if main)  # what the author marked by "!"
+    keywords = " ".join(value for _, value, _, main, _ in entries if not main)
     found = []
     for section in doctree.findall(nodes.section):
         above = [section]
@@ -60,7 +61,7 @@ def read_sections(app: Sphinx, doctree: nodes.document) -> None:
             continue
         entry = dict(id=section["ids"][0], title=section[0].astext(), text=_text(section))
         if len(above) == 1:
-            entry |= {"id": "", "keywords": keywords}
+            entry |= {"id": "", "topic": topic, "keywords": keywords}
         if code := _words_of_snippets(section):
             entry["code"] = code
         if PITFALL in section["classes"]:

@@ -13,7 +13,12 @@ REGISTRY = "hook registry" if FAMILY == "mmdet2" else "mmdet::hook registry"
 WORDS = {
     "accumulate_gradients": ["gradient accumulation", "larger batch"],
     "backbone_channels": ["channels of a backbone", "in_channels swin-t RetinaNet"],
-    "best_checkpoint": ["save_best", "early stopping", "eary stopping", "keep best model and stop training early"],
+    "best_checkpoint": [
+        "save_best",
+        "early stopping",
+        "eary stopping",  # codespell:ignore eary
+        "keep best model and stop training early",
+    ],
     "class_imbalance": ["class_weight", "class weight", "rare classes"],
     "custom_classes": ["num_classes", "custom dataset", "How do I train with 3 classes?"],
     "custom_module": ["custom_imports", "custom loss"],

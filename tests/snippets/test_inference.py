@@ -138,7 +138,7 @@ def test_a_config_or_checkpoint_that_is_missing_is_an_error_in_one_line(checkout
 
 
 @pytest.mark.usefixtures("photos")
-def test_the_lines_that_the_page_has_for_a_checkpoint_without_names_set_them(checkout, script, detected, request):
+def test_the_lines_that_the_page_has_for_a_checkpoint_without_names_set_them(checkout, script, call, request):
     page = " ".join(howtos.by_topic(stacks.current(), checkout.topic).text.replace("\n# ", " ").split())
     lines = re.findall(r"``((?:model|detect)\.[\w.]+ = [^`]+)``", page)
     assert len(lines) == {"mmdet2": 1, "mmdet3": 2}[stacks.current().family]
@@ -147,5 +147,6 @@ def test_the_lines_that_the_page_has_for_a_checkpoint_without_names_set_them(che
     before = path.read_text("utf-8")
     request.addfinalizer(lambda: path.write_text(before, "utf-8"))
     path.write_text(re.sub(r"(?m)^(model|detect) = .*$", lambda made: f"{made[0]}\n{added}", before), "utf-8")
-    _, found = detected("photos", "named")
+    call("photos", "named")
+    found = json.loads((checkout.root / "named/detections.json").read_text("utf-8"))
     assert [each["name"] for each in found["categories"]] == list(map(str, range(80)))

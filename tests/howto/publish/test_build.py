@@ -125,7 +125,7 @@ def test_a_page_is_written_again_only_when_what_it_shows_has_come_and_search_kno
     changed -= {"404.html", "search.html"}  # which Sphinx always writes
     assert changed <= {"mutations.html", "index.html"} and "mutations.html" in changed
     assert "a machine" in (tiny.site / "mutations.html").read_text()
-    assert '"keywords":"addition' in (tiny.site / "howto-sections.js").read_text("utf-8")
+    assert '"topic":"addition"' in (tiny.site / "howto-sections.js").read_text("utf-8")
 
 
 def test_under_another_sphinx_gallery_changed_words_are_executed(tiny):
