@@ -90,6 +90,7 @@ sphinx_gallery_conf = {
         "%matplotlib inline"
     ),
     "log_level": {"backreference_missing": "info"},
+    "minigallery_sort_order": "howto.site.gallery.navigation_order",
     "min_reported_time": 24 * 60 * 60,  # the record at the end of a page says how long it took
     "nested_sections": False,
     "remove_config_comments": True,
