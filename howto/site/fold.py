@@ -16,6 +16,7 @@ from sphinx.writers.html5 import HTML5Translator
 from howto.project.shown import show
 from howto.site.parts import details, howto_of
 
+TRUE = re.compile(r"True|\[True(, True)*\]")
 LONGEST = 120  # characters of a value in the list; the whole of it is in the table of what was verified
 # Whose parts a reader opens, by their titles.
 PITFALL = "howto-pitfall"
@@ -160,7 +161,7 @@ def _checks(events: list[dict], anchors: collections.Counter) -> Iterator[nodes.
         name, value = check["name"], check["measured"]
         short = f"{value[:LONGEST]} …" if len(value) > LONGEST else value
         text = nodes.paragraph("", "", nodes.Text(name))
-        if value != "True":  # then its name is the whole of it
+        if not TRUE.fullmatch(value):  # then its name is the whole of it
             text += [nodes.Text(": "), nodes.literal(short, short)]
         if check["expected"].startswith("at most "):
             text += nodes.Text(f", {check['expected']}")

@@ -52,6 +52,8 @@ def test_a_true_check_is_its_name_a_long_value_is_cut_and_two_of_one_name_have_t
         ("it is finite", True, dict(expected=True)), *[("all", "x" * 500, dict(expected="x" * 500))] * 2
     )
     assert true.astext() == "it is finite"
+    (both,) = checks(("both are", [True, True], dict(expected=[True, True])))
+    assert both.astext() == "both are"
     assert len(one.astext()) < LONGEST + 20 and one.astext().endswith(" …")
     assert one["ids"] != other["ids"]
 
