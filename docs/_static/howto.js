@@ -33,8 +33,23 @@ const output = ".howto-printed, .howto-printed *, .highlight-none, .highlight-py
 for (const block of document.querySelectorAll(".howto-snippet, div[class*='highlight-']")) {
   if (block.matches(`.howto-snippet *, ${output}`)) continue;
   const text = block.querySelector("pre").textContent;
-  const typed = text.split("\n").flatMap((line) => (line.startsWith("$ ") ? line.slice(2) : []));
-  addButton(block, "Copy", () => (block.matches(".highlight-console") ? typed.join("\n") : text));
+  const typed = text.split("\n").flatMap((line) => line.match(/^(?:\$|>>>|\.\.\.) (.*)/)?.[1] ?? []);
+  addButton(block, "Copy", () => (block.matches(".highlight-console, .highlight-pycon") ? typed.join("\n") : text));
+}
+// A long file shows its beginning, and all of it once somebody asks.
+for (const pre of document.querySelectorAll(".howto-snippet pre")) {
+  if (pre.scrollHeight <= pre.clientHeight) continue;
+  const block = pre.closest("div[class*='highlight-']");
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "howto-button howto-all-lines";
+  button.textContent = `Show all ${pre.textContent.trimEnd().split("\n").length} lines`;
+  button.addEventListener("click", () => {
+    block.classList.replace("howto-cut", "howto-whole");
+    button.remove();
+  });
+  block.classList.add("howto-cut");
+  block.closest(".howto-snippet").append(button);
 }
 const twin = document.querySelector(".howto-twin");
 if (twin && location.protocol !== "file:") {
