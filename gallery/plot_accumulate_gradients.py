@@ -31,6 +31,7 @@ from howto.checkout.family import api
 from howto.project.quiet import quiet
 
 checkout = Workspace("accumulate_gradients")
+checkout.ask_python()
 cfg = checkout.config()
 section, _, images = api().KEYS["batch_size"].partition(".")
 change = {

@@ -31,6 +31,7 @@ from howto import Workspace
 from howto.checkout import coco, fit
 
 checkout = Workspace("best_checkpoint")
+checkout.ask_python()
 content = checkout.annotations("train")
 first, *_, last = [each["image_id"] for each in content["annotations"]]
 path = checkout.root / "data/two.json"

@@ -44,6 +44,7 @@ content = json.loads(path.read_text("utf-8"))
 kitten, mug = [each["id"] for each in content["categories"]]
 
 # %%
+checkout.ask_python()
 images = collections.defaultdict(list)
 for each in content["annotations"]:
     images[each["category_id"]].append(each["image_id"])

@@ -37,6 +37,7 @@ from howto.figures import classes
 from howto.figures.show import Table
 
 checkout = Workspace("custom_classes")
+checkout.ask_python()
 cfg = checkout.config()
 dataset = checkout.dataset(cfg)
 folder = "configs/custom_classes"

@@ -33,6 +33,7 @@ from howto.checkout.family import api
 from howto.figures.show import Table
 
 checkout = Workspace("custom_module")
+checkout.ask_python()
 cfg = checkout.config()
 
 # %%

@@ -40,6 +40,7 @@ from howto import Workspace
 from howto.checkout.family import api
 
 checkout = Workspace("detectron2")
+checkout.ask_python()
 config = checkout.own
 changes = {
     "MSRA/R-50.pkl": "MSRA/R-101.pkl",

@@ -34,6 +34,7 @@ from howto.figures import classes
 from howto.figures.show import Table, Unfolds
 
 checkout = Workspace("finetune")
+checkout.ask_python()
 cfg = checkout.config()
 
 # %%

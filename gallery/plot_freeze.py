@@ -29,6 +29,7 @@ from howto.figures import classes, frozen
 from howto.figures.show import Table
 
 checkout = Workspace("freeze")
+checkout.ask_python()
 cfg = checkout.config()
 detector = checkout.build(cfg)
 

@@ -49,6 +49,7 @@ from howto.figures.classifiers import HEAD, rows
 from howto.figures.show import Table
 
 checkout = Workspace("mmcls_backbone")
+checkout.ask_python()
 config, library = checkout.own, api().LIBRARIES[-1]
 with checkout.inside():
     table = {row.name: row for row in rows()}

@@ -55,6 +55,7 @@ stock = checkout.config("faster_rcnn/faster_rcnn_r50_fpn_1x_coco.py")
 scale = tuple(cfg.img_scale)
 
 # %%
+checkout.ask_python()
 base = f"faster_rcnn/{Path(stock.filename).name}"
 retinanet = {base: "retinanet/retinanet_r18_fpn_1x_coco.py"}
 other = checkout.edit(checkout.own, retinanet, adapts=True)

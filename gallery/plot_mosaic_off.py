@@ -54,6 +54,7 @@ from howto.figures import mosaic
 from howto.figures.show import Table, draw_boxes
 
 checkout = Workspace("mosaic_off")
+checkout.ask_python()
 cfg = checkout.config()
 standard = checkout.config("faster_rcnn/faster_rcnn_r50_fpn_1x_coco.py")
 train, stock = api().split(cfg, "train"), api().split(standard, "train")

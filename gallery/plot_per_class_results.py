@@ -32,6 +32,7 @@ from howto.checkout import fit
 from howto.figures.show import Table
 
 checkout = Workspace("per_class_results")
+checkout.ask_python()
 cfg = checkout.config()
 any_score = dict(model__test_cfg__rcnn__score_thr=0.0, **fit.RESNET18)
 run = checkout.train(warmed_up=True, **any_score)

@@ -28,6 +28,7 @@ from howto.checkout import fit
 from howto.figures.show import Table
 
 checkout = Workspace("several_datasets")
+checkout.ask_python()
 cfg = checkout.config()
 train = api().split(cfg, "train")
 dataset = checkout.dataset(cfg)

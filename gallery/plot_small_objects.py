@@ -27,6 +27,7 @@ from howto.checkout import fit
 from howto.figures import anchors
 
 checkout = Workspace("small_objects")
+checkout.ask_python()
 standard = "faster_rcnn/faster_rcnn_r50_fpn_1x_coco.py"
 for name in standard, checkout.own:
     covered = anchors.told(checkout, name, 500)

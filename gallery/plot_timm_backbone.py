@@ -45,6 +45,7 @@ from howto.figures.show import Table
 from howto.figures.timm_models import HEAD, rows
 
 checkout = Workspace("timm_backbone")
+checkout.ask_python()
 config, library = checkout.own, api().LIBRARIES[-1]
 cfg = checkout.config(config)
 with checkout.inside():

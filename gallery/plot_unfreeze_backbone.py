@@ -8,7 +8,7 @@ files.
 """
 
 # %%
-# .. index:: ! frozen_stages
+# .. index:: ! unfreeze, ! frozen_stages
 #
 # .. snippet:: faster_rcnn_r50_fpn_unfreeze_1x_coco.py
 #
@@ -38,6 +38,7 @@ from howto.checkout.measure import kept_for_backward, levels, millions
 from howto.figures.show import Table
 
 checkout = Workspace("unfreeze_backbone")
+checkout.ask_python()
 cfg = checkout.config()
 stock = checkout.config("faster_rcnn/faster_rcnn_r50_fpn_1x_coco.py")
 usual = stock.model.backbone.frozen_stages

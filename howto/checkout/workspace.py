@@ -129,6 +129,14 @@ class Workspace:
         """
         return self._files.edit(name, changes, adapts)
 
+    def ask_python(self) -> None:
+        """Have a Python of its own answer in this checkout what readers may ask theirs, see :attr:`HowTo.examples`.
+
+        Raises:
+            HowtoError: It answers otherwise.
+        """
+        self._processes.run([sys.executable, "-m", "doctest", str(self._howto.examples)], {})
+
     def build(self, cfg):
         """The detector of `cfg` with its initial weights, as ``tools/train.py`` builds it, in evaluation mode."""
         with self._inside(cfg), quiet():

@@ -41,6 +41,7 @@ from howto import Workspace
 from howto.checkout.family import api
 
 checkout = Workspace("{topic}")
+checkout.ask_python()
 config = checkout.own
 cfg = checkout.config()
 stock = checkout.config("retinanet/retinanet_r18_fpn_1x_coco.py")
@@ -108,6 +109,14 @@ axes.set_xlabel("iteration")
 # - Accuracy: the small COCO is too small to tell a good detector from a bad one.
 '''
 
+EXAMPLES = """\
+>>> from {package} import Config
+>>> cfg = Config.fromfile('configs/{topic}/{name}')
+>>> {key}.lr
+0.005
+"""
+LIBRARIES = {"mmdet2": ("mmcv", "cfg.optimizer"), "mmdet3": ("mmengine", "cfg.optim_wrapper.optimizer")}
+
 TEST = """\
 from howto.checkout.family import api
 
@@ -139,6 +148,9 @@ def new(stack: Stack, topic: str) -> None:
             name if family == "mmdet2" else name.replace(topic, topic.replace("_", "-"))
         )  # as MMDetection names its own
         texts[files.snippet_folder(family) / topic / own] = SNIPPET.format(change=change)
+        package, key = LIBRARIES[family]
+        asked = EXAMPLES.format(package=package, topic=topic, name=own, key=key)
+        texts[files.snippet_folder(family) / topic / "ask_python.txt"] = asked
     if there := [str(path) for path in texts if path.exists()]:
         raise HowtoError(f"there is a {' and a '.join(there)}; choose another name")
     for path, text in texts.items():

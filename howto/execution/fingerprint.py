@@ -41,7 +41,7 @@ def fingerprint(howto: HowTo) -> dict[str, str]:
         raise HowtoError(f"{howto.at(error.lineno)}: syntax error: {error.msg}; correct that line") from error
     return {
         "script": replay.digest(howto.text),
-        "snippets": _hash(howto.snippets),
+        "snippets": _hash(_files(howto)),
         "howto": _modules(howto),
         "packages": _packages(howto.stack),
         "device": device.kind(),
@@ -52,7 +52,7 @@ def fingerprint(howto: HowTo) -> dict[str, str]:
 
 def sources(howto: HowTo) -> str:
     """sha256 of what a how-to's script executes, and its snippets: what a report of its mutations holds for."""
-    return hashlib.sha256(f"{replay.digest(howto.text)} {_hash(howto.snippets)}".encode()).hexdigest()
+    return hashlib.sha256(f"{replay.digest(howto.text)} {_hash(_files(howto))}".encode()).hexdigest()
 
 
 def package_sources() -> int:
@@ -88,6 +88,10 @@ def changed(howto: HowTo) -> list[str]:
     state = PageState.of(howto)
     before = state.depends if state.state == "passed" and howto.record.exists() else {}
     return [part for part, value in fingerprint(howto).items() if before.get(part) != value]
+
+
+def _files(howto: HowTo) -> list[Path]:
+    return [path for path in (*howto.snippets, howto.examples) if path.exists()]
 
 
 def _hash(files: list[Path]) -> str:

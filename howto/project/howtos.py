@@ -30,6 +30,11 @@ class HowTo:
         return sorted((files.snippet_folder(self.stack.family) / self.topic).glob("*.py"))
 
     @property
+    def examples(self) -> Path:
+        """What its readers may ask Python, with the answers, as :mod:`doctest` takes it. Not every how-to has it."""
+        return files.snippet_folder(self.stack.family) / self.topic / "ask_python.txt"
+
+    @property
     def source(self) -> Path:
         """Its gallery script as people write it: one for both families, see :mod:`howto.project.rendering`."""
         return ROOT / "gallery" / f"plot_{self.topic}.py"

@@ -43,7 +43,9 @@ def finish_notebook(howto: HowTo, notebook: Path) -> None:
         return f"```console\n$ {stacks.current().install(directive[1].split())}\n```"
 
     def train(directive: re.Match) -> str:
-        return f"```console\n$ {one_gpu(howto.snippet(directive[1]))}\n```"
+        command = f"```console\n$ {one_gpu(howto.snippet(directive[1]))}\n```"
+        asked = howto.examples.read_text("utf-8") if howto.examples.exists() else ""
+        return f"{command}\n\nAre the files saved right? Ask Python:\n\n```pycon\n{asked}```" if asked else command
 
     for cell in content["cells"]:
         if cell["cell_type"] == "markdown":

@@ -9,7 +9,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from howto.project import files
 from howto.site import downloads
-from howto.site.parts import find_snippet, howto_of
+from howto.site.parts import details, find_snippet, howto_of, note
 
 RATE = """
 The config's learning rate is for 16 images a step: eight GPUs with two images each. With
@@ -50,6 +50,7 @@ In one file, to unpack into ``configs/``: :download:`{topic}.zip <{topic}.zip>`.
 
 {rate}
 """
+ASK = "Saved right? Ask python in your MMDetection folder"
 COCO = "data/coco/"  # where the standard configs have it, which a config need not repeat
 SEVERAL = {
     "mmdet2": "{root}torchrun --nproc_per_node=8 tools/train.py {path} --launcher pytorch --auto-scale-lr",
@@ -70,7 +71,7 @@ class Train(SphinxDirective):
     has_content = True
 
     def run(self) -> list[nodes.Node]:
-        """The box, with one set of tabs in it."""
+        """The box, with one set of tabs in it, and what to ask Python."""
         howto = howto_of(self.env.docname)
         family, topic = howto.stack.family, howto.topic
         path = find_snippet(self, self.arguments[0])
@@ -94,4 +95,10 @@ class Train(SphinxDirective):
         single = downloads.one_gpu(path)
         text = TEXT.format(**facts, single=single, several=several, after=after, rate=rate)
         title = nodes.paragraph("", "Train it", classes=["howto-run-title"])
-        return [nodes.container("", title, *self.parse_text_to_nodes(text), classes=["howto-run"])]
+        content = [title, *self.parse_text_to_nodes(text)]
+        note(self.env, howto.examples)
+        if howto.examples.exists():
+            asked = howto.examples.read_text("utf-8")
+            block = nodes.literal_block(asked, asked, language="pycon")
+            content.append(details("", block, summary=ASK, classes=["howto-ask"]))
+        return [nodes.container("", *content, classes=["howto-run"])]

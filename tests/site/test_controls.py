@@ -25,6 +25,28 @@ def test_a_snippet_is_copied_byte_for_byte_by_the_keyboard_and_a_command_without
     assert command.startswith("PYTHONPATH=. python tools/train.py configs/unfreeze_backbone/faster_rcnn")
 
 
+def test_what_to_ask_python_is_copied_without_prompts_and_answers(page):
+    page.goto(f"/{STACK}/how-to/plot_{TOPIC}.html")
+    asked = page.locator(".howto-ask")
+    asked.locator("summary").click()
+    asked.get_by_role("button", name="Copy").click()
+    asked.get_by_role("button", name="Copied").wait_for()
+    lines = page.evaluate("navigator.clipboard.readText()").splitlines()
+    shown = HowTo(stacks.current(), TOPIC).examples.read_text("utf-8").splitlines()
+    assert lines == [line[4:] for line in shown if line[:3] in (">>>", "...")]
+
+
+def test_a_long_file_is_shown_whole_when_asked(page):
+    page.goto(f"/{STACK}/how-to/plot_mosaic.html")
+    snippet = page.locator(".howto-snippet").first
+    hidden = "pre => pre.scrollHeight - pre.clientHeight"
+    assert snippet.locator("pre").evaluate(hidden) > 0
+    lines = len(HowTo(stacks.current(), "mosaic").snippets[0].read_text("utf-8").splitlines())
+    snippet.get_by_role("button", name=f"Show all {lines} lines").click()
+    assert snippet.locator("pre").evaluate(hidden) == 0
+    assert snippet.get_by_role("button").all_inner_texts() == ["Copy"]
+
+
 def test_the_tabs_are_changed_by_the_keyboard(page):
     page.goto(f"/{STACK}/how-to/plot_mmcls_backbone.html")
     shown = page.locator(".howto-run pre:visible").first

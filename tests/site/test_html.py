@@ -66,6 +66,9 @@ def test_every_how_to_has_a_page_and_those_before_and_after_it_are_called_as_in_
         beside = {link["href"]: link.select_one(".title").get_text() for link in page.select(".prev-page, .next-page")}
         assert beside, topic
         assert {there: called.get(there, name) for there, name in beside.items()} == beside, topic
+    index = pages[site / "index.html"]
+    listed = [link["href"] for link in index.select(".sidebar-tree a[href*='plot_']")]
+    assert [card.a["href"] for card in index.select(".sphx-glr-thumbcontainer")] == listed
 
 
 def test_no_directive_is_left_among_the_words(articles):
@@ -101,7 +104,8 @@ def test_no_page_shows_what_a_line_of_its_code_happened_to_return(articles):
 
 def test_each_box_that_trains_a_config_says_where_its_data_lies(articles):
     boxes = {name: article.select_one(".howto-run") for name, article in articles.items()}
-    said = {name: re.findall(r"data/\w+/", box.get_text()) for name, box in boxes.items() if box}
+    words = {name: " ".join(paragraph.get_text() for paragraph in box("p")) for name, box in boxes.items() if box}
+    said = {name: re.findall(r"data/\w+/", text) for name, text in words.items()}
     own = [said.pop(f"how-to/plot_{each}.html") for each in ("custom_classes", "finetune", "class_imbalance")]
     assert own == [["data/my_dataset/"]] * 3
     assert said.pop("how-to/plot_several_datasets.html") == ["data/my_dataset/", "data/coco/"]

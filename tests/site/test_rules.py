@@ -102,13 +102,22 @@ def highlighted(page):
 def test_every_python_block_of_the_site_is_a_snippet_or_a_cell_that_ran(site, pages):
     for path, page in pages.items():
         found = [block for block in highlighted(page) if language(block) not in NO_PYTHON]
-        found = [block for block in found if not block.find_parent(class_="howto-snippet")]
+        found = [block for block in found if not block.find_parent(class_=["howto-snippet", "howto-ask"])]
         cells = []
         if path.stem.startswith("plot_"):
             script = HowTo(stacks.current(), path.stem.removeprefix("plot_")).script
             blocks = [block for block in split_code_and_text_blocks(str(script))[1] if block.type == "code"]
             cells = [re.sub(r"^# sphinx_gallery_.*$", "", block.content, flags=re.M).split() for block in blocks]
         assert [block.get_text().split() for block in found] == cells, path.relative_to(site)
+
+
+def test_what_a_page_says_to_ask_python_was_asked_in_its_checkout(how_tos):
+    trained = [howto for howto in howtos.every(stacks.current()) if "\n# .. train::" in howto.text]
+    assert len(trained) > 10
+    for howto in trained:
+        assert "\ncheckout.ask_python()\n" in howto.text, howto.topic
+        shown = [block.get_text() for block in how_tos[howto.topic].select(".howto-ask pre")]
+        assert shown == [howto.examples.read_text("utf-8")], howto.topic
 
 
 def test_each_snippet_is_shown_and_downloaded_as_it_was_executed_by_the_page_of_its_how_to_and_no_other(
