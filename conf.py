@@ -22,7 +22,8 @@ settings = Settings.from_environ()
 base_url, repository_url, analytics_url = settings.base_url, settings.repository_url, settings.analytics_url
 
 project = "MMDetection how-to"
-author = copyright = "the MMDetection how-to authors"
+author = "the MMDetection how-to authors"
+copyright = f"{author}, who are not OpenMMLab. Apache License 2.0"
 extensions = [
     "myst_parser",
     "sphinx.ext.doctest",
