@@ -56,11 +56,10 @@ checkout.check("The config's is one of them", metric in names, True)
 # %%
 # Another detector
 # ~~~~~~~~~~~~~~~~
-# Change ``_base_``, and keep the hooks of the config that you name there: a list in a config replaces
-# the one that it inherits. YOLOX has three hooks, and needs them. ``patience`` counts
-# evaluations, and YOLOX has one every 10 epochs.
 # {% if mmdet2 %}
-# Copy the entries of the base's ``custom_hooks`` into yours, and those of ``custom_imports``, too.
+# Change ``_base_``, and copy the entries of its ``custom_hooks`` and ``custom_imports`` into yours: a list in
+# a config replaces the one that it inherits. YOLOX has three hooks, and needs them. ``patience`` counts
+# evaluations, and YOLOX has one every 10 epochs.
 yolox, own_hooks = (
     "yolox/yolox_s_8x8_300e_coco.py",
     """dict(type='YOLOXModeSwitchHook', num_last_epochs=15, priority=48),
@@ -73,10 +72,9 @@ yolox, own_hooks = (
 )
 change = {"dict(type='NumClassCheckHook'),": own_hooks}
 # {% else %}
-# ``*_base_.custom_hooks`` repeats them:
-yolox = "yolox/yolox_s_8xb8-300e_coco.py"
-start = "custom_hooks = [\n"
-change = {start: f"{start}    *_base_.custom_hooks,\n"}
+# Change ``_base_``. The config repeats its hooks, which YOLOX needs. ``patience`` counts evaluations, and
+# YOLOX has one every 10 epochs.
+yolox, change = "yolox/yolox_s_8xb8-300e_coco.py", {}
 # {% endif %}
 
 # %%

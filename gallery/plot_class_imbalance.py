@@ -250,11 +250,13 @@ checkout.check("Difference", abs(share - 2 / 9), at_most=0.05)
 # dict(interval=10)``: an epoch of fewer than 50 iterations logs no loss.
 warm_up = cfg.lr_config.warmup_iters
 # {% else %}
-# Shorten the warm-up: ``param_scheduler = _base_.param_scheduler`` and ``param_scheduler[0].update(end=100)``.
+# Shorten the warm-up: ``param_scheduler = _base_.param_scheduler`` and ``param_scheduler[0].update(end=100)``,
+# if that one is a ``LinearLR``.
 warm_up = cfg.param_scheduler[0].end
 # {% endif %}
 # It takes 500 iterations, however small your data. 600 images × 12 epochs at 16 images a step are 456, so
-# training ends before the full learning rate. YOLOX's warm-up counts epochs, and needs no change.
+# training ends before the full learning rate. YOLOX's warm-up counts epochs, and DETR has no warm-up: change
+# nothing for them.
 many = path.with_name("many.json")
 many.write_text(json.dumps(subset(content, images[kitten][:1] * 600)), "utf-8")
 keys = {
@@ -266,6 +268,14 @@ long = checkout.config(**keys)
 with checkout.inside():
     iterations = 12 * len(api().loader(long, checkout.dataset(long)))
 checkout.check("Iterations of warm-up", warm_up, 500)
+yolox = checkout.config("yolox/yolox_s_8x8_300e_coco.py")
+detr = checkout.config("detr/detr_r50_8x2_150e_coco.py")
+# {% if mmdet2 %}
+by_epoch = yolox.lr_config.warmup_by_epoch, "warmup" in detr.lr_config
+# {% else %}
+by_epoch = yolox.param_scheduler[0].by_epoch, "LinearLR" in str(detr.param_scheduler)
+# {% endif %}
+checkout.check("YOLOX by epoch, DETR warms up", by_epoch, (True, False))
 checkout.check("Of twelve epochs, 600 images, 16 a step", iterations, 456)
 
 # %%
@@ -318,7 +328,7 @@ checkout.check("It is tested as it is validated", same, True)
 # %%
 # It trains on several GPUs
 # ~~~~~~~~~~~~~~~~~~~~~~~~~
-# Two processes average their gradients, started by the command that you would use:
+# Two processes average their gradients, as this command has them do:
 printed = checkout.launch(iterations=2, **fit.RESNET18)
 checkout.check("Two processes trained", api().FIRST_EPOCH in printed, True)
 checkout.check("Parameters without a gradient", checkout.unused_parameters(cfg), [])

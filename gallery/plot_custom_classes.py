@@ -294,6 +294,18 @@ logged = ["loss_bbox: 0.0000" in line for line in silent.logged(api().TRAINED)]
 checkout.check("With iscrowd it logs loss_bbox: 0.0000", logged, [True, True])
 
 # %%
+# ``KeyError: 'area'``: an annotation has none
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# Write it into the file: the box's width times its height, in pixels. MMDetection asks each object for it.
+bare = [dict(each) for each in content["annotations"]]
+for each in bare:
+    del each["area"]
+name = copy("bare", annotations=bare)["ann_file"]
+lacking = checkout.config(train__ann_file=name)
+failure = checkout.fails(lambda: checkout.dataset(lacking)[0])
+checkout.check("It says", failure.message, "KeyError: 'area'")
+
+# %%
 # One object is never found: annotation ids start from 0
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # Number the annotations from 1 in the file that ``val`` and ``test`` evaluate with. pycocotools takes the
@@ -498,7 +510,7 @@ checkout.check("The loss falls: last epoch over highest", ratio, at_most=0.7)
 # %%
 # It trains on several GPUs
 # ~~~~~~~~~~~~~~~~~~~~~~~~~
-# Two processes average their gradients, started by the command that you would use:
+# Two processes average their gradients, as this command has them do:
 printed = checkout.launch(iterations=1, **smaller)
 checkout.check("Two processes trained", api().FIRST_EPOCH in printed, True)
 

@@ -380,7 +380,7 @@ checkout.check("The head trains", run.trains("bbox_head"), [True])
 # %%
 # It trains on several GPUs
 # ~~~~~~~~~~~~~~~~~~~~~~~~~
-# Two processes average their gradients, started by the command that you would use:
+# Two processes average their gradients, as this command has them do:
 printed = checkout.launch(iterations=2, **fit.RESNET18)
 checkout.check("Two processes trained", api().FIRST_EPOCH in printed, True)
 checkout.check("Parameters without a gradient", checkout.unused_parameters(cfg), [])

@@ -217,10 +217,11 @@ checkout.check("Those of a cat and a cup", labels, [15, 41])
 # {% if mmdet2 %}
 # Shorten the warm-up: ``lr_config = dict(warmup_iters=100)``.
 # {% else %}
-# Shorten the warm-up: ``param_scheduler = _base_.param_scheduler`` and ``param_scheduler[0].update(end=100)``.
+# Shorten the warm-up: ``param_scheduler = _base_.param_scheduler`` and ``param_scheduler[0].update(end=100)``,
+# if that one is a ``LinearLR``.
 # {% endif %}
 # It takes 500 iterations, however small your data, and 600 images × 12 epochs at 16 images a step are 456.
-# YOLOX's counts epochs, and needs no change.
+# YOLOX's counts epochs, and DETR has none: change nothing for them.
 
 # %%
 # Proof
@@ -290,7 +291,7 @@ checkout.check("The test is as the evaluation", same, True)
 # %%
 # It trains on several GPUs
 # ~~~~~~~~~~~~~~~~~~~~~~~~~
-# Two processes average their gradients, started by the command that you would use:
+# Two processes average their gradients, as this command has them do:
 printed = checkout.launch()
 checkout.check("Two processes trained", api().FIRST_EPOCH in printed, True)
 

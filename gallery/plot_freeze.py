@@ -263,7 +263,7 @@ checkout.check("Learning rates of the run", set(run.rates), {0.00025})
 # %%
 # It trains on several GPUs
 # ~~~~~~~~~~~~~~~~~~~~~~~~~
-# Two processes average their gradients, started by the command that you would use:
+# Two processes average their gradients, as this command has them do:
 printed = checkout.launch(iterations=2, **small)
 checkout.check("Two processes trained", api().FIRST_EPOCH in printed, True)
 

@@ -653,7 +653,7 @@ checkout.check("The loss falls: third epoch over first", last / first, at_most=0
 
 # %%
 # On several GPUs training fails if a parameter gets no gradient. Here two processes average the
-# gradients of all of them, started by the command that you would use:
+# gradients of all of them, as this command has them do:
 printed = checkout.launch(iterations=2, **fit.RESNET18)
 checkout.check("Two processes trained", api().FIRST_EPOCH in printed, True)
 unused = checkout.unused_parameters(cfg)

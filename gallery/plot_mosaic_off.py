@@ -384,7 +384,7 @@ checkout.check("Plain ones of them", mosaic.plain_epochs(checkout, last), [12])
 # %%
 # It trains on several GPUs
 # ~~~~~~~~~~~~~~~~~~~~~~~~~
-# Two processes average their gradients, started by the command that you would use:
+# Two processes average their gradients, as this command has them do:
 printed = checkout.launch(iterations=2, **fit.RESNET18)
 checkout.check("Two processes trained", api().FIRST_EPOCH in printed, True)
 # {% if mmdet2 %}

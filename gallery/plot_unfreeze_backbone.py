@@ -187,7 +187,13 @@ failure = checkout.fails(checkout.train, mine, **eighty)
 reason = "The `num_classes` (80) in Shared2FCBBoxHead"
 checkout.check(f"It says: {reason}", reason in failure.message, True)
 # {% else %}
-# ``*_base_.custom_hooks`` repeats those of the base, and ``*_base_.custom_imports.imports`` its imports:
+# This page's config does it for ``_base_``: with that of YOLOX it has YOLOX's hooks, too. In a config that
+# inherits from it, ``*_base_.custom_hooks`` repeats the hooks, ``*_base_.custom_imports.imports`` the imports:
+yolox = "yolox/yolox_s_8xb8-300e_coco.py"
+bases = (checkout.source / checkout.own).read_text("utf-8").partition("\n\n")[0]
+moved = checkout.config(checkout.edit(checkout.own, {bases: f"_base_ = '../{yolox}'"}))
+kept = moved.custom_hooks[:-1] == checkout.config(yolox).custom_hooks
+checkout.check("The hooks of YOLOX stay", kept, True)
 lines = """
 custom_hooks = [*_base_.custom_hooks, dict(type='EMAHook')]
 imports = [*_base_.custom_imports.imports, 'mmpretrain.models']

@@ -1,6 +1,9 @@
 """The config of one's own classes, trained from its zip by the stock script, and the scripts beside it."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -59,6 +62,18 @@ def test_what_a_file_lacks_is_named_in_one_line(checkout, key):
     assert key in lines[-1]
     assert "train.json" in lines[-1]
     assert not any(line.startswith("Traceback") for line in lines)
+
+
+def test_names_that_a_terminal_cannot_show_are_counted_all_the_same(checkout):
+    """As on Windows, where the output goes into a file: Python's own process alone takes the variable."""
+    names = ("茶碗", "mug")
+    classes = {"train__classes": names} if FAMILY == "mmdet2" else {"train__metainfo": {"classes": names}}
+    checkout.config(**classes).dump(str(checkout.root / SCRIPTS / "named.py"))
+    command = [sys.executable, f"{SCRIPTS}/count_objects.py", f"{SCRIPTS}/named.py"]
+    environment = os.environ | {"PYTHONIOENCODING": "cp1252", "PYTHONWARNINGS": "ignore"}
+    done = subprocess.run(command, cwd=checkout.root, env=environment, capture_output=True, check=False)
+    assert b"label 0, \\u8336\\u7897: 0 objects" in done.stdout
+    assert b"UnicodeEncodeError" not in done.stderr
 
 
 def test_what_a_config_joins_and_wraps_is_counted(checkout):

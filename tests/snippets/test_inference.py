@@ -108,15 +108,21 @@ def test_a_folder_without_images_is_an_error_in_one_line(checkout, call):
 
 
 @pytest.mark.usefixtures("photos")
-def test_what_was_done_is_kept_when_something_stops_it(checkout, script, call):
+@pytest.mark.parametrize(
+    ("stop", "said"),
+    [("assert number < 3, 'no memory'", "no memory"), ("number < 3 or signal.raise_signal(15)", "told to stop")],
+    ids=["an error", "Slurm"],
+)
+def test_what_was_done_is_kept_when_something_stops_it(checkout, script, call, stop, said):
     added = "number = len(coco['images']) + 1\n"
     whole = (checkout.root / script).read_text("utf-8")
     assert whole.count(added) == 1
-    stopping = whole.replace(added, f"{added}            assert number < 3, 'out of memory'\n")
+    stopping = whole.replace(added, f"{added}            {stop}\n")
     (checkout.root / "stopping.py").write_text(stopping, "utf-8")
-    with pytest.raises(HowtoError, match="out of memory"):
-        call("photos", "stopped", "stopping.py")
-    found = json.loads((checkout.root / "stopped/detections.json").read_text("utf-8"))
+    out = f"stopped {said}".replace(" ", "_")
+    with pytest.raises(HowtoError, match=said):
+        call("photos", out, "stopping.py")
+    found = json.loads((checkout.root / out / "detections.json").read_text("utf-8"))
     assert [image["file_name"] for image in found["images"]] == ["a.jpg", "b.jpg"]
     assert {each["image_id"] for each in found["annotations"]} == {1, 2}
 

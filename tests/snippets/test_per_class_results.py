@@ -82,6 +82,16 @@ def test_objects_of_images_that_are_not_listed_are_left_out(table):
     assert confusion.read(table([], annotations=objects)) == {("cat", "missed"): 1}
 
 
+NOT_COCO = {  # each is own.json without something
+    name: f"{name}.json or own.bbox.json is not as COCO has it: {error}"
+    for name, error in {
+        "images": "TypeError(\"'NoneType' object is not iterable\")",
+        "nameless": "KeyError('name')",
+        "bbox": "KeyError('bbox')",
+    }.items()
+}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -89,15 +99,25 @@ def test_objects_of_images_that_are_not_listed_are_left_out(table):
         ("missing.json own.bbox.json 0.3", "missing.json: [Errno 2] No such file or directory: 'missing.json'"),
         ("own.json empty.json 0.3", "empty.json: Expecting value: line 1 column 1 (char 0)"),
         ("half.json own.bbox.json 0.3", "half.json has no images"),
-        ("own.json objects.json 0.3", "objects.json: a box without a score is not one of an evaluation"),
+        ("own.json objects.json 0.3", "objects.json: a box without a score is not an evaluation's"),
+        *[(f"{name}.json own.bbox.json 0.3", message) for name, message in NOT_COCO.items()],
+        (
+            "own.json list.json 0.3",
+            "own.json or list.json is not as COCO has it: TypeError(\"unhashable type: 'list'\")",
+        ),
     ],
-    ids=["threshold", "missing", "empty", "no COCO file", "objects"],
 )
 def test_a_plain_mistake_is_told_in_one_line(checkout, table, arguments, message):
     table([])
     (checkout.root / "empty.json").write_text("")
     (checkout.root / "half.json").write_text("{}")
     (checkout.root / "objects.json").write_text('[{"image_id": 4}]')
+    own = json.loads((checkout.root / "own.json").read_text("utf-8"))
+    boxes = [{"image_id": [4], "score": 1}]
+    without = [{key: each[key] for key in each if key != "bbox"} for each in own["annotations"]]
+    files = {"images": own | {"images": None}, "nameless": own | {"categories": [{"id": 1}]}, "list": boxes}
+    for name, content in (files | {"bbox": own | {"annotations": without}}).items():
+        (checkout.root / f"{name}.json").write_text(json.dumps(content))
     with pytest.raises(HowtoError) as failure:
         checkout.shell(f"python configs/per_class_results/confused.py {arguments}")
     assert str(failure.value).splitlines()[-1] == message

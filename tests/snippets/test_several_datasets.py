@@ -1,6 +1,9 @@
 """The config with two datasets, from its zip, the script that orders categories, and what is told of a dataset."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -62,6 +65,18 @@ def test_two_categories_of_one_name_that_both_have_objects_are_refused(checkout)
 def test_what_the_file_lacks_is_named(checkout, change, said):
     _, printed, _ = ordered(checkout, change, "cat", "cup", succeeds=False)
     assert said in printed
+
+
+def test_names_that_a_terminal_cannot_show_are_written_all_the_same(checkout):
+    """As on Windows, where the output goes into a file: Python's own process alone takes the variable."""
+    path = checkout.root / "named.json"
+    categories = [{"id": 1, "name": "茶碗"}, {"id": 2, "name": "Kätzchen"}]
+    path.write_text(json.dumps({"images": [], "annotations": [], "categories": categories}), "utf-8")
+    command = [sys.executable, SCRIPT, str(path), "ordered.json", "Kätzchen"]
+    environment = os.environ | {"PYTHONIOENCODING": "cp1252", "PYTHONUTF8": "0"}
+    done = subprocess.run(command, cwd=checkout.root, env=environment, capture_output=True, check=True)
+    assert done.stderr == b""
+    assert b"not named, so last: \\u8336\\u7897" in done.stdout
 
 
 def test_no_file_is_written_over(checkout):

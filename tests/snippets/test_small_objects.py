@@ -1,8 +1,10 @@
 """The config for small objects, from its zip, and the script that tells how well anchors cover objects."""
 
+import inspect
 import json
 
 import pytest
+from mmdet.models.dense_heads import DETRHead, FCOSHead, YOLOXHead
 
 from howto.checkout.family import api
 from howto.figures import anchors
@@ -87,10 +89,20 @@ def test_it_stops_at_assigners_that_do_not_go_by_iou(checkout, tell, name):
         tell(str(path), 1)
 
 
-def test_files_that_are_not_there_are_named_in_one_line(checkout, tell):
+def test_of_detectors_without_anchors_fcos_has_sizes_for_each_level():
+    found = {head: "regress_ranges" in inspect.signature(head).parameters for head in (FCOSHead, YOLOXHead, DETRHead)}
+    assert found == {FCOSHead: True, YOLOXHead: False, DETRHead: False}
+
+
+def test_a_file_that_is_not_there_and_what_one_lacks_is_named_in_one_line(checkout, tell):
+    content, file = checkout.annotations("train"), checkout.root / "bare.json"
+    for each in content["annotations"]:
+        del each["area"]
+    file.write_text(json.dumps(content), "utf-8")
     for missing, run in (
         ("none.py", lambda: checkout.shell("python configs/small_objects/coverage.py none.py 1")),
         ("none.json", lambda: tell(images=1, train__ann_file="none.json")),
+        ("KeyError: 'area'", lambda: tell(images=1, train__ann_file=str(file))),
     ):
         with pytest.raises(HowtoError, match=missing) as failure:
             run()

@@ -35,6 +35,7 @@ def count(data):
 
 if len(sys.argv) != 2:
     sys.exit(__doc__.strip())
+sys.stdout.reconfigure(errors='backslashreplace')  # whatever a name has in it
 wrong = []
 for part in parts(Config.fromfile(sys.argv[1]).data.train):
     try:

@@ -4,6 +4,7 @@ python configs/inference/detect_folder.py CONFIG CHECKPOINT IMAGES OUT
 OUT is a new folder.
 """
 import json
+import signal
 import sys
 from collections import Counter
 from glob import escape, glob
@@ -64,6 +65,8 @@ model = init_detector(config, checkpoint, device=device)
 names = [dict(id=n, name=name) for n, name in enumerate(model.CLASSES)]
 coco = dict(images=[], annotations=[], categories=names)
 pairs = readable(paths)
+# Slurm and other services stop a program so when its time is over.
+signal.signal(signal.SIGTERM, lambda *_: sys.exit('It was told to stop'))
 try:
     while batch := list(islice(pairs, BATCH)):
         files = [str(path) for path, _ in batch]

@@ -36,25 +36,31 @@ if not isinstance(truth, dict) or not isinstance(results, list):
 for key in 'images', 'annotations', 'categories':
     if key not in truth:
         sys.exit(f'{paths[0]} has no {key}')
-if not all('score' in each for each in results):
-    sys.exit(f'{paths[1]}: a box without a score is not one of an evaluation')
-images = dict.fromkeys(each['id'] for each in truth['images'])
-names = {each['id']: each['name'] for each in truth['categories']}
-annotations = [
-    each for each in truth['annotations'] if each.get('image_id') in images]
+try:
+    if not all('score' in each for each in results):
+        sys.exit(f'{paths[1]}: a box without a score is not an evaluation\'s')
+    images = dict.fromkeys(each['id'] for each in truth['images'])
+    names = {each['id']: each['name'] for each in truth['categories']}
+    annotations = [
+        each for each in truth['annotations']
+        if each.get('image_id') in images
+    ]
+    for path, items in zip(paths, (annotations, results)):
+        for each in items:
+            for key, known in ('image_id', images), ('category_id', names):
+                if each.get(key) not in known:
+                    sys.exit(f'{path}: {key} {each.get(key)!r} is not in '
+                             f'{paths[0]}: {str([*known])[:60]}')
+            sides = [type(side) in (int, float) for side in each['bbox']]
+            if sides != [True] * 4:
+                sys.exit(f'{path}: bbox must be four numbers: {each}')
+    results.sort(key=lambda each: -each['score'])
+except (KeyError, TypeError, AttributeError) as error:
+    sys.exit(f'{" or ".join(paths)} is not as COCO has it: {error!r}')
 lost = len(truth['annotations']) - len(annotations)
 if lost:
     print(f'left out: {lost} objects of images that {paths[0]} does not list',
           file=sys.stderr)
-for path, items in zip(paths, (annotations, results)):
-    for each in items:
-        for key, known in ('image_id', images), ('category_id', names):
-            if each.get(key) not in known:
-                sys.exit(f'{path}: {key} {each.get(key)!r} is not in '
-                         f'{paths[0]}: {str([*known])[:60]}')
-        sides = [type(side) in (int, float) for side in each.get('bbox', [])]
-        if sides != [True] * 4:
-            sys.exit(f'{path}: bbox must be four numbers: {each}')
 
 objects, crowds, boxes = (defaultdict(list) for _ in range(3))
 for each in annotations:
@@ -62,7 +68,7 @@ for each in annotations:
     group[each['image_id']].append(each)
 if not objects:
     print(f'{paths[0]} has no object without iscrowd', file=sys.stderr)
-for each in sorted(results, key=lambda each: -each['score']):
+for each in results:
     if each['score'] >= threshold:
         boxes[each['image_id']].append(each)
 

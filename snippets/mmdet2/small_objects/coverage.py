@@ -22,6 +22,8 @@ from mmdet.core.bbox import MaxIoUAssigner, bbox_overlaps
 from mmdet.datasets import build_dataset
 from mmdet.models import build_detector
 
+# Of a data set, its files or its config.
+FAULTS = OSError, KeyError, TypeError, ValueError, AssertionError
 parser = argparse.ArgumentParser()
 parser.add_argument('config')
 parser.add_argument('images', type=int)
@@ -60,12 +62,15 @@ def check_strides(*sides):
 
 try:
     dataset = build_dataset(cfg.data.train)
-except OSError as error:
-    sys.exit(str(error))
+except FAULTS as error:
+    sys.exit(f'{args.config}: {type(error).__name__}: {error}')
 images = min(len(dataset), args.images)
 sizes, overlaps, positives, drawn, sums = [], [], [], [], []
 for index in range(images):
-    item = dataset[index]
+    try:
+        item = dataset[index]
+    except FAULTS as error:
+        sys.exit(f'{args.config}: {type(error).__name__}: {error}')
     boxes, meta = item['gt_bboxes'].data, item['img_metas'].data
     shape, (height, width, _) = meta['img_shape'], meta['pad_shape']
     if index == 0:
@@ -87,8 +92,8 @@ for index in range(images):
     sums.append(len(taken))
 
 if not sizes:
-    sys.exit(f'No object in {images} images: check classes, ids, iscrowd and '
-             'area; images with a side under 32 pixels are left out, too')
+    sys.exit(f'No object in {images} images: check classes, ids, boxes, '
+             'iscrowd and area; images with a side under 32 pixels are left out, too')
 rows = torch.tensor([sizes, overlaps, positives, drawn])
 print('{:>12}{:>9}{:>7}{:>11}{:>11}'.format('size', 'objects', 'IoU',
                                             'positives', 'untrained'))

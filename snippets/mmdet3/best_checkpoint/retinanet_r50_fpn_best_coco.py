@@ -6,6 +6,7 @@ default_hooks = dict(
         max_keep_ckpts=1))  # and the last one
 
 custom_hooks = [
+    *_base_.get('custom_hooks', []),  # of the base, whose list this replaces
     dict(
         type='EarlyStoppingHook',
         monitor='coco/bbox_mAP',

@@ -38,6 +38,7 @@ def count(data):
 
 if len(sys.argv) != 2:
     sys.exit(__doc__.strip())
+sys.stdout.reconfigure(errors='backslashreplace')  # whatever a name has in it
 register_all_modules()
 wrong = []
 for part in parts(Config.fromfile(sys.argv[1]).train_dataloader.dataset):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 if len(sys.argv) < 4:
     sys.exit(__doc__.strip())
+sys.stdout.reconfigure(errors='backslashreplace')  # whatever a name has in it
 source, target, *names = sys.argv[1:]
 try:
     content = json.loads(Path(source).read_text(encoding='utf-8-sig'))

@@ -24,6 +24,8 @@ from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
+# Of a data set, its files or its config.
+FAULTS = OSError, KeyError, TypeError, ValueError, AssertionError
 parser = argparse.ArgumentParser()
 parser.add_argument('config')
 parser.add_argument('images', type=int)
@@ -63,16 +65,17 @@ def check_strides(*sides):
 
 try:
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
-except OSError as error:
-    sys.exit(str(error))
-except ValueError as error:
+except FAULTS as error:
     if 'need at least one array' not in str(error):
-        raise
+        sys.exit(f'{args.config}: {type(error).__name__}: {error}')
     dataset = []  # no image is left
 images = min(len(dataset), args.images)
 sizes, overlaps, positives, drawn, sums = [], [], [], [], []
 for index in range(images):
-    item = dataset[index]
+    try:
+        item = dataset[index]
+    except FAULTS as error:
+        sys.exit(f'{args.config}: {type(error).__name__}: {error}')
     batch = model.data_preprocessor(
         dict(inputs=[item['inputs']], data_samples=[item['data_samples']]),
         training=True)
@@ -100,8 +103,8 @@ for index in range(images):
     sums.append(len(taken))
 
 if not sizes:
-    sys.exit(f'No object in {images} images: check classes, ids, iscrowd and '
-             'area; images with a side under 32 pixels are left out, too')
+    sys.exit(f'No object in {images} images: check classes, ids, boxes, '
+             'iscrowd and area; images with a side under 32 pixels are left out, too')
 rows = torch.tensor([sizes, overlaps, positives, drawn])
 print('{:>12}{:>9}{:>7}{:>11}{:>11}'.format('size', 'objects', 'IoU',
                                             'positives', 'untrained'))

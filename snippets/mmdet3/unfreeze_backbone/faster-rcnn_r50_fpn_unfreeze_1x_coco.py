@@ -11,4 +11,7 @@ custom_imports = dict(
 model = dict(backbone=dict(frozen_stages=4))  # all of it starts frozen
 
 # Epochs count from 0: one epoch with the backbone frozen, then all trains.
-custom_hooks = [dict(type='UnfreezeBackboneEpochBasedHook', unfreeze_epoch=1)]
+custom_hooks = [
+    *_base_.get('custom_hooks', []),  # of the base, whose list this replaces
+    dict(type='UnfreezeBackboneEpochBasedHook', unfreeze_epoch=1)
+]
