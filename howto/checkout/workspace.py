@@ -261,7 +261,11 @@ class Workspace:
         configs, options = self._prepare_launch([name], 1, iterations, False, changes, compared=False)
         command = api().several_gpus(self.config(name), str(self._files.path(name).relative_to(self.root)), 2)
         print(f"$ {command}\n# {iterations} iterations without evaluation, with the options above", end="")
-        print("" if self._processes.gpus > 1 else "; two simulated GPUs, and gloo in the place of NCCL")
+        print(
+            ""
+            if self._processes.gpus > 1
+            else "; two simulated GPUs, forked instead of launched, and gloo instead of NCCL"
+        )
         return self._processes.train_in_two(configs, options, succeeds)
 
     def unused_parameters(self, cfg, size: int = 128) -> list[str]:
@@ -308,7 +312,8 @@ class Workspace:
             self._provide(cfg)
             at = words.index("{fit}")
             words[at : at + 1] = ["--cfg-options", *fit.as_options(fit.overrides(cfg, self.device, 1))]
-        print("$ " + command.replace(" {fit}", ""))
+        fitted = " …  # options that fit it to this machine" if "{fit}" in command else ""
+        print(f"$ {command.replace('{fit}', '--cfg-options')}{fitted}")
         if words[0] == "python":
             words[0] = sys.executable
             if self.device == "cpu":

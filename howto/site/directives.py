@@ -17,6 +17,9 @@ from howto.site.migrate import FROM, TO
 from howto.site.parts import details, find_snippet, howto_of, note, ran_on, read_record, short_title, table
 
 
+NOT_SEEN = "What a GPU alone shows was not seen: its kernels and their rounding, memory, NCCL, speed and --amp."
+
+
 class Snippet(LiteralInclude):
     """``.. snippet:: FILE``: a file of the page's how-to, whole, named by its place in a checkout, to copy or download.
 
@@ -95,6 +98,8 @@ class VerifiedPanel(SphinxDirective):
         ]
         panel = nodes.container("", classes=["howto-verified"])
         when = f"Executed on {record['executed']} UTC. All {len(checks)} checks passed."
+        if record["simulated_gpus"]:
+            when += f" {NOT_SEEN}"
         panel += nodes.paragraph("", when)
         for said, shown in (
             ("Versions, device, weights and files", table(("Fact", "When this page was built"), facts)),

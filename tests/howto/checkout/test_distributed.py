@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from howto import Workspace
+from howto.checkout.family import api
+from howto.project import stacks
 from howto.project.stacks import ROOT
 
 CONFIG = "retinanet_mobilenet_v3_small_fpn_1x_coco.py"
@@ -107,8 +109,20 @@ def test_a_detector_with_parts_that_go_unused_stops_in_the_second_iteration_in_b
         f"{indices} {rank}: 135 136 137" for rank in range(2)
     ]
     command = f"torchrun --nproc_per_node=2 tools/train.py configs/mmcls_backbone/{CONFIG} --launcher pytorch"
-    how = "# 3 iterations without evaluation, with the options above; two simulated GPUs, and gloo in the place of NCCL"
+    how = "# 3 iterations without evaluation, with the options above; two simulated GPUs, forked instead of launched, and gloo instead of NCCL"
     assert f"$ {command}\n{how}\n" in capsys.readouterr().out
+
+
+def test_the_launcher_that_pages_name_gets_the_stock_script_to_its_config_and_that_of_2_x_does_not(checkout):
+    """Farther it needs two GPUs."""
+    place = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    commands = {api().several_gpus({}, "configs/nowhere.py", 2): False}
+    if stacks.current().family == "mmdet2":
+        commands["bash tools/dist_train.sh configs/nowhere.py 2"] = True
+    for command, is_refused in commands.items():
+        printed = checkout.shell(f"PATH={place} {command}", succeeds=False)
+        assert ("unrecognized arguments: --local-rank=0" in printed) == is_refused
+        assert ("nowhere.py" in printed and "FileNotFoundError" in printed) != is_refused
 
 
 def test_two_processes_evaluate_and_end_with_the_same_weights(checkout):
