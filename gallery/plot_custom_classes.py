@@ -32,7 +32,7 @@ each head. Inherit from the standard config; no file of MMDetection is edited.
 import json
 
 from howto import Workspace
-from howto.checkout.family import api
+from howto.checkout.family import api, load
 from howto.figures import classes
 from howto.figures.show import Table
 
@@ -140,7 +140,7 @@ for name, adapted in {"YOLOX": yolox, "RTMDet": rtmdet}.items():
 # inherit from base``.
 changes = {base: f"../{detectors['Cascade R-CNN']}"}
 stopping = checkout.edit(checkout.own, changes, adapts=True)
-failure = checkout.fails(api().load, checkout.root / folder / stopping)
+failure = checkout.fails(load, checkout.root / folder / stopping)
 told = "in child config cannot inherit from base" in failure.message
 checkout.check("The line ends in this error", told, True)
 # {% if mmdet2 %}

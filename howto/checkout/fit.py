@@ -45,8 +45,8 @@ def overrides(cfg, device: str, epochs: int) -> dict[str, object]:
     changes = api().schedule(cfg, device, epochs)
     if device == "cpu":
         changes.update({key: number // _DIVISOR.get() for key, number in FEWER_BOXES.items() if _has(cfg, key)})
-        for key, dataset in api().datasets(cfg).items():
-            changes.update(_shrink(dataset, key))
+        for name in ("train", "val", "test"):
+            changes.update(_shrink(api().split(cfg, name), api().KEYS[name]))
         for number, hook in enumerate(cfg.get("custom_hooks", [])):  # one may have a pipeline for later
             changes.update(_shrink(hook, f"custom_hooks.{number}"))
     return changes

@@ -75,22 +75,18 @@ def roi_strides(model) -> list[int]:
     return list(getattr(extractor, "featmap_strides", ()))
 
 
-def unused_parameters(model, size: int = 128) -> list[str]:
-    """Parameters of a detector that require a gradient and get none from its losses.
+def unused_parameters(model, items: list[dict]) -> list[str]:
+    """Parameters of a detector that require a gradient and get none from its losses, in the model's order.
 
-    ``DistributedDataParallel`` without ``find_unused_parameters`` stops at them, in the second iteration. The losses
-    are the detector's own, on two images of noise with one box each.
+    ``DistributedDataParallel`` without ``find_unused_parameters`` stops at them, in the second iteration.
 
     Args:
         model: A detector, which is in training mode afterwards.
-        size: Side of the images, in pixels.
-
-    Returns:
-        Names, in the model's order.
+        items: Two images or more, as its training pipeline returns them.
     """
     model.train()
     model.zero_grad(set_to_none=True)
-    api().loss(model, [api().noise(size), api().noise(size)]).backward()
+    api().loss(model, items).backward()
     return without_gradient(model)
 
 

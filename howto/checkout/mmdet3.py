@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from howto.checkout.family import load
+
 LIBRARIES = ("mmengine", "mmcv", "mmdet", "mmpretrain")
 SCALES = ("scale", "scales", "img_scale")
 KEYS = {
@@ -19,20 +21,6 @@ KEYS = {
 }
 TRAINED = "Epoch(train)"
 FIRST_EPOCH = "Epoch(train) [1]"
-
-
-def load(path: Path):
-    """The config at `path`, an ``mmengine.Config``."""
-    from mmengine.config import Config
-
-    return Config.fromfile(str(path))
-
-
-def import_modules(custom_imports: dict) -> None:
-    """Import what a config's ``custom_imports`` names."""
-    from mmengine.utils import import_modules_from_strings
-
-    import_modules_from_strings(**custom_imports)
 
 
 def schedule(cfg, device: str, epochs: int) -> dict[str, object]:
@@ -111,18 +99,6 @@ def classes(data) -> tuple[str, ...]:
     return data.metainfo["classes"]
 
 
-def build_loss(keys: dict):
-    """The loss of a head's ``loss_cls`` or the like."""
-    from mmdet.registry import MODELS
-
-    return MODELS.build(keys)
-
-
-def datasets(cfg) -> dict[str, object]:
-    """The configs of the datasets, by dotted key."""
-    return {KEYS[name]: split(cfg, name) for name in ("train", "val", "test")}
-
-
 def detector(cfg):
     """The detector of `cfg` with its initial weights, as ``tools/train.py`` builds it."""
     _, build = detectors()
@@ -131,8 +107,8 @@ def detector(cfg):
     return model
 
 
-def backbone(keys: dict):
-    """The backbone of these keys, with its weights as they come."""
+def part(keys: dict):
+    """A part of a detector, such as a backbone or a loss, from its keys in a config, with its weights as they come."""
     from mmdet.registry import MODELS
 
     _take_scope()
@@ -274,32 +250,12 @@ def flops(model, image) -> float:
     return get_model_complexity_info(model, inputs=image, show_table=False, show_arch=False)["flops"]
 
 
-def noise(size: int) -> dict:
-    """What a training pipeline would return of a square image of noise, of `size` pixels a side, with one box."""
-    import torch
-    from mmdet.structures import DetDataSample
-    from mmengine.structures import InstanceData
-
-    sample = DetDataSample(metainfo=dict(img_shape=(size, size), ori_shape=(size, size), scale_factor=(1.0, 1.0)))
-    box = torch.tensor([[size / 4, size / 4, size * 3 / 4, size * 3 / 4]])
-    sample.gt_instances = InstanceData(bboxes=box, labels=torch.tensor([0]))
-    sample.ignored_instances = InstanceData(bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long))
-    return dict(inputs=torch.randint(0, 256, (3, size, size), dtype=torch.uint8), data_samples=sample)
-
-
 def loss(model, items: list[dict]):
     """The sum of a detector's losses, a tensor, on a batch of what a training pipeline returns."""
     from mmengine.dataset import pseudo_collate
 
     batch = model.data_preprocessor(pseudo_collate(items), True)
     return model.parse_losses(model(**batch, mode="loss"))[0]
-
-
-def torchvision_urls() -> dict[str, str]:
-    """The address of each checkpoint that ``torchvision://`` stands for."""
-    from mmengine.runner.checkpoint import get_torchvision_models
-
-    return get_torchvision_models()
 
 
 def classifiers() -> tuple[Path, Callable]:
@@ -320,13 +276,6 @@ def detectors() -> tuple[Path, Callable]:
 
     _take_scope()
     return Path(mmdet.__file__).parent / ".mim", lambda cfg: MODELS.build(cfg.model)
-
-
-def registry() -> type:
-    """The class of the registries."""
-    from mmengine.registry import Registry
-
-    return Registry
 
 
 def forget() -> None:
@@ -370,11 +319,10 @@ def _observing(observer) -> dict:
     """A ``custom_hooks`` entry that reports to `observer` after every other hook."""
     from mmdet.registry import HOOKS
     from mmengine.hooks import Hook
-    from mmengine.model import is_model_wrapper
 
     class HowtoObserverHook(Hook):
         def before_train_epoch(self, runner):
-            observer.begins(runner.epoch, self.unwrap(runner), runner.optim_wrapper.optimizer)
+            observer.begins(runner.epoch, runner.model, runner.optim_wrapper.optimizer)
 
         def before_train_iter(self, runner, batch_idx, data_batch=None):
             rates = [group["lr"] for group in runner.optim_wrapper.optimizer.param_groups]
@@ -382,17 +330,10 @@ def _observing(observer) -> dict:
 
         def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
             last = batch_idx + 1 == len(runner.train_dataloader)
-            observer.iterated(self.unwrap(runner), float(outputs["loss"]), last)
+            observer.iterated(runner.model, float(outputs["loss"]), last)
 
         def after_val_epoch(self, runner, metrics=None):
             observer.metrics = {key.removeprefix("coco/"): value for key, value in metrics.items()}
-
-        @staticmethod
-        def unwrap(runner):
-            model = runner.model
-            while is_model_wrapper(model):
-                model = model.module
-            return model
 
     HOOKS.register_module(module=HowtoObserverHook, force=True)
     return dict(type="HowtoObserverHook", priority="LOWEST")

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import importlib
 import os
 import queue
 import socket
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from howto.checkout import family
 from howto.checkout.checkpoints import PATIENCE, Checkpoint, at, user_cache
 from howto.checkout.checkpoints import load as load  # what pages read with that a run has saved
 from howto.checkout.family import api
@@ -124,7 +126,7 @@ def wanted(node: object) -> Iterator[Checkpoint]:
         checkpoint = node["checkpoint"]
         if checkpoint.startswith("torchvision://"):
             name = checkpoint.removeprefix("torchvision://")
-            yield at(api().torchvision_urls()[name], functools.partial(_torchvision_model, name))
+            yield at(torchvision_urls()[name], functools.partial(_torchvision_model, name))
         elif checkpoint.startswith(CLASSIFIERS):
             yield at(checkpoint, functools.partial(_classifier, checkpoint))
     if kind.endswith("TIMMBackbone") and node.get("pretrained") and not node.get("pretrained_cfg"):
@@ -139,6 +141,11 @@ def wanted(node: object) -> Iterator[Checkpoint]:
         yield at(address, functools.partial(_detectron2_resnet, node["resnets"]["depth"]))
     for value in node.values():
         yield from wanted(value)
+
+
+def torchvision_urls() -> dict[str, str]:
+    """The address of each checkpoint that ``torchvision://`` stands for."""
+    return importlib.import_module(f"{api().LIBRARIES[0]}.runner.checkpoint").get_torchvision_models()
 
 
 def _torchvision_model(name: str):
@@ -171,7 +178,7 @@ def _detector(url: str):
     """The detector whose checkpoint `url` is, with random weights, and what else its training saved."""
     package, build = api().detectors()
     found = _described(url, package)
-    cfg = api().load(package / found["Config"])
+    cfg = family.load(package / found["Config"])
     cfg.model.backbone.init_cfg = None
     model = build(cfg)
     model.init_weights()

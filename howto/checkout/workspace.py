@@ -18,7 +18,7 @@ import unittest.mock
 from collections.abc import Iterator
 from pathlib import Path
 
-from howto.checkout import checkpoints, fit, gpu, measure, weights
+from howto.checkout import checkpoints, family, fit, gpu, measure, weights
 from howto.checkout.family import api
 from howto.checkout.isolation import isolated
 from howto.checkout.layout import Layout
@@ -89,7 +89,7 @@ class Workspace:
         Args:
             name: File name, or path, in the spelling of either family; else the config that readers train.
             **changes: What to change in it, with ``__`` for the dot: ``model__backbone__depth=18``. The names that
-                :attr:`howto.checkout.family.Family.KEYS` has do for both families: ``optimizer__lr=0.01``.
+                ``KEYS`` of :func:`howto.checkout.family.api` has do for both families: ``optimizer__lr=0.01``.
 
         Raises:
             HowtoError: If the file is missing, is no valid Python, or a ``_base_`` does not resolve.
@@ -98,7 +98,7 @@ class Workspace:
         with self._inside():
             self._files.check_syntax(path)
             try:
-                cfg = api().load(path)
+                cfg = family.load(path)
                 cfg.merge_from_dict(_dotted(changes))
                 return cfg
             except FileNotFoundError as error:
@@ -139,7 +139,7 @@ class Workspace:
     def backbone(self, **keys):
         """A backbone alone, built on the CPU from the keys of a config's ``backbone``, its weights as they come."""
         with self._inside(), quiet():
-            return api().backbone(keys)
+            return api().part(keys)
 
     def checkpoint(self, name: str) -> dict:
         """The state dict of the one checkpoint that was loaded for a config and whose file name has `name` in it."""
@@ -256,11 +256,13 @@ class Workspace:
         print("" if self._processes.gpus > 1 else "; two simulated GPUs, and gloo in the place of NCCL")
         return self._processes.train_in_two(configs, options, succeeds)
 
-    def unused_parameters(self, cfg, size: int = 128) -> list[str]:
+    def unused_parameters(self, cfg) -> list[str]:
         """Parameters of the detector of `cfg` that train and get no gradient; see :func:`measure.unused_parameters`."""
-        model = self.build(cfg)
+        cfg = copy.deepcopy(cfg)
+        cfg.merge_from_dict(fit.overrides(cfg, "cpu", 1))
+        model, dataset = self.build(cfg), self.dataset(cfg)
         with self._inside(cfg):
-            return measure.unused_parameters(model, size)
+            return measure.unused_parameters(model, [dataset[0], dataset[1]])
 
     def detect(self, model, cfg, photograph: Path):
         """Detections of `model` on one photograph, as this MMDetection returns them."""
@@ -269,7 +271,7 @@ class Workspace:
             cfg.merge_from_dict(fit.overrides(cfg, self.device, 1))
             return api().detect(model.to("cuda"), cfg, photograph)
 
-    def shell(self, command: str, succeeds: bool = True, anew: bool = False) -> str:
+    def shell(self, command: str, succeeds: bool = True) -> str:
         """Run `command` in this checkout as a reader would, in a process of its own; return what it printed.
 
         What it wrote to its error stream follows if it fails. A Python program may find MMDetection imported, see
@@ -280,7 +282,6 @@ class Workspace:
         Args:
             command: What a reader would type.
             succeeds: Whether it must succeed or must fail.
-            anew: Whether a Python program has to import MMDetection itself.
 
         Raises:
             HowtoError: If the command fails although it should succeed, or the other way round.
@@ -305,7 +306,7 @@ class Workspace:
             words[0] = sys.executable
             if self.device == "cpu":
                 self.record.simulates(1)
-        return self._processes.run(words, variables, succeeds, anew)
+        return self._processes.run(words, variables, succeeds)
 
     def fails(self, action, *args, **kwargs) -> "Failure":
         """Call `action`, which must fail, and print the line that failed and the error as Python prints them.
@@ -377,7 +378,7 @@ class Workspace:
                 self._provide(cfg)
                 stack.enter_context(weights.looking_in(self._weights_home))
                 if cfg.get("custom_imports"):
-                    api().import_modules(cfg.custom_imports)
+                    family.base().import_modules_from_strings(**cfg.custom_imports)
             yield
 
     def _provide(self, cfg) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from howto.checkout import measure, weights
-from howto.checkout.family import api
+from howto.checkout.family import api, load
 from howto.project import stacks
 from howto.project.errors import HowtoError
 from howto.project.quiet import quiet
@@ -189,7 +189,7 @@ class Row(abc.ABC):
     def write(self, folder: Path):
         """Write its config into a folder below ``configs/``, and load it as MMDetection does."""
         (folder / self.file).write_text(self.text, "utf-8")
-        return api().load(folder / self.file)
+        return load(folder / self.file)
 
 
 class _Name(str):
@@ -252,7 +252,7 @@ def neck_strides(cfg, backbone: Backbone) -> list[int]:
 
     pairs = zip(backbone.channels, backbone.strides, strict=True)
     with torch.no_grad(), torch.device("meta"):  # whose tensors have a size and no content
-        neck = api().backbone(cfg.model.neck)  # one registry has both
+        neck = api().part(cfg.model.neck)  # one registry has both
         levels = neck([torch.empty(1, channels, SIZE // stride, SIZE // stride) for channels, stride in pairs])
     return [SIZE // level.shape[-1] for level in levels]
 

@@ -130,8 +130,7 @@ def raised(checkout, cfg, number: int, names: Sequence[str]) -> list[str]:
         number: Which image of its training data.
         names: The data's classes.
     """
-    (train, *_) = api().datasets(cfg).values()
-    train.pipeline[2][api().SCALES[0]] = (320, 192)
+    api().split(cfg, "train").pipeline[2][api().SCALES[0]] = (320, 192)
     cfg.model.train_cfg.rcnn.sampler.update(pos_fraction=1.0, neg_pos_ub=0)
     model = checkout.build(cfg)
     model.train()

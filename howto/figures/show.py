@@ -108,7 +108,7 @@ def draw_annotated(axes, path, objects: Sequence[tuple], classes: Sequence[str],
     Args:
         axes: A matplotlib axes.
         path: File of the photograph.
-        objects: Of each object its label, x1, y1, x2, y2, see :meth:`howto.checkout.family.Family.annotated`.
+        objects: Of each object its label, x1, y1, x2, y2, see :func:`howto.checkout.mmdet2.annotated`.
         classes: Names of the classes.
         title: What the picture is.
     """
