@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from howto.checkout import family
-from howto.checkout.checkpoints import PATIENCE, Checkpoint, at, user_cache
+from howto.checkout.checkpoints import PATIENCE, Checkpoint, at
 from howto.checkout.checkpoints import load as load  # what pages read with that a run has saved
 from howto.checkout.family import api
 from howto.project.errors import HowtoError
@@ -42,14 +42,18 @@ def provide(cfg, home: Path) -> dict[str, str]:
         For each checkpoint's file name, or repository on the hub, ``real`` or ``stand-in``.
 
     Raises:
-        HowtoError: If a cached file is not the one whose hash its name ends with, or holds other keys or shapes than
-            the model that it belongs to.
+        HowtoError: If a download fails, or a cached file is not the one whose hash its name ends with, or holds other
+            keys or shapes than the model that it belongs to.
     """
     kinds = {}
     for checkpoint in _of(cfg):
         real = checkpoint.cached()
         if not real and reachable(checkpoint.host):
-            checkpoint.download()
+            try:
+                checkpoint.download()
+            except (OSError, ValueError, RuntimeError) as error:
+                told = f"downloading {checkpoint.address} failed: {error}; run again, or put it where it is kept"
+                raise HowtoError(told) from error
             real = checkpoint.cached()
         if real:
             checkpoint.check_hash(real)
@@ -205,7 +209,9 @@ def _described(url: str, package: Path) -> dict:
     name = Path(urlsplit(url).path).name  # onedl's metafiles name another host, and the same files
     found = next((model for model in index(package) if str(model["Weights"]).rpartition("/")[2] == name), None)
     if not found:
-        raise HowtoError(f"{url} is in no metafile, so no stand-in can be made; download it into {user_cache()}")
+        raise HowtoError(
+            f"{url} is in no metafile, so no stand-in can be made; download it into {Checkpoint.user_cache()}"
+        )
     return found
 
 
