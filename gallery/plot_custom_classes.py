@@ -300,21 +300,14 @@ checkout.check("With iscrowd it logs loss_bbox: 0.0000", logged, [True, True])
 # and makesense number from 0. Here every object is found, at the right place:
 #
 # .. snippet:: number_annotations.py
-from howto.project.quiet import quiet
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
+from howto.figures.confusion import average_precision
 
 
 def precision(name):
     """The AP of what a file annotates, if the detections are the same boxes."""
-    with quiet():
-        truth = COCO(str(path.with_name(name)))
-        found = [each | {"score": 1.0} for each in truth.dataset["annotations"]]
-        evaluated = COCOeval(truth, truth.loadRes(found), "bbox")
-        evaluated.evaluate()
-        evaluated.accumulate()
-        evaluated.summarize()
-    return round(float(evaluated.stats[0]), 3)
+    content = json.loads(path.with_name(name).read_text("utf-8"))
+    found = [each | {"score": 1.0} for each in content["annotations"]]
+    return round(average_precision(content, found), 3)
 
 
 # %%
@@ -395,8 +388,7 @@ shown = [names[objects[0][0]] for objects in api().annotated(images).values()]
 
 def raised(name, config=checkout.own):
     """The outputs that a step down the gradient of an image with this object raises."""
-    cfg = checkout.config(config, **smaller)
-    return classes.raised(checkout, cfg, shown.index(name), names)
+    return classes.raised(checkout, config, shown.index(name), names, **smaller)
 
 
 # %%

@@ -11,7 +11,7 @@ def api() -> ModuleType:
     """:mod:`howto.checkout.mmdet2` or :mod:`howto.checkout.mmdet3`, which offer the same names.
 
     Nothing else knows the configs, registries or API of an MMDetection. A ``cfg`` is its ``Config``; an `observer` is a
-    :class:`howto.checkout.run.Observer`. Beside functions each has
+    :class:`howto.checkout.run.Run`. Beside functions each has
 
     - ``LIBRARIES``: OpenMMLab's packages, by their loggers' names; the last one has the classifiers.
     - ``SCALES``: keys of a pipeline's steps that hold an image scale (width, height), in pixels.

@@ -23,7 +23,7 @@ from howto.checkout.family import api
 from howto.checkout.isolation import isolated
 from howto.checkout.layout import Layout
 from howto.checkout.processes import Processes
-from howto.checkout.run import Observer, Run
+from howto.checkout.run import Run
 from howto.project import howtos, stacks
 from howto.project.errors import HowtoError
 from howto.project.quiet import quiet
@@ -95,7 +95,7 @@ class Workspace:
             HowtoError: If the file is missing, is no valid Python, or a ``_base_`` does not resolve.
         """
         path = self._files.path(name or self.own)
-        with self._inside():
+        with self.inside():
             self._files.check_syntax(path)
             try:
                 cfg = family.load(path)
@@ -131,14 +131,14 @@ class Workspace:
 
     def build(self, cfg):
         """The detector of `cfg` with its initial weights, as ``tools/train.py`` builds it, in evaluation mode."""
-        with self._inside(cfg), quiet():
+        with self.inside(cfg), quiet():
             model = api().detector(cfg)
             model.train(False)
             return model.to(self.device)
 
     def backbone(self, **keys):
         """A backbone alone, built on the CPU from the keys of a config's ``backbone``, its weights as they come."""
-        with self._inside(), quiet():
+        with self.inside(), quiet():
             return api().part(keys)
 
     def checkpoint(self, name: str) -> dict:
@@ -159,15 +159,30 @@ class Workspace:
 
     def dataset(self, cfg, split: str = "train"):
         """The dataset of `cfg` for `split`. Index it inside ``with checkout.inside():``, as its paths are relative."""
-        with self._inside(), quiet():
+        with self.inside(), quiet():
             return api().dataset(cfg, split)
 
-    def inside(self, cfg=None):
+    @contextlib.contextmanager
+    def inside(self, cfg=None) -> Iterator[None]:
         """Context in which the working directory is this checkout and what its files register is registered.
 
         With `cfg`, its weights are found and its ``custom_imports`` are made.
         """
-        return self._inside(cfg)
+        with quiet():
+            import mmdet.apis  # noqa: F401  here, so that what the import prints is dropped once for all
+            import torch
+        if self.device == "cpu":
+            # Images this small gain 20 % from a second thread, and lose a factor of 7 if its core is not free.
+            torch.set_num_threads(1)
+        for name in (*api().LIBRARIES, "timm"):  # they have handlers of their own; the caller's would write it twice
+            logging.getLogger(name).propagate = False
+        with isolated(self.root), self._files.naming_snippets(), contextlib.ExitStack() as stack:
+            if cfg is not None:
+                self._provide(cfg)
+                stack.enter_context(weights.looking_in(self._weights_home))
+                if cfg.get("custom_imports"):
+                    family.base().import_modules_from_strings(**cfg.custom_imports)
+            yield
 
     def train(
         self, name: str | None = None, epochs: int = 1, evaluate: bool = True, resume_from: Path | None = None,
@@ -203,11 +218,12 @@ class Workspace:
         show("options", "\n    ".join([command, *shown]), command=command, options=shown, number=len(options))
         self._told.update(options)
 
-        log, observer = io.StringIO(), Observer(keep_images)
         cfg.work_dir = str(self.root / "work_dirs" / Path(name).stem)
-        with self._inside(cfg), self._gpu(), contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
-            model = api().train(cfg, evaluate, resume_from, observer)
-        return Run(cfg, model, observer, log.getvalue(), Path(cfg.work_dir, f"epoch_{epochs}.pth"))
+        log, run = io.StringIO(), Run(cfg, Path(cfg.work_dir, f"epoch_{epochs}.pth"), keep_images)
+        with self.inside(cfg), self._gpu(), contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
+            run.model = api().train(cfg, evaluate, resume_from, run)
+        run.log = log.getvalue()
+        return run
 
     def train_in_two_processes(
         self, names: list[str], epochs: int = 1, iterations: int | None = None, evaluate: bool = False, **changes
@@ -261,12 +277,12 @@ class Workspace:
         cfg = copy.deepcopy(cfg)
         cfg.merge_from_dict(fit.overrides(cfg, "cpu", 1))
         model, dataset = self.build(cfg), self.dataset(cfg)
-        with self._inside(cfg):
+        with self.inside(cfg):
             return measure.unused_parameters(model, [dataset[0], dataset[1]])
 
     def detect(self, model, cfg, photograph: Path):
         """Detections of `model` on one photograph, as this MMDetection returns them."""
-        with self._inside(), self._gpu():
+        with self.inside(), self._gpu():
             cfg = copy.deepcopy(cfg)
             cfg.merge_from_dict(fit.overrides(cfg, self.device, 1))
             return api().detect(model.to("cuda"), cfg, photograph)
@@ -360,25 +376,6 @@ class Workspace:
 
                 self.record.simulates(1)
                 stack.enter_context(simulated_gpus())
-            yield
-
-    @contextlib.contextmanager
-    def _inside(self, cfg=None) -> Iterator[None]:
-        """Work in this checkout; with `cfg`, its weights are found and its imports are made again."""
-        with quiet():
-            import mmdet.apis  # noqa: F401  here, so that what the import prints is dropped once for all
-            import torch
-        if self.device == "cpu":
-            # Images this small gain 20 % from a second thread, and lose a factor of 7 if its core is not free.
-            torch.set_num_threads(1)
-        for name in (*api().LIBRARIES, "timm"):  # they have handlers of their own; the caller's would write it twice
-            logging.getLogger(name).propagate = False
-        with isolated(self.root), self._files.naming_snippets(), contextlib.ExitStack() as stack:
-            if cfg is not None:
-                self._provide(cfg)
-                stack.enter_context(weights.looking_in(self._weights_home))
-                if cfg.get("custom_imports"):
-                    family.base().import_modules_from_strings(**cfg.custom_imports)
             yield
 
     def _provide(self, cfg) -> None:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from howto.checkout.family import api
+from howto.figures import gradients
 from howto.figures.show import COLOURS
 from howto.project import stacks
 
@@ -121,22 +122,18 @@ def draw_origins(axes, outputs: Sequence[str], numbers: Sequence[int], names: Se
     axes.set_axis_off()
 
 
-def raised(checkout, cfg, number: int, names: Sequence[str]) -> list[str]:
+def raised(checkout, config: str, number: int, names: Sequence[str], **changes) -> list[str]:
     """The outputs of a two-stage detector's box head that a step down the gradient of one image's loss raises.
 
     Args:
-        checkout: The :class:`howto.Workspace` of `cfg`.
-        cfg: A config; its image scale shrinks, and only boxes on objects are sampled.
+        checkout: A :class:`howto.Workspace`.
+        config: A config, of whose boxes only those on objects are sampled.
         number: Which image of its training data.
         names: The data's classes.
+        **changes: What to change in the config, with ``__`` for the dot.
     """
-    api().split(cfg, "train").pipeline[2][api().SCALES[0]] = (320, 192)
-    cfg.model.train_cfg.rcnn.sampler.update(pos_fraction=1.0, neg_pos_ub=0)
-    model = checkout.build(cfg)
-    model.train()
-    with checkout.inside():
-        item = checkout.dataset(cfg)[number]
-    api().loss(model, [item]).backward()
-    gradient = model.roi_head.bbox_head.fc_cls.bias.grad
+    sampler = "model__train_cfg__rcnn__sampler"
+    changes |= {f"{sampler}__pos_fraction": 1.0, f"{sampler}__neg_pos_ub": 0}
+    gradient = gradients.of(checkout, config, "roi_head.bbox_head.fc_cls.bias", number, **changes)
     outputs = [*names[: len(gradient) - 1], "background"]
     return [output for output, value in zip(outputs, gradient, strict=True) if value < 0]

@@ -107,14 +107,13 @@ def rows() -> tuple[Row, ...]:
         keys |= dict(norm_eval=True) if "norm_eval" in defaults else {}
         keys = {key: value for key, value in keys.items() if key in TELLING or value != defaults.get(key, MISSING)}
         with backbones.zeros():
-            module, classifier = api().part(dict(keys)), api().part(dict(own))
-        theirs = {name: tensor.shape for name, tensor in classifier.state_dict().items()}
-        lacking = [name for name, tensor in module.state_dict().items() if theirs.get(name) != tensor.shape]
+            module = api().part(dict(keys))
         keys["init_cfg"] = dict(type="Pretrained", checkpoint=model["Weights"], prefix="backbone.")
         optimizer = cfg.get("optimizer") or cfg.optim_wrapper.optimizer
         adamw = optimizer.type == backbones.ADAMW["type"]
         backbone = dataclasses.replace(backbones.measured(keys, module, SIZE), adamw=adamw)
         changed = [key for key in other if key in keys]
+        lacking = backbones.lacking(keys, module)
         found.append(Row(backbone, model["Weights"], backbones.pixels(cfg), lacking, changed))
     return tuple(found)
 

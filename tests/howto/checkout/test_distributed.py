@@ -7,12 +7,8 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
-
-from howto import Workspace
 from howto.project.stacks import ROOT
 
-CONFIG = "retinanet_mobilenet_v3_small_fpn_1x_coco.py"
 MEETS = """
 import os, sys
 import torch
@@ -92,28 +88,3 @@ def test_both_end_when_the_one_that_forked_them_is_killed(tmp_path):
         while Path(f"/proc/{number.read_text()}/stat").exists():
             assert time.monotonic() < until
             time.sleep(0.1)
-
-
-@pytest.fixture(scope="module")
-def checkout() -> Workspace:
-    return Workspace("mmcls_backbone")
-
-
-def test_a_detector_with_parts_that_go_unused_stops_in_the_second_iteration_in_both(checkout, capsys):
-    printed = checkout.launch(CONFIG, succeeds=False, find_unused_parameters=False)
-    assert "Expected to have finished reduction in the prior iteration before starting a new one." in printed
-    indices = "Parameter indices which did not receive grad for rank"
-    assert [line for line in printed.splitlines() if indices in line] == [
-        f"{indices} {rank}: 135 136 137" for rank in range(2)
-    ]
-    command = f"torchrun --nproc_per_node=2 tools/train.py configs/mmcls_backbone/{CONFIG} --launcher pytorch"
-    how = "# 3 iterations without evaluation, with the options above; two simulated GPUs, and gloo in the place of NCCL"
-    assert f"$ {command}\n{how}\n" in capsys.readouterr().out
-
-
-def test_two_processes_evaluate_and_end_with_the_same_weights(checkout):
-    (apart,) = checkout.train_in_two_processes([CONFIG], evaluate=True, find_unused_parameters=True)
-    assert {"backbone", "neck", "bbox_head"} <= set(apart)
-    assert set(apart.values()) == {0.0}
-    logs = [path.read_text() for path in (checkout.root / "work_dirs").rglob("*.log")]
-    assert any("Epoch(val)" in log for log in logs)  # whether it finds anything or not

@@ -1,11 +1,10 @@
-import argparse
 from pathlib import Path
 
 import mmdet
 import pytest
-from mmcv import Config, DictAction
+from mmcv import Config
 
-from howto.checkout.fit import FEWER_BOXES, LONG_SIDE, as_options, overrides, smaller
+from howto.checkout.fit import FEWER_BOXES, LONG_SIDE, overrides, smaller
 
 STOCK = Path(mmdet.__file__).parent / ".mim" / "configs"
 
@@ -90,11 +89,3 @@ def test_mutations_are_tried_on_images_that_are_smaller_still_and_fewer_boxes(fa
 def test_a_one_stage_detector_gets_no_keys_that_it_does_not_have():
     changes = overrides(stock("retinanet/retinanet_r50_fpn_1x_coco.py"), "cpu", 1)
     assert [key for key in changes if key.startswith("model.")] == []
-
-
-def test_the_options_as_printed_change_a_config_as_the_overrides_do(faster_rcnn):
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--cfg-options", nargs="+", action=DictAction)  # as in tools/train.py
-    changes = overrides(faster_rcnn, "cpu", 2)
-    read = parser.parse_args(["--cfg-options", *as_options(changes)]).cfg_options
-    assert read == changes
