@@ -29,3 +29,51 @@ def base() -> ModuleType:
 def load(path: Path):
     """The config at `path`, a ``Config``, with what it is based on."""
     return base().Config.fromfile(str(path))
+
+
+def split(cfg, name: str) -> dict:
+    """The config of the dataset for ``train``, ``val`` or ``test``, wrappers included."""
+    return _value(cfg, name)
+
+
+def optimizer(cfg) -> dict:
+    """The config of the optimizer."""
+    return _value(cfg, "optimizer")
+
+
+def rate(cfg) -> float:
+    """The learning rate that a config names."""
+    return optimizer(cfg).lr
+
+
+def epochs(cfg) -> int:
+    """The number of epochs that a config trains for."""
+    return _value(cfg, "epochs")
+
+
+def accumulated(cfg) -> int:
+    """Number of iterations whose gradients are added up before each step of the optimizer."""
+    return _value(cfg, "accumulate", 1)
+
+
+def detector(cfg):
+    """The detector of `cfg` with its initial weights, as ``tools/train.py`` builds it."""
+    _, build = api().detectors()
+    model = build(cfg)
+    model.init_weights()
+    return model
+
+
+def stock(patterns: dict[str, str]) -> dict[str, str]:
+    """By its name the stock config that fits a pattern, as its path below ``configs/``, if this family has one."""
+    configs = api().detectors()[0] / "configs"
+    found = {name: [*configs.glob(pattern)] for name, pattern in patterns.items()}
+    return {name: str(paths[0].relative_to(configs)) for name, paths in found.items() if paths}
+
+
+def _value(cfg, name: str, default: object = None):
+    """What a config has at one of ``KEYS``."""
+    *place, last = api().KEYS[name].split(".")
+    for part in place:
+        cfg = cfg[part]
+    return cfg.get(last, default)

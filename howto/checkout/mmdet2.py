@@ -4,7 +4,13 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from howto.checkout.family import load
+from howto.checkout.family import accumulated as accumulated
+from howto.checkout.family import detector as detector
+from howto.checkout.family import epochs as epochs
+from howto.checkout.family import load as load
+from howto.checkout.family import optimizer as optimizer
+from howto.checkout.family import rate as rate
+from howto.checkout.family import split as split
 
 LIBRARIES = ("mmcv", "mmdet", "mmcls")
 SCALES = ("img_scale",)
@@ -13,6 +19,8 @@ KEYS = {
     "val": "data.val",
     "test": "data.test",
     "batch_size": "data.samples_per_gpu",
+    "optimizer": "optimizer",
+    "epochs": "runner.max_epochs",
     "val_interval": "evaluation.interval",
     "accumulate": "optimizer_config.cumulative_iters",
     "workers": "data.workers_per_gpu",
@@ -45,16 +53,6 @@ def images(cfg) -> int:
     return compat_cfg(cfg).data.train_dataloader.samples_per_gpu
 
 
-def accumulated(cfg) -> int:
-    """Number of iterations whose gradients are added up before each step of the optimizer."""
-    return cfg.optimizer_config.get("cumulative_iters", 1)
-
-
-def rate(cfg) -> float:
-    """The learning rate that a config names."""
-    return cfg.optimizer.lr
-
-
 def rates(cfg) -> list[float]:
     """The learning rate of each epoch of a config, without warm-up."""
     from types import SimpleNamespace
@@ -71,32 +69,9 @@ def scaled(rate: float, factor: float) -> str:
     return f"LR has been automatically scaled from {rate} to {rate * factor}"
 
 
-def optimizer(cfg) -> dict:
-    """The config of the optimizer."""
-    return cfg.optimizer
-
-
-def epochs(cfg) -> int:
-    """The number of epochs that a config trains for."""
-    return cfg.runner.max_epochs
-
-
-def split(cfg, name: str) -> dict:
-    """The config of the dataset for ``train``, ``val`` or ``test``."""
-    return cfg.data[name]
-
-
 def classes(data) -> tuple[str, ...]:
     """The names of a dataset's classes, in the order of their labels."""
     return data.CLASSES
-
-
-def detector(cfg):
-    """The detector of `cfg` with its initial weights, as ``tools/train.py`` builds it."""
-    _, build = detectors()
-    model = build(cfg)
-    model.init_weights()
-    return model
 
 
 def part(keys: dict):

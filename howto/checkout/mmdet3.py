@@ -3,7 +3,13 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from howto.checkout.family import load
+from howto.checkout.family import accumulated as accumulated
+from howto.checkout.family import detector as detector
+from howto.checkout.family import epochs as epochs
+from howto.checkout.family import load as load
+from howto.checkout.family import optimizer as optimizer
+from howto.checkout.family import rate as rate
+from howto.checkout.family import split as split
 
 LIBRARIES = ("mmengine", "mmcv", "mmdet", "mmpretrain")
 SCALES = ("scale", "scales", "img_scale")
@@ -13,6 +19,7 @@ KEYS = {
     "test": "test_dataloader.dataset",
     "batch_size": "train_dataloader.batch_size",
     "optimizer": "optim_wrapper.optimizer",
+    "epochs": "train_cfg.max_epochs",
     "val_interval": "train_cfg.val_interval",
     "accumulate": "optim_wrapper.accumulative_counts",
     "workers": "train_dataloader.num_workers",
@@ -50,16 +57,6 @@ def images(cfg) -> int:
     return cfg.train_dataloader.batch_size
 
 
-def accumulated(cfg) -> int:
-    """Number of iterations whose gradients are added up before each step of the optimizer."""
-    return cfg.optim_wrapper.get("accumulative_counts", 1)
-
-
-def rate(cfg) -> float:
-    """The learning rate that a config names."""
-    return cfg.optim_wrapper.optimizer.lr
-
-
 def rates(cfg) -> list[float]:
     """The learning rate of each epoch of a config, without warm-up."""
     from mmengine.optim import MultiStepLR
@@ -79,32 +76,9 @@ def scaled(rate: float, factor: float) -> str:
     return f"Scaling the original LR by {factor}."
 
 
-def optimizer(cfg) -> dict:
-    """The config of the optimizer."""
-    return cfg.optim_wrapper.optimizer
-
-
-def epochs(cfg) -> int:
-    """The number of epochs that a config trains for."""
-    return cfg.train_cfg.max_epochs
-
-
-def split(cfg, name: str) -> dict:
-    """The config of the dataset for ``train``, ``val`` or ``test``."""
-    return cfg[f"{name}_dataloader"].dataset
-
-
 def classes(data) -> tuple[str, ...]:
     """The names of a dataset's classes, in the order of their labels."""
     return data.metainfo["classes"]
-
-
-def detector(cfg):
-    """The detector of `cfg` with its initial weights, as ``tools/train.py`` builds it."""
-    _, build = detectors()
-    model = build(cfg)
-    model.init_weights()
-    return model
 
 
 def part(keys: dict):
