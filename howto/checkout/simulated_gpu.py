@@ -87,7 +87,6 @@ def _replaced(count: int) -> dict[object, dict[str, object]]:
         torch.cuda: cuda,
         getattr(torch, "accelerator", None): accelerator,
         torch.Tensor: tensor,
-        torch.UntypedStorage: {"cuda": lambda self, *args, **keys: self},
         torch.nn.Parameter: {"__new__": _keeping_mark(torch.nn.Parameter.__new__)},
         torch: {"Stream": _Stream, "load": _loading(torch.load), "from_numpy": _made_on_cpu(torch.from_numpy)},
         _functions: {"_streams": None},
@@ -162,7 +161,6 @@ class _Marking(TorchFunctionMode):
             tensor.type: self._type,
             tensor.type_as: lambda function, args, keys: _marked(function(*args), _mark(args[1])),
             tensor.copy_: lambda function, args, keys: function(*args, **keys),
-            tensor.new_tensor: self._new_tensor,
             tensor.numpy: self._numpy,
             tensor.__array__: self._numpy,
         }
@@ -245,11 +243,6 @@ class _Marking(TorchFunctionMode):
             return result.replace("torch.", "torch.cuda.") if _mark(args[0]) == CUDA else result
         return _marked(result, _mark(args[0]))
 
-    def _new_tensor(self, function, args, keys):
-        wanted = keys.get("device")
-        mark = _mark(args[0]) if wanted is None else CUDA if _is_cuda(wanted) else CPU
-        return _marked(function(*args, **({**keys, "device": CPU} if wanted is not None else keys)), mark)
-
     def _numpy(self, function, args, keys):
         if _mark(args[0]) == CUDA:
             device = f"cuda:{_current()}"
@@ -319,23 +312,11 @@ def _loading(original):
 
     @functools.wraps(original)
     def load(file, map_location=None, *args, **keys):
-        mark = CPU
+        mark = CUDA if _is_cuda(map_location) else CPU
         if callable(map_location):
-            function = map_location
-
-            def map_location(storage, location):
-                nonlocal mark
-                with mock.patch.object(
-                    torch.UntypedStorage, "cuda", lambda self, *args, **keys: seen.append(1) or self
-                ):
-                    return function(storage, location)
-
-            seen = []
-        elif map_location is not None and _is_cuda(map_location):
-            mark, map_location = CUDA, CPU
-        result = original(file, CPU if map_location is None else map_location, *args, **keys)
-        if callable(map_location) and seen:
-            mark = CUDA
+            storage = mock.Mock()
+            mark = CPU if map_location(storage, CPU) in (storage, None) else CUDA
+        result = original(file, CPU, *args, **keys)
         _mark_all(result, mark)
         return result
 

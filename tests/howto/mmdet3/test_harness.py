@@ -11,10 +11,8 @@ from mmengine.config import Config
 from mmengine.hooks import CheckpointHook
 from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
-from mmengine.runner.checkpoint import _load_checkpoint_with_prefix
 
 from howto import Workspace
-from howto.checkout import checkpoints, weights
 from howto.checkout.fit import LONG_SIDE, overrides
 from howto.checkout.isolation import isolated
 
@@ -51,31 +49,6 @@ def test_every_image_scale_shrinks_on_the_cpu(name):
     numbers = re.findall(r"scales?': .*?([\d][\d, ()\[\]]+)", str([cfg.get(part) for part in parts]))
     sides = [int(side) for each in numbers for side in re.findall(r"\d+", each)]
     assert 0 < max(sides) <= LONG_SIDE
-
-
-def test_a_checkpoint_of_detectron2_is_looked_for_in_its_own_cache_and_put_where_it_looks(monkeypatch, tmp_path):
-    name = "detectron2/ImageNetPretrained/MSRA/R-50.pkl"
-    monkeypatch.setenv("FVCORE_CACHE", str(tmp_path / "user"))
-    assert checkpoints.named(name).cached() is None
-    own = tmp_path / "user" / name
-    own.parent.mkdir(parents=True)
-    own.touch()
-    assert checkpoints.named(name).cached() == own
-    place = checkpoints.named(name).place(tmp_path / "checkout")
-    assert place == Path(weights.environment(tmp_path / "checkout")["FVCORE_CACHE"], name)
-
-
-def test_a_stand_in_takes_the_place_of_a_checkpoint_out_of_reach(tmp_path, monkeypatch):
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(weights, "reachable", lambda host: False)
-    init, name = dict(type="Pretrained", checkpoint=MOBILENET, prefix="backbone."), MOBILENET.rpartition("/")[2]
-    backbone = dict(type="mmpretrain.MobileNetV3", arch="small", init_cfg=init)
-    with isolated(tmp_path):
-        assert weights.provide(Config(dict(model=dict(backbone=backbone))), tmp_path / "home") == {name: "stand-in"}
-        state = _load_checkpoint_with_prefix("backbone.", str(tmp_path / "home/hub/checkpoints" / name))
-        built = mmdet.registry.MODELS.build(backbone).state_dict()
-    assert {key: value.shape for key, value in built.items()} == {key: state[key].shape for key in built}
 
 
 def test_what_mmengine_keeps_by_name_is_forgotten(tmp_path):
