@@ -36,6 +36,8 @@ def make_mini_coco(root: Path, every: int = 1) -> Path:
     Returns:
         `root`.
     """
+    from PIL import ImageOps
+
     data = json.loads(_DATA.read_text(encoding="utf-8")) | {"categories": _categories()}
     photographs = {name: _photograph(name) for name in data["photographs"]}
     category_ids = {category["name"]: category["id"] for category in data["categories"]}
@@ -49,7 +51,9 @@ def make_mini_coco(root: Path, every: int = 1) -> Path:
             crop = variant["crop"] or [0, 0, *photograph.size]
             image = {"id": variant["id"], "file_name": f"{variant['id']:012}.jpg", "license": source["license"]}
             image |= {"width": crop[2] - crop[0], "height": crop[3] - crop[1]}
-            _write(photograph.crop(crop), variant["mirror"], root / split / image["file_name"])
+            pixels = photograph.crop(crop)
+            pixels = ImageOps.mirror(pixels) if variant["mirror"] else pixels
+            pixels.save(root / split / image["file_name"], quality=_JPEG_QUALITY)
             coco["images"].append(image)
             for drawn in source["objects"]:
                 if outline := _visible(drawn["polygon"], crop):
@@ -183,12 +187,6 @@ def _photograph(name: str):
     photograph = Image.fromarray(pixels[0] if isinstance(pixels, tuple) else pixels)  # of a stereo pair the left one
     photograph.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
     return photograph
-
-
-def _write(image, mirror: bool, path: Path) -> None:
-    from PIL import ImageOps
-
-    (ImageOps.mirror(image) if mirror else image).save(path, quality=_JPEG_QUALITY)
 
 
 def _visible(polygon: list[float], crop: list[int]) -> list[list[float]]:

@@ -1,7 +1,5 @@
 """Measure a detector: what it costs, the levels that its parts speak of, and what of it trains."""
 
-import logging
-
 from howto.checkout.family import api
 from howto.project.quiet import quiet
 
@@ -20,12 +18,8 @@ def cost(model, size: int) -> tuple[float, float, float]:
     import torch
 
     image = torch.rand(1, 3, size, size, device=next(model.parameters()).device)
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)  # of operators that are not counted, of which a page's reader can change nothing
-    try:
+    with quiet():  # of operators that are not counted, of which a page's reader can change nothing
         return millions(model), millions(model.backbone), api().flops(model, image) / 1e9
-    finally:
-        logging.disable(before)
 
 
 def levels(backbone, size: int) -> tuple[list[int], list[int]]:

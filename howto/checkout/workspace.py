@@ -226,7 +226,7 @@ class Workspace:
         return run
 
     def train_in_two_processes(
-        self, names: list[str], epochs: int = 1, iterations: int | None = None, evaluate: bool = False, **changes
+        self, names: list[str], epochs: int = 1, evaluate: bool = False, **changes
     ) -> list[dict[str, float]]:
         """Train each config of `names` by ``tools/train.py`` in two processes that average their gradients (DDP).
 
@@ -236,7 +236,6 @@ class Workspace:
         Args:
             names: Config files of this how-to.
             epochs: Number of epochs, of the config's own data.
-            iterations: As many epochs as this number of iterations takes, in the place of `epochs`.
             evaluate: Whether to evaluate after each epoch, as ``tools/train.py`` does by default.
             **changes: More overrides, with ``__`` for the dot.
 
@@ -246,7 +245,7 @@ class Workspace:
         Raises:
             HowtoError: If a process fails.
         """
-        configs, options = self._prepare_launch(names, epochs, iterations, evaluate, changes, compared=True)
+        configs, options = self._prepare_launch(names, epochs, None, evaluate, changes, compared=True)
         self._processes.train_in_two(configs, options)
         return [json.loads((config.with_suffix("") / "apart.json").read_text("utf-8")) for config in configs]
 
