@@ -25,18 +25,7 @@ from howto.project.processes import end_with_parent
 SIMULATED_GPUS = "HOWTO_SIMULATED_GPUS"  # in the environment of a program: how many it is to find, where there is none
 
 
-class Origin:
-    """The process that stands by.
-
-    Attributes:
-        address: Where it listens; empty if there is none.
-    """
-
-    def __init__(self) -> None:
-        self.address = ""
-
-
-origin = Origin()
+origin = types.SimpleNamespace(address="")  # where the process that stands by listens; empty if there is none
 FORK = "fork" if sys.platform == "linux" else None
 
 
