@@ -182,8 +182,8 @@ moved = """,
     rpn_head=dict(
         anchor_generator=dict(scales=[4], strides=[8, 16, 32, 64, 128])),
     roi_head=dict(
-        bbox_roi_extractor=dict(
-            featmap_strides=[8, 16, 32], finest_scale=112))"""
+        bbox_roi_extractor=dict(featmap_strides=[8, 16, 32],
+                                finest_scale=112))"""
 faster_rcnn = checkout.edit(yolox[1], {moved: ""})
 
 # %%

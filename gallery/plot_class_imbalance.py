@@ -91,8 +91,8 @@ from howto.figures.losses import draw_pulls, pull
 head = cfg.model.roi_head.bbox_head
 names = ("kitten", "mug", "background")
 with checkout.inside():
-    weighed = api().build_loss(head.loss_cls)
-    even = api().build_loss(dict(head.loss_cls, class_weight=None))
+    weighed = api().part(head.loss_cls)
+    even = api().part(dict(head.loss_cls, class_weight=None))
 before = [pull(even, label, 3) for label in range(3)]
 after = [pull(weighed, label, 3) for label in range(3)]
 
@@ -126,9 +126,7 @@ right.set_title("Gradient of one proposal, class_weight")
 stock = checkout.config("retinanet/retinanet_r50_fpn_1x_coco.py")
 focal = stock.model.bbox_head.loss_cls
 with checkout.inside():
-    quarter, half = (
-        api().build_loss(dict(focal, alpha=alpha)) for alpha in (0.25, 0.5)
-    )
+    quarter, half = (api().part(dict(focal, alpha=alpha)) for alpha in (0.25, 0.5))
 checkout.check("The standard config's", focal.alpha, 0.25)
 
 
@@ -192,7 +190,7 @@ checkout.check(f"It says: {reason}", reason in failure.message, True)
 first = checkout.edit(checkout.own, {"[1.0, 3.0, 1.0]": "[1.0, 1.0, 3.0]"})
 with checkout.inside():
     keys = checkout.config(first).model.roi_head.bbox_head.loss_cls
-    loss = api().build_loss(keys)
+    loss = api().part(keys)
 found = grown([pull(loss, label, 3) for label in range(3)])
 checkout.check("Kitten, mug, background", found, [1, 1, 3])
 

@@ -32,7 +32,7 @@ each head. Inherit from the standard config; no file of MMDetection is edited.
 import json
 
 from howto import Workspace
-from howto.checkout.family import api
+from howto.checkout.family import api, load
 from howto.figures import classes
 from howto.figures.show import Table
 
@@ -141,7 +141,7 @@ for name, adapted in {"YOLOX": yolox, "RTMDet": rtmdet}.items():
 # inherit from base``.
 changes = {base: f"../{detectors['Cascade R-CNN']}"}
 stopping = checkout.edit(checkout.own, changes, adapts=True)
-failure = checkout.fails(api().load, checkout.root / folder / stopping)
+failure = checkout.fails(load, checkout.root / folder / stopping)
 told = "in child config cannot inherit from base" in failure.message
 checkout.check("The line ends in this error", told, True)
 # {% if mmdet2 %}
@@ -313,21 +313,14 @@ checkout.check("It says", failure.message, "KeyError: 'area'")
 # and makesense number from 0. Here every object is found, at the right place:
 #
 # .. snippet:: number_annotations.py
-from howto.project.quiet import quiet
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
+from howto.figures.confusion import average_precision
 
 
 def precision(name):
     """The AP of what a file annotates, if the detections are the same boxes."""
-    with quiet():
-        truth = COCO(str(path.with_name(name)))
-        found = [each | {"score": 1.0} for each in truth.dataset["annotations"]]
-        evaluated = COCOeval(truth, truth.loadRes(found), "bbox")
-        evaluated.evaluate()
-        evaluated.accumulate()
-        evaluated.summarize()
-    return round(float(evaluated.stats[0]), 3)
+    content = json.loads(path.with_name(name).read_text("utf-8"))
+    found = [each | {"score": 1.0} for each in content["annotations"]]
+    return round(average_precision(content, found), 3)
 
 
 # %%
@@ -408,8 +401,7 @@ shown = [names[objects[0][0]] for objects in api().annotated(images).values()]
 
 def raised(name, config=checkout.own):
     """The outputs that a step down the gradient of an image with this object raises."""
-    cfg = checkout.config(config, **smaller)
-    return classes.raised(checkout, cfg, shown.index(name), names)
+    return classes.raised(checkout, config, shown.index(name), names, **smaller)
 
 
 # %%

@@ -143,7 +143,7 @@ from howto.figures.losses import draw
 own = cfg.model.bbox_head.loss_bbox
 with checkout.inside(cfg):
     losses = {
-        keys["type"]: api().build_loss(keys)
+        keys["type"]: api().part(keys)
         for keys in (dict(type="L1Loss"), dict(type="SmoothL1Loss"), own)
     }
 
@@ -358,8 +358,8 @@ for name, (keys, expected) in calls.items():
 
 # %%
 with checkout.inside(cfg):
-    once = api().build_loss(dict(type="LogCoshLoss"))
-    double = api().build_loss(dict(type="LogCoshLoss", loss_weight=2.0))
+    once = api().part(dict(type="LogCoshLoss"))
+    double = api().part(dict(type="LogCoshLoss", loss_weight=2.0))
 ratio = float(double(pred, target) / once(pred, target))
 checkout.check("loss_weight=2.0 makes it larger by", round(ratio, 6), 2.0)
 checkout.check("Without one it is", once.loss_weight, 1.0)

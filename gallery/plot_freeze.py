@@ -23,7 +23,7 @@ the neck and the RPN are frozen, too, and only the box head trains.
 # These are the detector's parts. Add a line with ``lr_mult=0`` for each one to freeze. Name a part of a
 # part with a dot, as ``bbox_head.fc_reg``.
 from howto import Workspace
-from howto.checkout.family import api
+from howto.checkout.family import api, stock
 from howto.checkout import fit, weights
 from howto.figures import classes, frozen
 from howto.figures.show import Table
@@ -46,7 +46,7 @@ Table(("Part", "Parts of it", "Parameters with a gradient"), rows)
 # ~~~~~~~~~~~~~~~~
 # ``frozen_stages`` also keeps the mean and variance of batch norms, which a rate of 0 does not. The number
 # that freezes the whole backbone was found by trying, and some have none:
-paths = dict(frozen.backbones(checkout))
+paths = stock(frozen.BACKBONES)
 whole = {name: frozen.whole(checkout, path) for name, path in paths.items()}
 told = {None: "a learning rate of 0"}
 rows = [(name, told.get(it, f"frozen_stages={it}")) for name, it in whole.items()]

@@ -505,7 +505,7 @@ for name in ("ShuffleNetV2", "PoolFormer, arch='s12'"):
     moved = trained.trains("backbone") == [True]
     finite = all(map(math.isfinite, trained.losses))
     checkout.check(f"{name} trains, by {optimizer}", moved and finite, True)
-    unused = checkout.unused_parameters(cfgs[name], size=64)
+    unused = checkout.unused_parameters(cfgs[name])
     unused = [parameter.removeprefix("backbone.") for parameter in unused]
     said = row.backbone.unused[row.backbone.start_level]
     checkout.check(f"{name}: parameters without a gradient", unused, said)

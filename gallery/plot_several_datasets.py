@@ -65,8 +65,9 @@ alike = content | {
 file.with_name("alike.json").write_text(json.dumps(alike), "utf-8")
 
 # %%
+import cv2
 import matplotlib.pyplot as plt
-from howto.figures.show import draw_annotated
+from howto.figures.show import draw_boxes
 
 prefix = "img_prefix" if "img_prefix" in train.datasets[1] else "data_prefix__img"
 same = {
@@ -84,7 +85,9 @@ for data, names, folder, title, pair in [
     photographs = list(api().annotated(data).items())[:: len(data) - 1]
     for (name, objects), axis in zip(photographs, pair, strict=True):
         path = checkout.root / "data" / folder / name
-        draw_annotated(axis, path, objects, names, title)
+        boxes, labels = [each[1:] for each in objects], [each[0] for each in objects]
+        photograph = dict(img=cv2.imread(str(path)), gt_bboxes=boxes, gt_labels=labels)
+        draw_boxes(axis, photograph, names, title)
 
 # %%
 # In Mosaic, too

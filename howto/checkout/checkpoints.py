@@ -1,6 +1,5 @@
 """The checkpoints that training begins with: where each kind of them is kept, downloaded from and read."""
 
-import abc
 import contextlib
 import dataclasses
 import hashlib
@@ -21,8 +20,8 @@ HUB_FILE = "model.safetensors"  # what timm 1.x loads from a repository of the H
 
 
 @dataclasses.dataclass(frozen=True)
-class Checkpoint(abc.ABC):
-    """A checkpoint that a config names.
+class Checkpoint:
+    """A checkpoint that a config names: a file that torch has saved, in torch's own cache, or of another kind below.
 
     Attributes:
         name: What it is called in a cache and in a record.
@@ -34,48 +33,82 @@ class Checkpoint(abc.ABC):
     address: str = ""
     build: Callable | None = None
     suffix = ""  # what the name of a stand-in has after the checkpoint's own
+    below = "hub/checkpoints"  # where its cache has it
+    hashed = r"-([0-9a-f]{8,64})\.pth$"  # the first digits of its sha256, in the path of a file
 
     @property
     def host(self) -> str:
         """Who is asked for it."""
         return urlsplit(self.address).hostname or HUB
 
-    @abc.abstractmethod
     def cached(self) -> Path | None:
         """The user's own file, if there is one."""
+        path = self.user_cache() / self.name
+        return path if path.exists() else None
 
-    @abc.abstractmethod
     def place(self, home: Path) -> Path:
         """Where what loads it looks for it, if its cache is under `home`."""
+        return home / self.below / self.name
 
-    @abc.abstractmethod
     def download(self) -> None:
-        """Put it into the user's cache, with the library that keeps that.
+        """Put it into the user's cache, with the library that keeps that, which raises what it likes."""
+        import torch
 
-        Raises:
-            HowtoError: If that fails.
-        """
+        path = self.user_cache() / self.name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        digest = torch.hub.HASH_REGEX.search(path.name)
+        before = socket.getdefaulttimeout()
+        socket.setdefaulttimeout(PATIENCE)  # torch.hub sets none; it counts for each read, not for the whole download
+        try:
+            torch.hub.download_url_to_file(self.address, str(path), digest.group(1) if digest else None)
+        finally:
+            socket.setdefaulttimeout(before)
 
     @staticmethod
-    @abc.abstractmethod
+    def user_cache() -> Path:
+        """Where its library keeps what it downloads for this user, found without importing it."""
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        return Path(os.environ.get("TORCH_HOME") or Path(base, "torch")) / "hub" / "checkpoints"
+
+    @staticmethod
     def read(path: Path) -> dict | None:
         """The state dict in a file, or None if it cannot be read. No code in the file is run."""
+        import torch
+
+        content = _content(path) or {}
+        state = content.get("state_dict", content)
+        if not isinstance(state, dict):
+            return None
+        return {key: value for key, value in state.items() if isinstance(value, torch.Tensor)} or None
 
     @staticmethod
-    @abc.abstractmethod
     def write(model, path: Path) -> None:
         """Save the weights of a model as they are published."""
+        import torch
+
+        state = model.state_dict()
+        whole = {"meta": getattr(model, "meta", {}), "state_dict": state}
+        torch.save(whole if any(key.startswith("backbone.") for key in state) else state, path)
 
     @staticmethod
     def without_code(path: Path) -> Path:
-        """A file with the same tensors from which nothing but data is loaded."""
-        return path
+        """The file itself if it is loaded without running code, else a copy of its tensors and its epoch.
 
-    @staticmethod
-    def digits(path: Path) -> str:
-        """The first hexadecimal digits of its sha256 that the name of a file ends with, or nothing."""
-        named = re.search(r"-([0-9a-f]{8,64})\.pth$", path.name)
-        return named[1] if named else ""
+        What trains with it loads it as MMCV does, which runs whatever is pickled in it.
+        """
+        import torch
+
+        with contextlib.suppress(Exception):
+            torch.load(path, map_location="cpu", weights_only=True)
+            return path
+        copied = cache_folder() / "copies" / _sha256(path) / path.name
+        if not copied.exists():
+            copied.parent.mkdir(parents=True, exist_ok=True)
+            saved = _content(path).get("meta")
+            meta = {key: saved[key] for key in ("epoch", "iter") if isinstance(saved, dict) and key in saved}
+            with _whole(copied) as half:
+                torch.save({"meta": meta, "state_dict": Checkpoint.read(path)}, half)
+        return copied
 
     @staticmethod
     def may_lack(key: str) -> bool:
@@ -110,7 +143,9 @@ class Checkpoint(abc.ABC):
         Raises:
             HowtoError: If it has another.
         """
-        digits, digest = self.digits(path), _sha256(path)
+        path = path.resolve()  # a cache may name a file by its sha256, and link to it
+        named = re.search(self.hashed, str(path))
+        digits, digest = named[1] if named else "", _sha256(path)
         if not digest.startswith(digits):
             raise HowtoError(
                 f"{path} is damaged, or another file: its sha256 begins with {digest[: len(digits)]}, its name says "
@@ -136,61 +171,11 @@ class Checkpoint(abc.ABC):
                 )
 
 
-class TorchCheckpoint(Checkpoint):
-    """A file that torch has saved, in torch's own cache."""
-
-    def cached(self) -> Path | None:
-        return _existing(user_cache() / self.name)
-
-    def place(self, home: Path) -> Path:
-        return home / "hub" / "checkpoints" / self.name
-
-    def download(self) -> None:
-        _download(self.address, user_cache() / self.name)
-
-    @staticmethod
-    def read(path: Path) -> dict | None:
-        import torch
-
-        content = _content(path) or {}
-        state = content.get("state_dict", content)
-        if not isinstance(state, dict):
-            return None
-        return {key: value for key, value in state.items() if isinstance(value, torch.Tensor)} or None
-
-    @staticmethod
-    def write(model, path: Path) -> None:
-        import torch
-
-        state = model.state_dict()
-        whole = {"meta": getattr(model, "meta", {}), "state_dict": state}
-        torch.save(whole if any(key.startswith("backbone.") for key in state) else state, path)
-
-    @staticmethod
-    def without_code(path: Path) -> Path:
-        """The file itself if torch loads it without running code, else a copy of its tensors and its epoch.
-
-        What trains with it loads it as MMCV does, which runs whatever is pickled in it.
-        """
-        import torch
-
-        with contextlib.suppress(Exception):
-            torch.load(path, map_location="cpu", weights_only=True)
-            return path
-        copied = cache_folder() / "copies" / _sha256(path) / path.name
-        if not copied.exists():
-            copied.parent.mkdir(parents=True, exist_ok=True)
-            saved = _content(path).get("meta")
-            meta = {key: saved[key] for key in ("epoch", "iter") if isinstance(saved, dict) and key in saved}
-            with _whole(copied) as half:
-                torch.save({"meta": meta, "state_dict": TorchCheckpoint.read(path)}, half)
-        return copied
-
-
 class HubCheckpoint(Checkpoint):
     """The safetensors of a repository on the Hugging Face hub, in the cache of the hub's client."""
 
     suffix = ".safetensors"
+    hashed = r"/([0-9a-f]{64})$"
 
     def cached(self) -> Path | None:
         from huggingface_hub import try_to_load_from_cache
@@ -211,21 +196,11 @@ class HubCheckpoint(Checkpoint):
     def download(self) -> None:
         import huggingface_hub
 
-        try:
-            huggingface_hub.hf_hub_download(self.address, HUB_FILE, etag_timeout=PATIENCE)
-        except (OSError, ValueError, RuntimeError) as error:
-            again = f"hf download {self.address} {HUB_FILE}"
-            raise HowtoError(
-                f"downloading {self.address} from the hub failed: {error}; run again, or: {again}"
-            ) from error
+        huggingface_hub.hf_hub_download(self.address, HUB_FILE, etag_timeout=PATIENCE)
 
     @staticmethod
-    def digits(path: Path) -> str:
-        named = re.search(r"([0-9a-f]{64})$", path.name)
-        return named[1] if named else ""
-
-    def check_hash(self, path: Path) -> None:
-        super().check_hash(path.resolve())  # the hub's cache names a large file by its sha256, and links to it
+    def without_code(path: Path) -> Path:
+        return path
 
     @staticmethod
     def read(path: Path) -> dict | None:
@@ -245,14 +220,15 @@ class HubCheckpoint(Checkpoint):
 class Detectron2Checkpoint(Checkpoint):
     """One of Detectron2's pickles, in Detectron2's own cache."""
 
-    def cached(self) -> Path | None:
-        return _existing(detectron2_cache() / self.name)
+    below = "iopath"
 
-    def place(self, home: Path) -> Path:
-        return home / "iopath" / self.name
+    @staticmethod
+    def user_cache() -> Path:
+        return Path(os.environ.get("FVCORE_CACHE") or "~/.torch/iopath_cache").expanduser()
 
-    def download(self) -> None:
-        _download(self.address, detectron2_cache() / self.name)
+    @staticmethod
+    def without_code(path: Path) -> Path:
+        return path
 
     @staticmethod
     def may_lack(key: str) -> bool:
@@ -290,13 +266,13 @@ def named(name: str) -> Checkpoint:
     """The checkpoint of a file's name, of the path of one of Detectron2's files, or of a repository on the hub."""
     if name.endswith(".pkl"):
         return Detectron2Checkpoint(name)
-    return HubCheckpoint(name) if "/" in name else TorchCheckpoint(name)
+    return HubCheckpoint(name) if "/" in name else Checkpoint(name)
 
 
 def load(path: Path) -> dict | None:
     """The state dict in a file, or None if the file cannot be read. No code in it is run."""
     kinds = {".safetensors": HubCheckpoint, ".pkl": Detectron2Checkpoint}
-    return kinds.get(path.suffix, TorchCheckpoint).read(path)
+    return kinds.get(path.suffix, Checkpoint).read(path)
 
 
 def cache_folder() -> Path:
@@ -305,21 +281,6 @@ def cache_folder() -> Path:
     modules = (Path(__file__), Path(__file__).with_name("weights.py"))
     recipe = hashlib.sha256(b"".join(module.read_bytes() for module in modules)).hexdigest()[:12]
     return Path(base) / "mmdet-howto" / "stand-ins" / recipe
-
-
-def user_cache() -> Path:
-    """Where torch keeps the checkpoints that it downloads for this user, found without importing torch."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("TORCH_HOME") or Path(base, "torch")) / "hub" / "checkpoints"
-
-
-def detectron2_cache() -> Path:
-    """Where Detectron2 keeps the checkpoints that it downloads for this user."""
-    return Path(os.environ.get("FVCORE_CACHE") or "~/.torch/iopath_cache").expanduser()
-
-
-def _existing(path: Path) -> Path | None:
-    return path if path.exists() else None
 
 
 def _sha256(path: Path) -> str:
@@ -359,19 +320,3 @@ def _calibrate(model) -> None:
     with torch.no_grad():
         features = model.extract_feat if hasattr(model, "extract_feat") else model
         features(torch.cat([photograph, photograph.flip(3)]))
-
-
-def _download(url: str, path: Path) -> None:
-    """Download through torch.hub, which writes beside the file and checks the hash that its name ends with."""
-    import torch
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    digest = torch.hub.HASH_REGEX.search(path.name)
-    patience = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(PATIENCE)  # torch.hub sets none; it counts for each read, not for the whole download
-    try:
-        torch.hub.download_url_to_file(url, str(path), digest.group(1) if digest else None)
-    except (OSError, RuntimeError) as error:
-        raise HowtoError(f"downloading {url} failed: {error}; run again, or put the file at {path}") from error
-    finally:
-        socket.setdefaulttimeout(patience)

@@ -19,8 +19,6 @@ LEAST_VISIBLE = 1 / 3  # of an object's area; where a crop leaves less, the obje
 _DATA = Path(__file__).with_name("mini_coco.json")
 _JPEG_QUALITY = 90
 
-Point = tuple[float, float]
-
 
 def make_mini_coco(root: Path, every: int = 1) -> Path:
     """Write mini-COCO: ``annotations/instances_{train,val}2017.json``, ``train2017/*.jpg`` and ``val2017/*.jpg``.
@@ -38,7 +36,9 @@ def make_mini_coco(root: Path, every: int = 1) -> Path:
     Returns:
         `root`.
     """
-    data = json.loads(_DATA.read_text(encoding="utf-8"))
+    from PIL import ImageOps
+
+    data = json.loads(_DATA.read_text(encoding="utf-8")) | {"categories": _categories()}
     photographs = {name: _photograph(name) for name in data["photographs"]}
     category_ids = {category["name"]: category["id"] for category in data["categories"]}
     annotation_ids = itertools.count(1)  # one count for both splits, as in COCO
@@ -51,11 +51,12 @@ def make_mini_coco(root: Path, every: int = 1) -> Path:
             crop = variant["crop"] or [0, 0, *photograph.size]
             image = {"id": variant["id"], "file_name": f"{variant['id']:012}.jpg", "license": source["license"]}
             image |= {"width": crop[2] - crop[0], "height": crop[3] - crop[1]}
-            _write(photograph.crop(crop), variant["mirror"], root / split / image["file_name"])
+            pixels = photograph.crop(crop)
+            pixels = ImageOps.mirror(pixels) if variant["mirror"] else pixels
+            pixels.save(root / split / image["file_name"], quality=_JPEG_QUALITY)
             coco["images"].append(image)
             for drawn in source["objects"]:
-                points = list(zip(drawn["polygon"][::2], drawn["polygon"][1::2], strict=True))
-                if outline := _visible(points, crop):
+                if outline := _visible(drawn["polygon"], crop):
                     outline = [(image["width"] - x if variant["mirror"] else x, y) for x, y in outline]
                     ids = {"id": next(annotation_ids), "image_id": image["id"]}
                     ids["category_id"] = category_ids[drawn["category"]]
@@ -167,6 +168,16 @@ def _first(coco: dict, count: int) -> dict:
     return {**coco, "images": images, "annotations": kept}
 
 
+def _categories() -> list[dict]:
+    """COCO's 80 categories, as its annotation files have them."""
+    groups = json.loads(_DATA.read_text(encoding="utf-8"))["categories"].items()
+    return [
+        {"supercategory": group, "id": number, "name": name}
+        for group, names in groups
+        for name, number in names.items()
+    ]
+
+
 def _photograph(name: str):
     """The Pillow image that scikit-image has under `name`, read from its wheel, never from the network."""
     import skimage.data  # here, because whoever brings a COCO of their own needs no photographs
@@ -178,46 +189,30 @@ def _photograph(name: str):
     return photograph
 
 
-def _write(image, mirror: bool, path: Path) -> None:
-    from PIL import ImageOps
-
-    (ImageOps.mirror(image) if mirror else image).save(path, quality=_JPEG_QUALITY)
-
-
-def _visible(polygon: list[Point], crop: list[int]) -> list[Point]:
+def _visible(polygon: list[float], crop: list[int]) -> list[list[float]]:
     """What a crop shows of a polygon, in the crop's own pixels; nothing if that is too little to count."""
-    left, top, right, bottom = crop
-    whole = _area(polygon)
-    for axis, limit, inward in ((0, left, 1), (1, top, 1), (0, right, -1), (1, bottom, -1)):
-        polygon = _clip(polygon, axis, limit, inward)
-    return [(x - left, y - top) for x, y in polygon] if _area(polygon) >= LEAST_VISIBLE * whole else []
+    import numpy as np
+    from matplotlib.path import Path as Outline
+    from matplotlib.transforms import Bbox
+
+    whole = np.reshape(polygon, (-1, 2))
+    shown = Outline([*whole, whole[0]]).clip_to_bbox(Bbox.from_extents(*crop)).vertices[:-1]
+    return (shown - crop[:2]).tolist() if _area(shown) >= LEAST_VISIBLE * _area(whole) else []
 
 
-def _clip(polygon: list[Point], axis: int, limit: float, inward: int) -> list[Point]:
-    """One step of Sutherland and Hodgman's polygon clipping (1974): cut off what lies beyond one side of a crop."""
-    kept = []
-    for a, b in itertools.pairwise(polygon[-1:] + polygon):
-        a_inside, b_inside = (inward * (point[axis] - limit) >= 0 for point in (a, b))
-        if a_inside != b_inside:
-            share = (limit - a[axis]) / (b[axis] - a[axis])
-            kept.append((a[0] + share * (b[0] - a[0]), a[1] + share * (b[1] - a[1])))
-        if b_inside:
-            kept.append(b)
-    return kept
-
-
-def _area(polygon: list[Point]) -> float:
+def _area(polygon: Sequence[Sequence[float]]) -> float:
     """The shoelace formula, in square pixels."""
-    return abs(sum(a[0] * b[1] - b[0] * a[1] for a, b in itertools.pairwise(polygon[-1:] + polygon))) / 2
+    return abs(sum(a[0] * b[1] - b[0] * a[1] for a, b in itertools.pairwise([*polygon, *polygon[:1]]))) / 2
 
 
-def _measured(polygon: list[Point]) -> dict:
+def _measured(polygon: list[tuple[float, float]]) -> dict:
     """Segmentation, area and box, to the two decimals that COCO has."""
-    polygon = [(round(float(x), 2), round(float(y), 2)) for x, y in polygon]
-    xs, ys = zip(*polygon, strict=True)
-    box = [min(xs), min(ys), round(max(xs) - min(xs), 2), round(max(ys) - min(ys), 2)]
-    flat = [number for point in polygon for number in point]
-    return {"bbox": box, "area": round(_area(polygon), 4), "segmentation": [flat]}
+    import numpy as np
+
+    points = np.round(polygon, 2)
+    low, high = points.min(axis=0), points.max(axis=0)
+    box = np.round([*low, *(high - low)], 2).tolist()
+    return {"bbox": box, "area": round(_area(points.tolist()), 4), "segmentation": [points.ravel().tolist()]}
 
 
 def _fault(root: Path) -> str | None:
@@ -232,20 +227,12 @@ def _fault(root: Path) -> str | None:
         if not any((root / split).glob("*.jpg")):
             return f"{split}/ holds no .jpg"
     try:
-        return _val_fault(json.loads(annotations.read_text(encoding="utf-8")), root / split, annotations.name)
-    except ValueError as error:
-        return f"annotations/{annotations.name} is not valid JSON ({error})"
-    except (KeyError, TypeError) as error:
+        coco = json.loads(annotations.read_text(encoding="utf-8"))
+        categories = {(each["id"], each["name"]) for each in coco["categories"]}
+        named, _ = {image["file_name"] for image in coco["images"]}, coco["annotations"]
+    except (ValueError, KeyError, TypeError) as error:
         return f"annotations/{annotations.name} is not laid out as COCO's ({error!r})"
-
-
-def _val_fault(coco: dict, images: Path, name: str) -> str | None:
-    """The first thing that is not COCO 2017's in parsed annotations, and in the folder of images that they name."""
-    if missing := [key for key in ("images", "annotations", "categories") if key not in coco]:
-        return f"annotations/{name} has no {' and no '.join(missing)}"
-    official = json.loads(_DATA.read_text(encoding="utf-8"))["categories"]
-    if {(c["id"], c["name"]) for c in coco["categories"]} != {(c["id"], c["name"]) for c in official}:
-        return f"annotations/{name} has other categories than COCO's 80"
-    named = {image["file_name"] for image in coco["images"]}
-    absent = sorted(named - {path.name for path in images.iterdir()})
-    return f"{images.name}/ lacks {len(absent)} of {len(named)} images, {absent[0]} the first" if absent else None
+    if categories != {(each["id"], each["name"]) for each in _categories()}:
+        return f"annotations/{annotations.name} has other categories than COCO's 80"
+    absent = sorted(named - {path.name for path in (root / split).iterdir()})
+    return f"{split}/ lacks {len(absent)} of {len(named)} images, {absent[0]} the first" if absent else None

@@ -20,10 +20,10 @@ import os
 import runpy
 import sys
 import tempfile
-import threading
 import time
 
 from howto.checkout.isolation import formatted_once, no_naps
+from howto.project.processes import end_with_parent
 
 PATIENCE = 10  # seconds that a process has to fail by itself after the other has failed
 SILENCE = 100  # seconds after which a process gives up waiting for the other
@@ -80,7 +80,7 @@ def _process(rank: int, port: int, arguments: list[str], log) -> None:
 
     from howto.checkout.simulated_gpu import simulated_gpus
 
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()  # else two that wait for each other would outlive a parent that was killed for taking too long
     os.dup2(log.fileno(), 1)
     os.dup2(log.fileno(), 2)
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
@@ -93,12 +93,6 @@ def _process(rank: int, port: int, arguments: list[str], log) -> None:
     with simulated_gpus(2), no_naps(), formatted_once():
         runpy.run_path(sys.argv[0], run_name="__main__")
     # Nothing is torn down: gloo may wait for ever for a connection that the other has closed by then.
-
-
-def _end_with_parent() -> None:
-    """Else two processes that wait for each other would outlive a parent that was killed for taking too long."""
-    multiprocessing.parent_process().join()
-    os._exit(1)
 
 
 if __name__ == "__main__":

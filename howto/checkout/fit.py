@@ -1,9 +1,5 @@
 """Shrink a config to what a CPU can run in seconds, the way ``--cfg-options`` would."""
 
-import contextlib
-import contextvars
-from collections.abc import Iterator
-
 from howto.checkout.family import api
 
 LONG_SIDE = 128  # pixels, where the stock configs say 1333: an iteration takes some 0.3 s on one core
@@ -14,20 +10,8 @@ FEWER_BOXES = {
     "model.test_cfg.rpn.max_per_img": 50,
 }
 
-_DIVISOR = contextvars.ContextVar("divisor", default=1)
-
 # A detector with a ResNet and an FPN trains in half the time with these, for Workspace.train: no weights to load.
 RESNET18 = dict(model__backbone__depth=18, model__backbone__init_cfg=None, model__neck__in_channels=[64, 128, 256, 512])
-
-
-@contextlib.contextmanager
-def smaller(divisor: int) -> Iterator[None]:
-    """Have images be `divisor` times smaller, and boxes as many times fewer, than on a page."""
-    before = _DIVISOR.set(divisor)
-    try:
-        yield
-    finally:
-        _DIVISOR.reset(before)
 
 
 def overrides(cfg, device: str, epochs: int) -> dict[str, object]:
@@ -44,9 +28,9 @@ def overrides(cfg, device: str, epochs: int) -> dict[str, object]:
     """
     changes = api().schedule(cfg, device, epochs)
     if device == "cpu":
-        changes.update({key: number // _DIVISOR.get() for key, number in FEWER_BOXES.items() if _has(cfg, key)})
-        for key, dataset in api().datasets(cfg).items():
-            changes.update(_shrink(dataset, key))
+        changes.update({key: number for key, number in FEWER_BOXES.items() if _has(cfg, key)})
+        for name in ("train", "val", "test"):
+            changes.update(_shrink(api().split(cfg, name), api().KEYS[name]))
         for number, hook in enumerate(cfg.get("custom_hooks", [])):  # one may have a pipeline for later
             changes.update(_shrink(hook, f"custom_hooks.{number}"))
     return changes
@@ -86,5 +70,4 @@ def _shrunk(size: tuple | list) -> tuple | list:
     """A size, or several to choose from, in the same proportion smaller; one that is small already stays."""
     if isinstance(size[0], (tuple, list)):
         return type(size)(map(_shrunk, size))
-    side = LONG_SIDE // _DIVISOR.get()
-    return size if max(map(abs, size)) <= side else type(size)(round(each * side / 1333) for each in size)
+    return size if max(map(abs, size)) <= LONG_SIDE else type(size)(round(each * LONG_SIDE / 1333) for each in size)

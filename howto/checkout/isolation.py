@@ -1,7 +1,6 @@
 """Put back what a how-to may leave behind in the process, so that no page sees another."""
 
 import contextlib
-import dataclasses
 import gc
 import os
 import random
@@ -12,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
 
-from howto.checkout.family import api
+from howto.checkout.family import api, base
 
 # A notebook's kernel forces colours on whatever is printed, some CIs do, and MMEngine then writes them into every line.
 PLAIN = {"NO_COLOR": "1"}
@@ -42,7 +41,7 @@ def process_state_restored(root: Path | None = None) -> Iterator[None]:
     cwd, environ, path = Path.cwd(), dict(os.environ), list(sys.path)
     registered = {registry: dict(registry._module_dict) for registry in _registries()}
     try:
-        with _same_state():
+        with same_state():
             yield
     finally:
         os.chdir(cwd)
@@ -63,6 +62,25 @@ def process_state_restored(root: Path | None = None) -> Iterator[None]:
             api().forget()
 
 
+@contextlib.contextmanager
+def same_state() -> Iterator[None]:
+    """Put back the random states and what torch can be told for the whole process."""
+    import numpy
+    import torch
+
+    python, arrays, tensors = random.getstate(), numpy.random.get_state(), torch.get_rng_state()
+    kind, gradients, threads = torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_num_threads()
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        numpy.random.set_state(arrays)
+        torch.set_rng_state(tensors)
+        torch.set_default_dtype(kind)
+        torch.set_grad_enabled(gradients)
+        torch.set_num_threads(threads)
+
+
 def reset_seeds() -> None:
     """Start a page as if it were the first: the same seeds, and the memory that others held on the GPU given back."""
     import numpy
@@ -79,20 +97,13 @@ def reset_seeds() -> None:
         Path("/proc/self/clear_refs").write_text("5", "utf-8")  # the process's peak of resident memory starts anew
 
 
-@contextlib.contextmanager
-def no_naps() -> Iterator[None]:
+def no_naps() -> contextlib.AbstractContextManager:
     """Leave out the 2 s for which the EpochBasedRunner of MMCV 1.x sleeps at the start of each epoch."""
     try:
         from mmcv.runner import epoch_based_runner
     except ImportError:  # there is none in 2.x
-        yield
-        return
-    clock = dataclasses.make_dataclass("Clock", ["time", "sleep"])(time.time, lambda seconds: None)
-    original, epoch_based_runner.time = epoch_based_runner.time, clock
-    try:
-        yield
-    finally:
-        epoch_based_runner.time = original
+        return contextlib.nullcontext()
+    return mock.patch.object(epoch_based_runner, "time", mock.Mock(wraps=time, sleep=lambda seconds: None))
 
 
 @contextlib.contextmanager
@@ -117,7 +128,7 @@ def formatted_once() -> Iterator[None]:
 def _registries() -> set:
     if "mmcv" not in sys.modules:
         return set()
-    registry, names = api().registry(), api().LIBRARIES
+    registry, names = base().Registry, api().LIBRARIES
     libraries = [module for name, module in sys.modules.items() if name.startswith(names)]
     return {value for module in libraries for value in vars(module).values() if isinstance(value, registry)}
 
@@ -127,22 +138,3 @@ def _comes_from(module: str, root: Path) -> bool:
     places = [found.get("__file__"), *(found.get("__path__") or [])]
     # As Path.is_relative_to, which takes 0.1 s for the modules of OpenMMLab, and a page asks 60 times.
     return any(place and f"{place}{os.sep}".startswith(f"{root}{os.sep}") for place in places)
-
-
-@contextlib.contextmanager
-def _same_state() -> Iterator[None]:
-    """Put back the random states and what torch can be told for the whole process."""
-    import numpy
-    import torch
-
-    python, arrays, tensors = random.getstate(), numpy.random.get_state(), torch.get_rng_state()
-    kind, gradients, threads = torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_num_threads()
-    try:
-        yield
-    finally:
-        random.setstate(python)
-        numpy.random.set_state(arrays)
-        torch.set_rng_state(tensors)
-        torch.set_default_dtype(kind)
-        torch.set_grad_enabled(gradients)
-        torch.set_num_threads(threads)

@@ -1,7 +1,5 @@
 """Measure a detector: what it costs, the levels that its parts speak of, and what of it trains."""
 
-import logging
-
 from howto.checkout.family import api
 from howto.project.quiet import quiet
 
@@ -20,12 +18,8 @@ def cost(model, size: int) -> tuple[float, float, float]:
     import torch
 
     image = torch.rand(1, 3, size, size, device=next(model.parameters()).device)
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)  # of operators that are not counted, of which a page's reader can change nothing
-    try:
+    with quiet():  # of operators that are not counted, of which a page's reader can change nothing
         return millions(model), millions(model.backbone), api().flops(model, image) / 1e9
-    finally:
-        logging.disable(before)
 
 
 def levels(backbone, size: int) -> tuple[list[int], list[int]]:
@@ -75,22 +69,18 @@ def roi_strides(model) -> list[int]:
     return list(getattr(extractor, "featmap_strides", ()))
 
 
-def unused_parameters(model, size: int = 128) -> list[str]:
-    """Parameters of a detector that require a gradient and get none from its losses.
+def unused_parameters(model, items: list[dict]) -> list[str]:
+    """Parameters of a detector that require a gradient and get none from its losses, in the model's order.
 
-    ``DistributedDataParallel`` without ``find_unused_parameters`` stops at them, in the second iteration. The losses
-    are the detector's own, on two images of noise with one box each.
+    ``DistributedDataParallel`` without ``find_unused_parameters`` stops at them, in the second iteration.
 
     Args:
         model: A detector, which is in training mode afterwards.
-        size: Side of the images, in pixels.
-
-    Returns:
-        Names, in the model's order.
+        items: Two images or more, as its training pipeline returns them.
     """
     model.train()
     model.zero_grad(set_to_none=True)
-    api().loss(model, [api().noise(size), api().noise(size)]).backward()
+    api().loss(model, items).backward()
     return without_gradient(model)
 
 

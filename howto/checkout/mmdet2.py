@@ -4,6 +4,14 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
+from howto.checkout.family import accumulated as accumulated
+from howto.checkout.family import detector as detector
+from howto.checkout.family import epochs as epochs
+from howto.checkout.family import load as load
+from howto.checkout.family import optimizer as optimizer
+from howto.checkout.family import rate as rate
+from howto.checkout.family import split as split
+
 LIBRARIES = ("mmcv", "mmdet", "mmcls")
 SCALES = ("img_scale",)
 KEYS = {
@@ -11,6 +19,8 @@ KEYS = {
     "val": "data.val",
     "test": "data.test",
     "batch_size": "data.samples_per_gpu",
+    "optimizer": "optimizer",
+    "epochs": "runner.max_epochs",
     "val_interval": "evaluation.interval",
     "accumulate": "optimizer_config.cumulative_iters",
     "workers": "data.workers_per_gpu",
@@ -19,20 +29,6 @@ KEYS = {
 }
 TRAINED = "Epoch ["
 FIRST_EPOCH = "Epoch [1]"
-
-
-def load(path: Path):
-    """The config at `path`, an ``mmcv.Config``."""
-    from mmcv import Config
-
-    return Config.fromfile(str(path))
-
-
-def import_modules(custom_imports: dict) -> None:
-    """Import what a config's ``custom_imports`` names."""
-    from mmcv.utils import import_modules_from_strings
-
-    import_modules_from_strings(**custom_imports)
 
 
 def schedule(cfg, device: str, epochs: int) -> dict[str, object]:
@@ -57,16 +53,6 @@ def images(cfg) -> int:
     return compat_cfg(cfg).data.train_dataloader.samples_per_gpu
 
 
-def accumulated(cfg) -> int:
-    """Number of iterations whose gradients are added up before each step of the optimizer."""
-    return cfg.optimizer_config.get("cumulative_iters", 1)
-
-
-def rate(cfg) -> float:
-    """The learning rate that a config names."""
-    return cfg.optimizer.lr
-
-
 def rates(cfg) -> list[float]:
     """The learning rate of each epoch of a config, without warm-up."""
     from types import SimpleNamespace
@@ -83,52 +69,17 @@ def scaled(rate: float, factor: float) -> str:
     return f"LR has been automatically scaled from {rate} to {rate * factor}"
 
 
-def optimizer(cfg) -> dict:
-    """The config of the optimizer."""
-    return cfg.optimizer
-
-
-def epochs(cfg) -> int:
-    """The number of epochs that a config trains for."""
-    return cfg.runner.max_epochs
-
-
-def split(cfg, name: str) -> dict:
-    """The config of the dataset for ``train``, ``val`` or ``test``."""
-    return cfg.data[name]
-
-
 def classes(data) -> tuple[str, ...]:
     """The names of a dataset's classes, in the order of their labels."""
     return data.CLASSES
 
 
-def build_loss(keys: dict):
-    """The loss of a head's ``loss_cls`` or the like."""
-    from mmdet.models import build_loss
-
-    return build_loss(keys)
-
-
-def datasets(cfg) -> dict[str, object]:
-    """The configs of the datasets, by dotted key."""
-    return {KEYS[name]: split(cfg, name) for name in ("train", "val", "test")}
-
-
-def detector(cfg):
-    """The detector of `cfg` with its initial weights, as ``tools/train.py`` builds it."""
-    _, build = detectors()
-    model = build(cfg)
-    model.init_weights()
-    return model
-
-
-def backbone(keys: dict):
-    """The backbone of these keys, with its weights as they come."""
+def part(keys: dict):
+    """A part of a detector, such as a backbone or a loss, from its keys in a config, with its weights as they come."""
     import mmcls.models  # noqa: F401
-    from mmdet.models import build_backbone
+    from mmdet.models.builder import MODELS
 
-    return build_backbone(keys)
+    return MODELS.build(keys)
 
 
 def dataset(cfg, split: str):
@@ -154,7 +105,10 @@ def step(keys: dict):
 
 
 def plain(result: dict) -> dict:
-    """What a step of a pipeline returns, with ``gt_bboxes`` and ``gt_labels`` as arrays, which they are here."""
+    """What a step of a pipeline returns, with arrays.
+
+    That is ``img`` (height, width, 3), BGR, uint8; ``gt_bboxes`` (n, 4), x1, y1, x2, y2 in pixels; ``gt_labels`` (n,).
+    """
     return result
 
 
@@ -170,7 +124,10 @@ def gt_boxes(item: dict):
 
 
 def annotated(data) -> dict[str, list[tuple]]:
-    """Of each image of a dataset, by file name, the label and the box (x1, y1, x2, y2) of each object, sorted."""
+    """Of each image of a dataset in COCO's format, by file name, the label and the box of each object, sorted.
+
+    A box is x1, y1, x2, y2 in pixels, to one decimal.
+    """
     found = {}
     for number, image in enumerate(data.data_infos):
         known = data.get_ann_info(number)
@@ -264,7 +221,13 @@ def boxes(result):
 
 
 def pickled(image: dict, boxes: list[dict], ids: list[int]) -> list:
-    """For each class an array (boxes, 5) of x1, y1, x2, y2, score."""
+    """What ``tools/test.py --out`` pickles of one image: for each class an array (boxes, 5) of x1, y1, x2, y2, score.
+
+    Args:
+        image: Its entry in a COCO file.
+        boxes: Its boxes, in COCO's layout of results.
+        ids: Ids of the categories, in the order of the labels.
+    """
     import numpy as np
 
     found = [[] for _ in ids]
@@ -286,21 +249,6 @@ def flops(model, image) -> float:
         model.forward = forward
 
 
-def noise(size: int) -> dict:
-    """What a training pipeline would return of a square image of noise, of `size` pixels a side, with one box."""
-    import torch
-    from mmcv.parallel import DataContainer
-
-    shape = (size, size, 3)
-    meta = dict(filename="noise", ori_shape=shape, img_shape=shape, pad_shape=shape, scale_factor=1.0, flip=False)
-    return dict(
-        img=DataContainer(torch.rand(3, size, size), stack=True),
-        img_metas=DataContainer(meta, cpu_only=True),
-        gt_bboxes=DataContainer(torch.tensor([[size / 4, size / 4, size * 3 / 4, size * 3 / 4]])),
-        gt_labels=DataContainer(torch.tensor([0])),
-    )
-
-
 def loss(model, items: list[dict]):
     """The sum of a detector's losses, a tensor, on a batch of what a training pipeline returns."""
     from mmcv.parallel import collate, scatter
@@ -308,13 +256,6 @@ def loss(model, items: list[dict]):
     device = next(model.parameters()).device
     (batch,) = scatter(collate(items, len(items)), [device.index if device.type == "cuda" else -1])
     return model.train_step(batch, None)["loss"]
-
-
-def torchvision_urls() -> dict[str, str]:
-    """The address of each checkpoint that ``torchvision://`` stands for."""
-    from mmcv.runner.checkpoint import get_torchvision_models
-
-    return get_torchvision_models()
 
 
 def classifiers() -> tuple[Path, Callable]:
@@ -334,13 +275,6 @@ def detectors() -> tuple[Path, Callable]:
     return package, lambda cfg: build_detector(cfg.model, cfg.get("train_cfg"), cfg.get("test_cfg"))
 
 
-def registry() -> type:
-    """The class of the registries."""
-    from mmcv.utils import Registry
-
-    return Registry
-
-
 def forget() -> None:
     """OpenMMLab keeps a logger for good, with handlers on a stream or file that is gone by the next run."""
     from mmcv.utils.logging import logger_initialized
@@ -355,30 +289,22 @@ def forget() -> None:
 
 def _observing(observer) -> dict:
     """A ``custom_hooks`` entry that reports to `observer` after every other hook."""
-    from mmcv.parallel import is_module_wrapper
     from mmcv.runner.hooks import HOOKS, Hook
 
     class HowtoObserverHook(Hook):
         def before_epoch(self, runner):  # of training; a run that counts iterations is one, and says no more
-            observer.begins(runner.epoch, self.unwrap(runner), runner.optimizer)
+            observer.begins(runner.epoch, runner.model.module, runner.optimizer)
 
         def before_train_iter(self, runner):
             observer.iterates(max(group["lr"] for group in runner.optimizer.param_groups), runner.data_batch)
 
         def after_train_iter(self, runner):
             last = runner.inner_iter + 1 == len(runner.data_loader)
-            observer.iterated(self.unwrap(runner), float(runner.outputs["loss"]), last)
+            observer.iterated(runner.model.module, float(runner.outputs["loss"]), last)
 
         def after_train_epoch(self, runner):
             results = runner.log_buffer.output
             observer.metrics = {key: value for key, value in results.items() if "bbox_" in key}
-
-        @staticmethod
-        def unwrap(runner):
-            model = runner.model
-            while is_module_wrapper(model):
-                model = model.module
-            return model
 
     HOOKS.register_module(module=HowtoObserverHook, force=True)
     return dict(type="HowtoObserverHook", priority=80)  # after evaluation, before the loggers clear its results

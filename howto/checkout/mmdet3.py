@@ -3,6 +3,14 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from howto.checkout.family import accumulated as accumulated
+from howto.checkout.family import detector as detector
+from howto.checkout.family import epochs as epochs
+from howto.checkout.family import load as load
+from howto.checkout.family import optimizer as optimizer
+from howto.checkout.family import rate as rate
+from howto.checkout.family import split as split
+
 LIBRARIES = ("mmengine", "mmcv", "mmdet", "mmpretrain")
 SCALES = ("scale", "scales", "img_scale")
 KEYS = {
@@ -11,6 +19,7 @@ KEYS = {
     "test": "test_dataloader.dataset",
     "batch_size": "train_dataloader.batch_size",
     "optimizer": "optim_wrapper.optimizer",
+    "epochs": "train_cfg.max_epochs",
     "val_interval": "train_cfg.val_interval",
     "accumulate": "optim_wrapper.accumulative_counts",
     "workers": "train_dataloader.num_workers",
@@ -19,20 +28,6 @@ KEYS = {
 }
 TRAINED = "Epoch(train)"
 FIRST_EPOCH = "Epoch(train) [1]"
-
-
-def load(path: Path):
-    """The config at `path`, an ``mmengine.Config``."""
-    from mmengine.config import Config
-
-    return Config.fromfile(str(path))
-
-
-def import_modules(custom_imports: dict) -> None:
-    """Import what a config's ``custom_imports`` names."""
-    from mmengine.utils import import_modules_from_strings
-
-    import_modules_from_strings(**custom_imports)
 
 
 def schedule(cfg, device: str, epochs: int) -> dict[str, object]:
@@ -62,16 +57,6 @@ def images(cfg) -> int:
     return cfg.train_dataloader.batch_size
 
 
-def accumulated(cfg) -> int:
-    """Number of iterations whose gradients are added up before each step of the optimizer."""
-    return cfg.optim_wrapper.get("accumulative_counts", 1)
-
-
-def rate(cfg) -> float:
-    """The learning rate that a config names."""
-    return cfg.optim_wrapper.optimizer.lr
-
-
 def rates(cfg) -> list[float]:
     """The learning rate of each epoch of a config, without warm-up."""
     from mmengine.optim import MultiStepLR
@@ -91,48 +76,13 @@ def scaled(rate: float, factor: float) -> str:
     return f"Scaling the original LR by {factor}."
 
 
-def optimizer(cfg) -> dict:
-    """The config of the optimizer."""
-    return cfg.optim_wrapper.optimizer
-
-
-def epochs(cfg) -> int:
-    """The number of epochs that a config trains for."""
-    return cfg.train_cfg.max_epochs
-
-
-def split(cfg, name: str) -> dict:
-    """The config of the dataset for ``train``, ``val`` or ``test``."""
-    return cfg[f"{name}_dataloader"].dataset
-
-
 def classes(data) -> tuple[str, ...]:
     """The names of a dataset's classes, in the order of their labels."""
     return data.metainfo["classes"]
 
 
-def build_loss(keys: dict):
-    """The loss of a head's ``loss_cls`` or the like."""
-    from mmdet.registry import MODELS
-
-    return MODELS.build(keys)
-
-
-def datasets(cfg) -> dict[str, object]:
-    """The configs of the datasets, by dotted key."""
-    return {KEYS[name]: split(cfg, name) for name in ("train", "val", "test")}
-
-
-def detector(cfg):
-    """The detector of `cfg` with its initial weights, as ``tools/train.py`` builds it."""
-    _, build = detectors()
-    model = build(cfg)
-    model.init_weights()
-    return model
-
-
-def backbone(keys: dict):
-    """The backbone of these keys, with its weights as they come."""
+def part(keys: dict):
+    """A part of a detector, such as a backbone or a loss, from its keys in a config, with its weights as they come."""
     from mmdet.registry import MODELS
 
     _take_scope()
@@ -274,32 +224,12 @@ def flops(model, image) -> float:
     return get_model_complexity_info(model, inputs=image, show_table=False, show_arch=False)["flops"]
 
 
-def noise(size: int) -> dict:
-    """What a training pipeline would return of a square image of noise, of `size` pixels a side, with one box."""
-    import torch
-    from mmdet.structures import DetDataSample
-    from mmengine.structures import InstanceData
-
-    sample = DetDataSample(metainfo=dict(img_shape=(size, size), ori_shape=(size, size), scale_factor=(1.0, 1.0)))
-    box = torch.tensor([[size / 4, size / 4, size * 3 / 4, size * 3 / 4]])
-    sample.gt_instances = InstanceData(bboxes=box, labels=torch.tensor([0]))
-    sample.ignored_instances = InstanceData(bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long))
-    return dict(inputs=torch.randint(0, 256, (3, size, size), dtype=torch.uint8), data_samples=sample)
-
-
 def loss(model, items: list[dict]):
     """The sum of a detector's losses, a tensor, on a batch of what a training pipeline returns."""
     from mmengine.dataset import pseudo_collate
 
     batch = model.data_preprocessor(pseudo_collate(items), True)
     return model.parse_losses(model(**batch, mode="loss"))[0]
-
-
-def torchvision_urls() -> dict[str, str]:
-    """The address of each checkpoint that ``torchvision://`` stands for."""
-    from mmengine.runner.checkpoint import get_torchvision_models
-
-    return get_torchvision_models()
 
 
 def classifiers() -> tuple[Path, Callable]:
@@ -320,13 +250,6 @@ def detectors() -> tuple[Path, Callable]:
 
     _take_scope()
     return Path(mmdet.__file__).parent / ".mim", lambda cfg: MODELS.build(cfg.model)
-
-
-def registry() -> type:
-    """The class of the registries."""
-    from mmengine.registry import Registry
-
-    return Registry
 
 
 def forget() -> None:
@@ -370,11 +293,10 @@ def _observing(observer) -> dict:
     """A ``custom_hooks`` entry that reports to `observer` after every other hook."""
     from mmdet.registry import HOOKS
     from mmengine.hooks import Hook
-    from mmengine.model import is_model_wrapper
 
     class HowtoObserverHook(Hook):
         def before_train_epoch(self, runner):
-            observer.begins(runner.epoch, self.unwrap(runner), runner.optim_wrapper.optimizer)
+            observer.begins(runner.epoch, runner.model, runner.optim_wrapper.optimizer)
 
         def before_train_iter(self, runner, batch_idx, data_batch=None):
             rates = [group["lr"] for group in runner.optim_wrapper.optimizer.param_groups]
@@ -382,17 +304,10 @@ def _observing(observer) -> dict:
 
         def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
             last = batch_idx + 1 == len(runner.train_dataloader)
-            observer.iterated(self.unwrap(runner), float(outputs["loss"]), last)
+            observer.iterated(runner.model, float(outputs["loss"]), last)
 
         def after_val_epoch(self, runner, metrics=None):
             observer.metrics = {key.removeprefix("coco/"): value for key, value in metrics.items()}
-
-        @staticmethod
-        def unwrap(runner):
-            model = runner.model
-            while is_model_wrapper(model):
-                model = model.module
-            return model
 
     HOOKS.register_module(module=HowtoObserverHook, force=True)
     return dict(type="HowtoObserverHook", priority="LOWEST")

@@ -39,14 +39,13 @@ class Processes:
 
         return torch.cuda.device_count()
 
-    def run(self, words: list[str], variables: dict[str, str], succeeds: bool = True, anew: bool = False) -> str:
+    def run(self, words: list[str], variables: dict[str, str], succeeds: bool = True) -> str:
         """Run a command to its end; return what it printed, and its error stream too if it was to fail.
 
         Args:
             words: The command. A Python program may find MMDetection imported, see :mod:`howto.checkout.standby`.
             variables: What its environment has beside that of this process.
             succeeds: Whether it must succeed or must fail.
-            anew: Whether a Python program has to import MMDetection itself.
 
         Raises:
             HowtoError: If it fails although it should succeed, or the other way round.
@@ -55,13 +54,10 @@ class Processes:
         if self.device == "cpu":
             own |= {"OMP_NUM_THREADS": "1"}
         environment = {**os.environ, **own, **variables}
-        is_script = words[0] == sys.executable and words[1].endswith(".py")
-        if is_script and self.device == "cpu":
+        if words[0] == sys.executable and words[1].endswith(".py") and self.device == "cpu":
             environment[standby.SIMULATED_GPUS] = "1"
             environment.pop("CUDA_VISIBLE_DEVICES", None)  # MMEngine counts by it
-        if is_script and anew and self.device == "cpu":
-            words = [sys.executable, str(Path(__file__).with_name("simulated_gpu.py")), *words[1:]]
-        if words[0] == sys.executable and not anew:
+        if words[0] == sys.executable:
             done = standby.run(words[1:], self.root, environment)
         else:
             done = subprocess.run(

@@ -29,28 +29,29 @@ class Epoch:
     images: list[tuple] = dataclasses.field(default_factory=list)
 
 
-@dataclasses.dataclass
 class Run:
-    """A finished training run.
+    """A training run: a hook in it tells it of each step, and it collects one :class:`Epoch` after another.
+
+    Args:
+        cfg: The config that runs, overrides included.
+        checkpoint: The last checkpoint that the run saves.
+        keeps_images: Whether to keep every image that the detector sees.
 
     Attributes:
-        cfg: The config that ran, overrides included.
+        epochs: The epochs that ran, by number.
+        optimizer: The ``torch.optim.Optimizer`` that trained the model.
+        metrics: The last evaluation's results, such as ``bbox_mAP``; empty if there was none.
         model: The trained detector.
-        observer: What was seen; see :meth:`trains`, :meth:`moved`, :attr:`losses` and :attr:`rates`.
         log: Everything that the run wrote.
-        checkpoint: The last checkpoint that the run saved.
     """
 
-    cfg: object
-    model: object
-    observer: "Observer"
-    log: str
-    checkpoint: Path
-
-    @property
-    def epochs(self) -> dict[int, Epoch]:
-        """The epochs that ran, by number."""
-        return self.observer.epochs
+    def __init__(self, cfg, checkpoint: Path, keeps_images: bool = False) -> None:
+        self.cfg, self.checkpoint, self.keeps_images = cfg, checkpoint, keeps_images
+        self.epochs: dict[int, Epoch] = {}
+        self.optimizer = self.model = None
+        self.metrics: dict[str, float] = {}
+        self.log = ""
+        self._stepped: list[bool] = []  # of each iteration, whether the optimizer made a step in it
 
     @property
     def losses(self) -> list[float]:
@@ -70,12 +71,7 @@ class Run:
     @property
     def steps(self) -> list[int]:
         """The iterations, counted from 1 over all epochs, that ended with a step of the optimizer."""
-        return [number for number, stepped in enumerate(self.observer.stepped, 1) if stepped]
-
-    @property
-    def optimizer(self):
-        """The ``torch.optim.Optimizer`` that trained the model."""
-        return self.observer.optimizer
+        return [number for number, stepped in enumerate(self._stepped, 1) if stepped]
 
     def logged(self, words: str) -> list[str]:
         """The messages of the run's log that contain `words`."""
@@ -86,11 +82,6 @@ class Run:
         """How many times the run was evaluated."""
         return self.log.count("Evaluating bbox")
 
-    @property
-    def metrics(self) -> dict[str, float]:
-        """The last evaluation's results, such as ``bbox_mAP``; empty if there was none."""
-        return self.observer.metrics
-
     def trains(self, stage: str) -> list[bool]:
         """For each epoch, whether the stage's weights could train (``requires_grad``) and did change."""
         return [epoch.trainable[stage] and epoch.moved[stage] > 0 for epoch in self.epochs.values()]
@@ -98,21 +89,6 @@ class Run:
     def moved(self, stage: str) -> list[float]:
         """For each epoch, how far the stage's weights moved relative to their length."""
         return [epoch.moved[stage] for epoch in self.epochs.values()]
-
-
-class Observer:
-    """Collects one :class:`Epoch` after another, told of each by a hook in the training run.
-
-    Args:
-        keeps_images: Whether to keep every image that the detector sees.
-    """
-
-    def __init__(self, keeps_images: bool = False) -> None:
-        self.keeps_images = keeps_images
-        self.epochs: dict[int, Epoch] = {}
-        self.optimizer = None
-        self.stepped: list[bool] = []  # of each iteration, whether the optimizer made a step in it
-        self.metrics: dict[str, float] = {}
 
     def begins(self, number: int, model, optimizer) -> None:
         """An epoch begins."""
@@ -127,7 +103,7 @@ class Observer:
         self.epoch.rates.append(rate)
         if self.keeps_images:
             self.epoch.images += api().images_of(batch)
-        self.stepped.append(False)
+        self._stepped.append(False)
 
     def iterated(self, model, loss: float, last: bool) -> None:
         """An iteration of that epoch has ended, the last one or another."""
@@ -147,7 +123,7 @@ class Observer:
             self.epoch.moved = {stage: _moved(self._before[stage], after[stage]) for stage in after}
 
     def _step(self, *_) -> None:
-        self.stepped[-1] = True
+        self._stepped[-1] = True
 
 
 def stages_of(parameter: str) -> list[str]:

@@ -8,18 +8,13 @@ Python is replaced. Of MMCV's compiled kernels the focal loss, which has none fo
 
 What it cannot see: kernels and their numerics, memory, NCCL itself, speed, and the arithmetic of ``--amp``. Tensors
 that compiled code returns carry no mark, and nothing is marked during the backward pass: mistakes there are not seen.
-
-As a program, ``python simulated_gpu.py SCRIPT ARGUMENTS`` runs a script so. It imports nothing of this project, and so
-it can be the first thing in a process.
 """
 
 import contextlib
 import functools
-import runpy
 import sys
 import types
 from collections.abc import Iterator
-from pathlib import Path
 from unittest import mock
 
 import torch
@@ -87,13 +82,11 @@ def _replaced(count: int) -> dict[object, dict[str, object]]:
         "current_stream": _Stream,
         "synchronize": _answering(None),
     }
-    distributed = torch.distributed
-    communicating = _as_nccl(distributed) if distributed.is_available() else {}
+    communicating = _as_nccl(torch.distributed)
     return {
         torch.cuda: cuda,
         getattr(torch, "accelerator", None): accelerator,
         torch.Tensor: tensor,
-        torch.UntypedStorage: {"cuda": lambda self, *args, **keys: self},
         torch.nn.Parameter: {"__new__": _keeping_mark(torch.nn.Parameter.__new__)},
         torch: {"Stream": _Stream, "load": _loading(torch.load), "from_numpy": _made_on_cpu(torch.from_numpy)},
         _functions: {"_streams": None},
@@ -102,8 +95,8 @@ def _replaced(count: int) -> dict[object, dict[str, object]]:
             "sigmoid_focal_loss_backward": _focal_loss_gradient,
         },
         comm: {"scatter": lambda tensor, *args, **keys: (tensor.cuda(),)},
-        distributed: communicating,
-        getattr(distributed, "distributed_c10d", None): {"get_backend": communicating.get("get_backend")},
+        torch.distributed: communicating,
+        torch.distributed.distributed_c10d: {"get_backend": communicating["get_backend"]},
     }
 
 
@@ -168,7 +161,6 @@ class _Marking(TorchFunctionMode):
             tensor.type: self._type,
             tensor.type_as: lambda function, args, keys: _marked(function(*args), _mark(args[1])),
             tensor.copy_: lambda function, args, keys: function(*args, **keys),
-            tensor.new_tensor: self._new_tensor,
             tensor.numpy: self._numpy,
             tensor.__array__: self._numpy,
         }
@@ -251,11 +243,6 @@ class _Marking(TorchFunctionMode):
             return result.replace("torch.", "torch.cuda.") if _mark(args[0]) == CUDA else result
         return _marked(result, _mark(args[0]))
 
-    def _new_tensor(self, function, args, keys):
-        wanted = keys.get("device")
-        mark = _mark(args[0]) if wanted is None else CUDA if _is_cuda(wanted) else CPU
-        return _marked(function(*args, **({**keys, "device": CPU} if wanted is not None else keys)), mark)
-
     def _numpy(self, function, args, keys):
         if _mark(args[0]) == CUDA:
             device = f"cuda:{_current()}"
@@ -325,23 +312,11 @@ def _loading(original):
 
     @functools.wraps(original)
     def load(file, map_location=None, *args, **keys):
-        mark = CPU
+        mark = CUDA if _is_cuda(map_location) else CPU
         if callable(map_location):
-            function = map_location
-
-            def map_location(storage, location):
-                nonlocal mark
-                with mock.patch.object(
-                    torch.UntypedStorage, "cuda", lambda self, *args, **keys: seen.append(1) or self
-                ):
-                    return function(storage, location)
-
-            seen = []
-        elif map_location is not None and _is_cuda(map_location):
-            mark, map_location = CUDA, CPU
-        result = original(file, CPU if map_location is None else map_location, *args, **keys)
-        if callable(map_location) and seen:
-            mark = CUDA
+            storage = mock.Mock()
+            mark = CPU if map_location(storage, CPU) in (storage, None) else CUDA
+        result = original(file, CPU, *args, **keys)
         _mark_all(result, mark)
         return result
 
@@ -387,35 +362,20 @@ def _as_nccl(distributed) -> dict[str, object]:
 
 def _focal_loss(input, target, weight, output, gamma: float, alpha: float) -> None:
     """MMCV's kernel: the loss of scores (n, classes) for labels (n,), of which the last one is the background."""
-    p = input.sigmoid()
-    least = torch.finfo(p.dtype).tiny
-    positive = (1 - p) ** gamma * p.clamp(min=least).log()
-    negative = p**gamma * (1 - p).clamp(min=least).log()
-    output.copy_(_by_label(positive, negative, target, weight, alpha))
+    output.copy_(_focal_terms(input, target, weight, gamma, alpha))
 
 
 def _focal_loss_gradient(input, target, weight, grad_input, gamma: float, alpha: float) -> None:
-    p = input.sigmoid()
-    least = torch.finfo(p.dtype).tiny
-    positive = (1 - p) ** gamma * (1 - p - gamma * p * p.clamp(min=least).log())
-    negative = p**gamma * (gamma * (1 - p) * (1 - p).clamp(min=least).log() - p)
-    grad_input.copy_(_by_label(positive, negative, target, weight, alpha))
+    with torch.enable_grad():
+        scores = input.detach().requires_grad_()
+        terms = _focal_terms(scores, target, weight, gamma, alpha)
+        grad_input.copy_(torch.autograd.grad(terms.sum(), scores)[0])
 
 
-def _by_label(positive, negative, target, weight, alpha: float):
-    """For each score the term of its label: `positive` in the label's own column, `negative` in all others."""
-    own = target[:, None] == torch.arange(positive.size(1), device=target.device)
-    terms = -torch.where(own, alpha * positive, (1 - alpha) * negative)
+def _focal_terms(input, target, weight, gamma: float, alpha: float):
+    """The loss of each score, by the cross entropy of whether it is that of the label."""
+    own = target[:, None] == torch.arange(input.size(1), device=target.device)
+    error = torch.where(own, 1 - input.sigmoid(), input.sigmoid())
+    entropy = torch.nn.functional.binary_cross_entropy_with_logits(input, own.to(input.dtype), reduction="none")
+    terms = torch.where(own, alpha, 1 - alpha) * error**gamma * entropy
     return terms * weight[target][:, None] if weight.numel() else terms
-
-
-def main(arguments: list[str]) -> None:
-    """Run a script on a simulated GPU, as Python would run it."""
-    sys.argv = arguments
-    sys.path[0] = str(Path(arguments[0]).resolve().parent)
-    with simulated_gpus():
-        runpy.run_path(arguments[0], run_name="__main__")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

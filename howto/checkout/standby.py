@@ -25,18 +25,7 @@ from howto.project.processes import end_with_parent
 SIMULATED_GPUS = "HOWTO_SIMULATED_GPUS"  # in the environment of a program: how many it is to find, where there is none
 
 
-class Origin:
-    """The process that stands by.
-
-    Attributes:
-        address: Where it listens; empty if there is none.
-    """
-
-    def __init__(self) -> None:
-        self.address = ""
-
-
-origin = Origin()
+origin = types.SimpleNamespace(address="")  # where the process that stands by listens; empty if there is none
 FORK = "fork" if sys.platform == "linux" else None
 
 
@@ -200,7 +189,7 @@ def _program(
             runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
         else:
             main.__file__ = os.path.abspath(first)  # noqa: PTH100  its links are kept
-            exec(compile(_content(main.__file__), main.__file__, "exec"), vars(main))
+            exec(compile(Path(first).read_bytes(), main.__file__, "exec"), vars(main))
     except Exception as error:
         trace = error.__traceback__
         while trace and trace.tb_frame.f_code.co_filename.startswith((__file__, "<frozen runpy")):
@@ -210,11 +199,3 @@ def _program(
     finally:  # as a new process ends; multiprocessing first waits for its children, which these are to end
         threading._shutdown()
         atexit._run_exitfuncs()
-
-
-def _content(script: str) -> bytes:
-    try:
-        return Path(script).read_bytes()
-    except OSError as error:
-        print(f"{sys.executable}: can't open file '{script}': [Errno {error.errno}] {error.strerror}", file=sys.stderr)
-        sys.exit(2)

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import importlib
 import os
 import queue
 import socket
@@ -12,7 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from howto.checkout.checkpoints import PATIENCE, Checkpoint, at, user_cache
+from howto.checkout import family
+from howto.checkout.checkpoints import PATIENCE, Checkpoint, at
 from howto.checkout.checkpoints import load as load  # what pages read with that a run has saved
 from howto.checkout.family import api
 from howto.project.errors import HowtoError
@@ -40,14 +42,18 @@ def provide(cfg, home: Path) -> dict[str, str]:
         For each checkpoint's file name, or repository on the hub, ``real`` or ``stand-in``.
 
     Raises:
-        HowtoError: If a cached file is not the one whose hash its name ends with, or holds other keys or shapes than
-            the model that it belongs to.
+        HowtoError: If a download fails, or a cached file is not the one whose hash its name ends with, or holds other
+            keys or shapes than the model that it belongs to.
     """
     kinds = {}
     for checkpoint in _of(cfg):
         real = checkpoint.cached()
         if not real and reachable(checkpoint.host):
-            checkpoint.download()
+            try:
+                checkpoint.download()
+            except (OSError, ValueError, RuntimeError) as error:
+                told = f"downloading {checkpoint.address} failed: {error}; run again, or put it where it is kept"
+                raise HowtoError(told) from error
             real = checkpoint.cached()
         if real:
             checkpoint.check_hash(real)
@@ -124,7 +130,7 @@ def wanted(node: object) -> Iterator[Checkpoint]:
         checkpoint = node["checkpoint"]
         if checkpoint.startswith("torchvision://"):
             name = checkpoint.removeprefix("torchvision://")
-            yield at(api().torchvision_urls()[name], functools.partial(_torchvision_model, name))
+            yield at(torchvision_urls()[name], functools.partial(_torchvision_model, name))
         elif checkpoint.startswith(CLASSIFIERS):
             yield at(checkpoint, functools.partial(_classifier, checkpoint))
     if kind.endswith("TIMMBackbone") and node.get("pretrained") and not node.get("pretrained_cfg"):
@@ -139,6 +145,11 @@ def wanted(node: object) -> Iterator[Checkpoint]:
         yield at(address, functools.partial(_detectron2_resnet, node["resnets"]["depth"]))
     for value in node.values():
         yield from wanted(value)
+
+
+def torchvision_urls() -> dict[str, str]:
+    """The address of each checkpoint that ``torchvision://`` stands for."""
+    return importlib.import_module(f"{api().LIBRARIES[0]}.runner.checkpoint").get_torchvision_models()
 
 
 def _torchvision_model(name: str):
@@ -171,7 +182,7 @@ def _detector(url: str):
     """The detector whose checkpoint `url` is, with random weights, and what else its training saved."""
     package, build = api().detectors()
     found = _described(url, package)
-    cfg = api().load(package / found["Config"])
+    cfg = family.load(package / found["Config"])
     cfg.model.backbone.init_cfg = None
     model = build(cfg)
     model.init_weights()
@@ -198,7 +209,9 @@ def _described(url: str, package: Path) -> dict:
     name = Path(urlsplit(url).path).name  # onedl's metafiles name another host, and the same files
     found = next((model for model in index(package) if str(model["Weights"]).rpartition("/")[2] == name), None)
     if not found:
-        raise HowtoError(f"{url} is in no metafile, so no stand-in can be made; download it into {user_cache()}")
+        raise HowtoError(
+            f"{url} is in no metafile, so no stand-in can be made; download it into {Checkpoint.user_cache()}"
+        )
     return found
 
 

@@ -18,12 +18,12 @@ import unittest.mock
 from collections.abc import Iterator
 from pathlib import Path
 
-from howto.checkout import checkpoints, fit, gpu, measure, weights
+from howto.checkout import checkpoints, family, fit, gpu, measure, weights
 from howto.checkout.family import api
 from howto.checkout.isolation import isolated
 from howto.checkout.layout import Layout
 from howto.checkout.processes import Processes
-from howto.checkout.run import Observer, Run
+from howto.checkout.run import Run
 from howto.project import howtos, stacks
 from howto.project.errors import HowtoError
 from howto.project.quiet import quiet
@@ -89,16 +89,16 @@ class Workspace:
         Args:
             name: File name, or path, in the spelling of either family; else the config that readers train.
             **changes: What to change in it, with ``__`` for the dot: ``model__backbone__depth=18``. The names that
-                :attr:`howto.checkout.family.Family.KEYS` has do for both families: ``optimizer__lr=0.01``.
+                ``KEYS`` of :func:`howto.checkout.family.api` has do for both families: ``optimizer__lr=0.01``.
 
         Raises:
             HowtoError: If the file is missing, is no valid Python, or a ``_base_`` does not resolve.
         """
         path = self._files.path(name or self.own)
-        with self._inside():
+        with self.inside():
             self._files.check_syntax(path)
             try:
-                cfg = api().load(path)
+                cfg = family.load(path)
                 cfg.merge_from_dict(_dotted(changes))
                 return cfg
             except FileNotFoundError as error:
@@ -139,15 +139,15 @@ class Workspace:
 
     def build(self, cfg):
         """The detector of `cfg` with its initial weights, as ``tools/train.py`` builds it, in evaluation mode."""
-        with self._inside(cfg), quiet():
+        with self.inside(cfg), quiet():
             model = api().detector(cfg)
             model.train(False)
             return model.to(self.device)
 
     def backbone(self, **keys):
         """A backbone alone, built on the CPU from the keys of a config's ``backbone``, its weights as they come."""
-        with self._inside(), quiet():
-            return api().backbone(keys)
+        with self.inside(), quiet():
+            return api().part(keys)
 
     def checkpoint(self, name: str) -> dict:
         """The state dict of the one checkpoint that was loaded for a config and whose file name has `name` in it."""
@@ -167,15 +167,30 @@ class Workspace:
 
     def dataset(self, cfg, split: str = "train"):
         """The dataset of `cfg` for `split`. Index it inside ``with checkout.inside():``, as its paths are relative."""
-        with self._inside(), quiet():
+        with self.inside(), quiet():
             return api().dataset(cfg, split)
 
-    def inside(self, cfg=None):
+    @contextlib.contextmanager
+    def inside(self, cfg=None) -> Iterator[None]:
         """Context in which the working directory is this checkout and what its files register is registered.
 
         With `cfg`, its weights are found and its ``custom_imports`` are made.
         """
-        return self._inside(cfg)
+        with quiet():
+            import mmdet.apis  # noqa: F401  here, so that what the import prints is dropped once for all
+            import torch
+        if self.device == "cpu":
+            # Images this small gain 20 % from a second thread, and lose a factor of 7 if its core is not free.
+            torch.set_num_threads(1)
+        for name in (*api().LIBRARIES, "timm"):  # they have handlers of their own; the caller's would write it twice
+            logging.getLogger(name).propagate = False
+        with isolated(self.root), self._files.naming_snippets(), contextlib.ExitStack() as stack:
+            if cfg is not None:
+                self._provide(cfg)
+                stack.enter_context(weights.looking_in(self._weights_home))
+                if cfg.get("custom_imports"):
+                    family.base().import_modules_from_strings(**cfg.custom_imports)
+            yield
 
     def train(
         self, name: str | None = None, epochs: int = 1, evaluate: bool = True, resume_from: Path | None = None,
@@ -211,14 +226,15 @@ class Workspace:
         show("options", "\n    ".join([command, *shown]), command=command, options=shown, number=len(options))
         self._told.update(options)
 
-        log, observer = io.StringIO(), Observer(keep_images)
         cfg.work_dir = str(self.root / "work_dirs" / Path(name).stem)
-        with self._inside(cfg), self._gpu(), contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
-            model = api().train(cfg, evaluate, resume_from, observer)
-        return Run(cfg, model, observer, log.getvalue(), Path(cfg.work_dir, f"epoch_{epochs}.pth"))
+        log, run = io.StringIO(), Run(cfg, Path(cfg.work_dir, f"epoch_{epochs}.pth"), keep_images)
+        with self.inside(cfg), self._gpu(), contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
+            run.model = api().train(cfg, evaluate, resume_from, run)
+        run.log = log.getvalue()
+        return run
 
     def train_in_two_processes(
-        self, names: list[str], epochs: int = 1, iterations: int | None = None, evaluate: bool = False, **changes
+        self, names: list[str], epochs: int = 1, evaluate: bool = False, **changes
     ) -> list[dict[str, float]]:
         """Train each config of `names` by ``tools/train.py`` in two processes that average their gradients (DDP).
 
@@ -228,7 +244,6 @@ class Workspace:
         Args:
             names: Config files of this how-to.
             epochs: Number of epochs, of the config's own data.
-            iterations: As many epochs as this number of iterations takes, in the place of `epochs`.
             evaluate: Whether to evaluate after each epoch, as ``tools/train.py`` does by default.
             **changes: More overrides, with ``__`` for the dot.
 
@@ -238,7 +253,7 @@ class Workspace:
         Raises:
             HowtoError: If a process fails.
         """
-        configs, options = self._prepare_launch(names, epochs, iterations, evaluate, changes, compared=True)
+        configs, options = self._prepare_launch(names, epochs, None, evaluate, changes, compared=True)
         self._processes.train_in_two(configs, options)
         return [json.loads((config.with_suffix("") / "apart.json").read_text("utf-8")) for config in configs]
 
@@ -268,20 +283,22 @@ class Workspace:
         )
         return self._processes.train_in_two(configs, options, succeeds)
 
-    def unused_parameters(self, cfg, size: int = 128) -> list[str]:
+    def unused_parameters(self, cfg) -> list[str]:
         """Parameters of the detector of `cfg` that train and get no gradient; see :func:`measure.unused_parameters`."""
-        model = self.build(cfg)
-        with self._inside(cfg):
-            return measure.unused_parameters(model, size)
+        cfg = copy.deepcopy(cfg)
+        cfg.merge_from_dict(fit.overrides(cfg, "cpu", 1))
+        model, dataset = self.build(cfg), self.dataset(cfg)
+        with self.inside(cfg):
+            return measure.unused_parameters(model, [dataset[0], dataset[1]])
 
     def detect(self, model, cfg, photograph: Path):
         """Detections of `model` on one photograph, as this MMDetection returns them."""
-        with self._inside(), self._gpu():
+        with self.inside(), self._gpu():
             cfg = copy.deepcopy(cfg)
             cfg.merge_from_dict(fit.overrides(cfg, self.device, 1))
             return api().detect(model.to("cuda"), cfg, photograph)
 
-    def shell(self, command: str, succeeds: bool = True, anew: bool = False) -> str:
+    def shell(self, command: str, succeeds: bool = True) -> str:
         """Run `command` in this checkout as a reader would, in a process of its own; return what it printed.
 
         What it wrote to its error stream follows if it fails. A Python program may find MMDetection imported, see
@@ -292,7 +309,6 @@ class Workspace:
         Args:
             command: What a reader would type.
             succeeds: Whether it must succeed or must fail.
-            anew: Whether a Python program has to import MMDetection itself.
 
         Raises:
             HowtoError: If the command fails although it should succeed, or the other way round.
@@ -318,7 +334,7 @@ class Workspace:
             words[0] = sys.executable
             if self.device == "cpu":
                 self.record.simulates(1)
-        return self._processes.run(words, variables, succeeds, anew)
+        return self._processes.run(words, variables, succeeds)
 
     def fails(self, action, *args, **kwargs) -> "Failure":
         """Call `action`, which must fail, and print the line that failed and the error as Python prints them.
@@ -372,25 +388,6 @@ class Workspace:
 
                 self.record.simulates(1)
                 stack.enter_context(simulated_gpus())
-            yield
-
-    @contextlib.contextmanager
-    def _inside(self, cfg=None) -> Iterator[None]:
-        """Work in this checkout; with `cfg`, its weights are found and its imports are made again."""
-        with quiet():
-            import mmdet.apis  # noqa: F401  here, so that what the import prints is dropped once for all
-            import torch
-        if self.device == "cpu":
-            # Images this small gain 20 % from a second thread, and lose a factor of 7 if its core is not free.
-            torch.set_num_threads(1)
-        for name in (*api().LIBRARIES, "timm"):  # they have handlers of their own; the caller's would write it twice
-            logging.getLogger(name).propagate = False
-        with isolated(self.root), self._files.naming_snippets(), contextlib.ExitStack() as stack:
-            if cfg is not None:
-                self._provide(cfg)
-                stack.enter_context(weights.looking_in(self._weights_home))
-                if cfg.get("custom_imports"):
-                    api().import_modules(cfg.custom_imports)
             yield
 
     def _provide(self, cfg) -> None:

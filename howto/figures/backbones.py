@@ -4,12 +4,11 @@ import abc
 import contextlib
 import dataclasses
 import re
-import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from howto.checkout import measure, weights
-from howto.checkout.family import api
+from howto.checkout.family import api, load
 from howto.project import stacks
 from howto.project.errors import HowtoError
 from howto.project.quiet import quiet
@@ -60,6 +59,7 @@ data = dict(
     train=dict(pipeline=train_pipeline),
     val=dict(pipeline=test_pipeline),
     test=dict(pipeline=test_pipeline))"""  # MMDetection 2.x normalises in the pipelines
+STYLE = dict(based_on_style="pep8", split_before_expression_after_opening_paren=True)  # OpenMMLab's, for yapf
 # Which config of MMDetection trains a backbone of the table from the same checkpoint, as a pattern below ``configs/``.
 ORIGINS = {
     "ResNet-18": "retinanet/retinanet_r18_fpn_1x_coco.py",
@@ -134,6 +134,8 @@ class Backbone:
         return self._config(f"faster_rcnn/{stock}_r50_fpn_1x_coco.py", self.unused[0], **model)
 
     def _config(self, stock: str, unused: list[str], **model) -> str:
+        from yapf.yapflib.yapf_api import FormatCode
+
         lines, keys = [f"_base_ = '../{stock}'"], dict(self.keys)
         scope, dot, kind = keys["type"].rpartition(".")
         if dot:
@@ -154,7 +156,7 @@ class Backbone:
             old = stacks.current().family == "mmdet2"
             adamw = dict(_delete_=True, **ADAMW)
             lines.append(_assigned("optimizer", adamw) if old else _assigned("optim_wrapper", dict(optimizer=adamw)))
-        return "\n".join(lines) + "\n"
+        return FormatCode("\n".join(lines) + "\n", style_config=STYLE)[0]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -189,7 +191,7 @@ class Row(abc.ABC):
     def write(self, folder: Path):
         """Write its config into a folder below ``configs/``, and load it as MMDetection does."""
         (folder / self.file).write_text(self.text, "utf-8")
-        return api().load(folder / self.file)
+        return load(folder / self.file)
 
 
 class _Name(str):
@@ -252,36 +254,20 @@ def neck_strides(cfg, backbone: Backbone) -> list[int]:
 
     pairs = zip(backbone.channels, backbone.strides, strict=True)
     with torch.no_grad(), torch.device("meta"):  # whose tensors have a size and no content
-        neck = api().backbone(cfg.model.neck)  # one registry has both
+        neck = api().part(cfg.model.neck)  # one registry has both
         levels = neck([torch.empty(1, channels, SIZE // stride, SIZE // stride) for channels, stride in pairs])
     return [SIZE // level.shape[-1] for level in levels]
 
 
 def _assigned(name: str, value: dict) -> str:
-    """``name = dict(...)``, as OpenMMLab writes it: at most 79 columns, broken at the outermost brackets first."""
-    return f"{name} = {_written(value, len(name) + 3, 0)}"
+    """``name = dict(...)``, on one line."""
+    return f"{name} = {_written(value)}"
 
 
-def _written(value: object, column: int, indent: int, behind: int = 0) -> str:
-    """A value, `behind` characters before the end of its line."""
+def _written(value: object) -> str:
     if not isinstance(value, dict):
         return repr(value)
-    whole = f"dict({', '.join(f'{key}={_written(item, 0, 0)}' for key, item in value.items())})"
-    nested = sum(isinstance(item, dict) for item in value.values()) > 1
-    if "\n" not in whole and not nested and column + len(whole) + behind <= 79:
-        return whole
-    inner, lines = indent + 4, []
-    if not any(isinstance(item, dict) for item in value.values()):
-        words = ", ".join(f"{key}={item!r}".replace(" ", "\0") for key, item in value.items())
-        text = textwrap.fill(words, 79 - inner - behind - 1, break_long_words=False, break_on_hyphens=False)
-        lines = textwrap.indent(text.replace("\0", " "), " " * inner)
-    else:
-        last = len(value) - 1
-        lines = ",\n".join(
-            f"{' ' * inner}{key}={_written(item, inner + len(key) + 1, inner, 1 if number < last else behind + 1)}"
-            for number, (key, item) in enumerate(value.items())
-        )
-    return f"dict(\n{lines})"
+    return f"dict({', '.join(f'{key}={_written(item)}' for key, item in value.items())})"
 
 
 def bare(keys: dict) -> dict:

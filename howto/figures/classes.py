@@ -3,39 +3,28 @@
 import re
 from collections.abc import Iterator, Sequence
 
-from howto.checkout.family import api
+from howto.checkout.family import api, stock
+from howto.figures import gradients
 from howto.figures.show import COLOURS
-from howto.project import stacks
 
-# Standard configs that tables show, one of each kind of head.
+# Standard configs that tables show, one of each kind of head; * stands for what differs between MMDetection 2 and 3.
 STANDARD = {
-    "mmdet2": {
-        "RetinaNet": "retinanet/retinanet_r50_fpn_1x_coco.py",
-        "Faster R-CNN": "faster_rcnn/faster_rcnn_r50_fpn_1x_coco.py",
-        "Mask R-CNN": "mask_rcnn/mask_rcnn_r50_fpn_1x_coco.py",
-        "Cascade R-CNN": "cascade_rcnn/cascade_rcnn_r50_fpn_1x_coco.py",
-        "FCOS": "fcos/fcos_r50_caffe_fpn_gn-head_1x_coco.py",
-        "Deformable DETR": "deformable_detr/deformable_detr_r50_16x2_50e_coco.py",
-        "SSD": "ssd/ssd300_coco.py",
-        "YOLOX": "yolox/yolox_s_8x8_300e_coco.py",
-    },
-    "mmdet3": {
-        "RetinaNet": "retinanet/retinanet_r50_fpn_1x_coco.py",
-        "Faster R-CNN": "faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py",
-        "Mask R-CNN": "mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py",
-        "Cascade R-CNN": "cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco.py",
-        "FCOS": "fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py",
-        "DINO": "dino/dino-4scale_r50_8xb2-12e_coco.py",
-        "SSD": "ssd/ssd300_coco.py",
-        "YOLOX": "yolox/yolox_s_8xb8-300e_coco.py",
-        "RTMDet": "rtmdet/rtmdet_s_8xb32-300e_coco.py",
-    },
+    "RetinaNet": "retinanet/retinanet_r50_fpn_1x_coco.py",
+    "Faster R-CNN": "faster_rcnn/faster?rcnn_r50_fpn_1x_coco.py",
+    "Mask R-CNN": "mask_rcnn/mask?rcnn_r50_fpn_1x_coco.py",
+    "Cascade R-CNN": "cascade_rcnn/cascade?rcnn_r50_fpn_1x_coco.py",
+    "FCOS": "fcos/fcos_r50?caffe_fpn_gn-head_1x_coco.py",
+    "Deformable DETR": "deformable_detr/deformable_detr_r50_16x2_50e_coco.py",
+    "DINO": "dino/dino-4scale_r50_8xb2-12e_coco.py",
+    "SSD": "ssd/ssd300_coco.py",
+    "YOLOX": "yolox/yolox_s_*.py",
+    "RTMDet": "rtmdet/rtmdet_s_*.py",
 }
 
 
 def standard() -> dict[str, str]:
     """By the detector's name the path below ``configs/`` of its standard config."""
-    return STANDARD[stacks.current().family]
+    return stock(STANDARD)
 
 
 def numbers(model: dict) -> dict[str, int]:
@@ -58,10 +47,10 @@ def dependent(checkout, path: str) -> list[str]:
         checkout: A :class:`howto.Workspace`.
         path: The detector's config, below ``configs/``.
     """
-    stock, mine = checkout.config(path), checkout.config(path)
+    usual, mine = checkout.config(path), checkout.config(path)
     mine.merge_from_dict({f"{key}.num_classes": 2 for key in numbers(mine.model)})
     with checkout.inside():
-        before, after = _shapes(stock), _shapes(mine)
+        before, after = _shapes(usual), _shapes(mine)
     return [name for name in before if before[name] != after[name]]
 
 
@@ -121,23 +110,18 @@ def draw_origins(axes, outputs: Sequence[str], numbers: Sequence[int], names: Se
     axes.set_axis_off()
 
 
-def raised(checkout, cfg, number: int, names: Sequence[str]) -> list[str]:
+def raised(checkout, config: str, number: int, names: Sequence[str], **changes) -> list[str]:
     """The outputs of a two-stage detector's box head that a step down the gradient of one image's loss raises.
 
     Args:
-        checkout: The :class:`howto.Workspace` of `cfg`.
-        cfg: A config; its image scale shrinks, and only boxes on objects are sampled.
+        checkout: A :class:`howto.Workspace`.
+        config: A config, of whose boxes only those on objects are sampled.
         number: Which image of its training data.
         names: The data's classes.
+        **changes: What to change in the config, with ``__`` for the dot.
     """
-    (train, *_) = api().datasets(cfg).values()
-    train.pipeline[2][api().SCALES[0]] = (320, 192)
-    cfg.model.train_cfg.rcnn.sampler.update(pos_fraction=1.0, neg_pos_ub=0)
-    model = checkout.build(cfg)
-    model.train()
-    with checkout.inside():
-        item = checkout.dataset(cfg)[number]
-    api().loss(model, [item]).backward()
-    gradient = model.roi_head.bbox_head.fc_cls.bias.grad
+    sampler = "model__train_cfg__rcnn__sampler"
+    changes |= {f"{sampler}__pos_fraction": 1.0, f"{sampler}__neg_pos_ub": 0}
+    gradient = gradients.of(checkout, config, "roi_head.bbox_head.fc_cls.bias", number, **changes)
     outputs = [*names[: len(gradient) - 1], "background"]
     return [output for output, value in zip(outputs, gradient, strict=True) if value < 0]

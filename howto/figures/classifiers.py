@@ -6,7 +6,7 @@ import importlib
 import inspect
 
 from howto.checkout import weights
-from howto.checkout.family import api
+from howto.checkout.family import api, load
 from howto.figures import backbones
 from howto.figures.show import Unfolds
 
@@ -99,7 +99,7 @@ def rows() -> tuple[Row, ...]:
         model = next((models[name] for name in names.split() if name in models), None)
         if not model:
             continue
-        cfg = api().load(package / model["Config"])
+        cfg = load(package / model["Config"])
         own = {key: value for key, value in cfg.model.backbone.items() if key != "init_cfg"}
         defaults = _defaults(getattr(classes, own["type"]))
         own["type"] = f"{scope}.{own['type']}"
@@ -107,14 +107,13 @@ def rows() -> tuple[Row, ...]:
         keys |= dict(norm_eval=True) if "norm_eval" in defaults else {}
         keys = {key: value for key, value in keys.items() if key in TELLING or value != defaults.get(key, MISSING)}
         with backbones.zeros():
-            module, classifier = api().backbone(dict(keys)), api().backbone(dict(own))
-        theirs = {name: tensor.shape for name, tensor in classifier.state_dict().items()}
-        lacking = [name for name, tensor in module.state_dict().items() if theirs.get(name) != tensor.shape]
+            module = api().part(dict(keys))
         keys["init_cfg"] = dict(type="Pretrained", checkpoint=model["Weights"], prefix="backbone.")
         optimizer = cfg.get("optimizer") or cfg.optim_wrapper.optimizer
         adamw = optimizer.type == backbones.ADAMW["type"]
         backbone = dataclasses.replace(backbones.measured(keys, module, SIZE), adamw=adamw)
         changed = [key for key in other if key in keys]
+        lacking = backbones.lacking(keys, module)
         found.append(Row(backbone, model["Weights"], backbones.pixels(cfg), lacking, changed))
     return tuple(found)
 

@@ -117,7 +117,7 @@ def draw_pipelines(cfg, stock) -> Diagram:
         cfg: A config whose train dataset is a ``MultiImageMixDataset``.
         stock: The config that it is based on.
     """
-    train, usual_train = (next(iter(api().datasets(one).values())) for one in (cfg, stock))
+    train, usual_train = (api().split(one, "train") for one in (cfg, stock))
     usual = [step.type for step in usual_train.pipeline]
 
     def column(title: str, new: bool, steps: list) -> list[Box]:

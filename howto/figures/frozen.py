@@ -1,7 +1,6 @@
 """Find what freezes a backbone, and show how far the parts of a detector moved."""
 
 import itertools
-from collections.abc import Iterator
 
 from howto.checkout.run import Run
 from howto.figures.show import COLOURS
@@ -21,15 +20,6 @@ BACKBONES = {
 
 # The parts of a two-stage detector, and of its ResNet, from the bottom of the network to its top.
 STAGES = ("stem", "layer1", "layer2", "layer3", "layer4", "neck", "rpn_head", "roi_head")
-
-
-def backbones(checkout) -> Iterator[tuple[str, str]]:
-    """The name and the config, as its path below ``configs/``, of each of :data:`BACKBONES`."""
-    configs = checkout.root / "configs"
-    for name, pattern in BACKBONES.items():
-        folder, _, file = pattern.partition("/")
-        (found,) = (configs / folder).glob(file)
-        yield name, str(found.relative_to(configs))
 
 
 def whole(checkout, path: str) -> int | None:

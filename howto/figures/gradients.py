@@ -18,12 +18,9 @@ def of(checkout, config: str, parameter: str, index: int = 0, **changes):
     Returns:
         A tensor of the parameter's shape, on the CPU.
     """
-    import torch
-
     cfg = checkout.config(config, **changes)
     cfg.merge_from_dict(fit.overrides(cfg, "cpu", 1))
-    with torch.random.fork_rng(), seeded(0):
-        torch.manual_seed(0)
+    with seeded(0):
         model = checkout.build(cfg)
         dataset = checkout.dataset(cfg)
         with checkout.inside(cfg):

@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterator
 
 from howto.checkout.family import api
+from howto.checkout.isolation import same_state
 from howto.project.errors import HowtoError
 
 WHITE, PAD = 255, 114  # MMDetection pads with 114; half way between the two counts as paint
@@ -151,15 +152,13 @@ def plain_epochs(checkout, run) -> list[int]:
 def seeded(seed: int) -> Iterator[None]:
     """Inside, the same random numbers are drawn for the same `seed`; afterwards the draw goes on as before."""
     import numpy as np
+    import torch
 
-    state, python = np.random.get_state(), random.getstate()
-    np.random.seed(seed)
-    random.seed(seed)
-    try:
+    with same_state():
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.manual_seed(seed)
         yield
-    finally:
-        np.random.set_state(state)
-        random.setstate(python)
 
 
 def _follow(dataset, index: int, seed: int, painted: int, region: tuple[slice, slice]) -> list:

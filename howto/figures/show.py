@@ -102,22 +102,6 @@ def draw_boxes(axes, result: dict, classes: Sequence[str], title: str) -> None:
     axes.set_axis_off()
 
 
-def draw_annotated(axes, path, objects: Sequence[tuple], classes: Sequence[str], title: str) -> None:
-    """Show a photograph with the boxes and the class names that a dataset has of it.
-
-    Args:
-        axes: A matplotlib axes.
-        path: File of the photograph.
-        objects: Of each object its label, x1, y1, x2, y2, see :meth:`howto.checkout.family.Family.annotated`.
-        classes: Names of the classes.
-        title: What the picture is.
-    """
-    import mmcv
-
-    boxes, labels = [each[1:] for each in objects], [each[0] for each in objects]
-    draw_boxes(axes, dict(img=mmcv.imread(path), gt_bboxes=boxes, gt_labels=labels), classes, title)
-
-
 def draw_levels(photograph, levels: Sequence, strides: Sequence[int]):
     """A figure with a photograph and the mean activation of each level of a backbone beside it.
 

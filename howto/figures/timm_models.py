@@ -78,7 +78,7 @@ def rows() -> tuple[Row, ...]:
         keys = dict(type=f"{api().LIBRARIES[-1]}.TIMMBackbone", model_name=name, features_only=True)
         keys |= dict(pretrained=True, out_indices=tuple(range(first, first + 4)))
         with backbones.zeros():
-            module = api().backbone(backbones.bare(keys))
+            module = api().part(backbones.bare(keys))
         pixels = (*([round(255 * part, 3) for part in said(name, key)] for key in ("mean", "std")), True)
         info = module.timm_model.feature_info.info
         told = tuple([info[level][key] for level in keys["out_indices"]] for key in ("num_chs", "reduction"))

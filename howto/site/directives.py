@@ -16,7 +16,6 @@ from howto.site.drift import STATEMENTS
 from howto.site.migrate import FROM, TO
 from howto.site.parts import details, find_snippet, howto_of, note, ran_on, read_record, short_title, table
 
-
 NOT_SEEN = "What a GPU alone shows was not seen: its kernels and their rounding, memory, NCCL, speed and --amp."
 
 

@@ -45,7 +45,7 @@ def work_dir(checkout) -> Path:
     aside = own.rename(own.with_name("aside"))
     with zipfile.ZipFile(io.BytesIO(topic_zip(howto))) as archive:
         archive.extractall(own.parent)
-    checkout.shell(f"{command} {{fit}}", anew=True)
+    checkout.shell(f"{command} {{fit}}")
     shutil.rmtree(own)
     aside.rename(own)
     return folder

@@ -68,8 +68,7 @@ def test_what_has_scales_or_levels_of_its_own_trains_at_full_size_and_each_weigh
         model.train()
         loss = api().loss(model, [item])
         loss.backward()
-    (train, *_) = api().datasets(subject.cfg).values()
-    assert set(sides(train)) & set(api().shape(item))  # its images are as large as it says
+    assert set(sides(api().split(subject.cfg, "train"))) & set(api().shape(item))  # its images are as large as it says
     assert 0 < float(loss) < 100
     assert all(torch.isfinite(value.grad).all() for value in model.parameters() if value.grad is not None)
     unused = [name for name, value in model.named_parameters() if value.requires_grad and value.grad is None]

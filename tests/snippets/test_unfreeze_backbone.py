@@ -36,7 +36,7 @@ def hook():
 def detector(**backbone):
     """A detector as far as the hook can tell: a model with a backbone."""
     model = nn.Module()
-    model.backbone, model.head = api().backbone(RESNET | backbone), nn.Conv2d(3, 1, 1)
+    model.backbone, model.head = api().part(RESNET | backbone), nn.Conv2d(3, 1, 1)
     return model
 
 
@@ -87,7 +87,7 @@ def test_what_is_frozen_alone_does_not_train_before_the_epoch_and_all_does_after
 )
 def test_it_knows_other_backbones_that_are_built_on_resnet_and_logs_once_what_it_unfroze(hook, keys):
     model = nn.Module()
-    model.backbone = api().backbone(keys | dict(frozen_stages=1))
+    model.backbone = api().part(keys | dict(frozen_stages=1))
     (before, *after), log = epochs(hook, model, unfreeze_epoch=2)
     assert after == [before, parameters(model)]
     assert log == [f"Epoch 2: unfroze conv1, norm1, layer1 of {keys['type'].rpartition('.')[2]}"]

@@ -2,11 +2,12 @@ from pathlib import Path
 
 import pytest
 
-from howto.checkout.checkpoints import Detectron2Checkpoint, HubCheckpoint, TorchCheckpoint, at, named
+from howto.checkout.checkpoints import Checkpoint, Detectron2Checkpoint, HubCheckpoint, at, named
+from howto.project.errors import HowtoError
 
 KINDS = {
     "https://download.pytorch.org/models/resnet50-0676ba61.pth": (
-        TorchCheckpoint,
+        Checkpoint,
         "resnet50-0676ba61.pth",
         "download.pytorch.org",
         "hub/checkpoints/resnet50-0676ba61.pth",
@@ -36,17 +37,20 @@ def test_an_address_says_what_kind_of_checkpoint_it_is_and_where_that_is_kept(ad
     assert type(named(name)) is kind
 
 
-def test_the_end_of_a_files_name_is_its_hash_if_it_looks_like_one():
-    digest = "0123456789abcdef" * 4
-    assert TorchCheckpoint.digits(Path("resnet50-0676ba61.pth")) == "0676ba61"
-    assert TorchCheckpoint.digits(Path("resnet50.pth")) == ""
-    assert TorchCheckpoint.digits(Path("resnet50-0676ba61.pkl")) == ""
-    assert HubCheckpoint.digits(Path("blobs", digest)) == digest
-    assert HubCheckpoint.digits(Path("blobs", digest[:40])) == ""  # git's, of a small file
-
-
-def test_what_old_checkpoints_are_without_is_not_missed():
-    assert TorchCheckpoint.may_lack("bn1.num_batches_tracked")
-    assert not TorchCheckpoint.may_lack("bn1.running_mean")
-    assert Detectron2Checkpoint.may_lack("stem.conv1.norm.running_mean")
-    assert not Detectron2Checkpoint.may_lack("stem.conv1.weight")
+@pytest.mark.parametrize(
+    ("kind", "name", "counts"),
+    [
+        (Checkpoint, "resnet50-0676ba61.pth", True),
+        (Checkpoint, "resnet50.pth", False),
+        (HubCheckpoint, "0123456789abcdef" * 4, True),
+        (HubCheckpoint, "0123456789abcdef0123456789abcdef01234567", False),  # git's, of a small file
+    ],
+)
+def test_the_end_of_a_files_name_is_its_hash_if_it_looks_like_one(tmp_path, kind, name, counts):
+    path = tmp_path / name
+    path.touch()
+    if counts:
+        with pytest.raises(HowtoError, match="is damaged, or another file"):
+            kind(name).check_hash(path)
+    else:
+        kind(name).check_hash(path)

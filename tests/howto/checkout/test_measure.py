@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 
 from howto import Workspace
 from howto.checkout import measure
@@ -38,19 +39,6 @@ def test_the_strides_of_a_stock_detector_belong_together(checkout, name, levels,
     assert measure.roi_strides(model) == boxes
 
 
-def test_levels_that_begin_elsewhere_than_the_anchors_are_told_apart(checkout):
-    cfg = small(checkout, RETINANET)
-    cfg.model.neck.start_level = 0
-    model = checkout.build(cfg)
-    assert measure.neck_strides(model) == [4, 8, 16, 32, 64]
-    assert measure.anchor_strides(model) == [8, 16, 32, 64, 128]
-
-
-@pytest.mark.parametrize("name", [RETINANET, FASTER_RCNN])
-def test_of_a_stock_detector_all_that_trains_gets_a_gradient(checkout, name):
-    assert checkout.unused_parameters(small(checkout, name)) == []
-
-
 @pytest.mark.parametrize("keys", [dict(type="MobileNetV2"), dict(type="ResNet", depth=18, frozen_stages=1)])
 def test_what_no_level_was_computed_from_is_what_a_backward_pass_leaves_without_a_gradient(checkout, keys):
     backbone = checkout.backbone(**keys, out_indices=(1, 2))
@@ -66,3 +54,12 @@ def test_a_stage_whose_output_nobody_reads_is_named(checkout):
     cfg.model.neck.update(in_channels=[64, 128, 256], start_level=0)
     layer4 = [name for name, _ in checkout.build(cfg).named_parameters() if name.startswith("backbone.layer4.")]
     assert checkout.unused_parameters(cfg) == layer4 != []
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_what_a_pass_keeps_for_the_backward_pass_counts_each_tensor_once_and_nothing_frozen(device):
+    image, mapped = 3 * 64 * 64, 8 * 64 * 64
+    layers = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1)).to(device)
+    # The image for the first layer; the second's result for itself and for the third.
+    assert measure.kept_for_backward(layers, 64, 64) == pytest.approx((image + mapped) * 4 / 2**20)
+    assert measure.kept_for_backward(nn.Conv2d(3, 8, 3).to(device).requires_grad_(False), 64, 64) == 0

@@ -67,7 +67,7 @@ def both(tmp_path_factory) -> list[list[list]]:
     jobs = [
         ["tools/says.py", "--flag", "a b"], ["-m", "says", "x"], ["-c", SAYS, "y"],
         ["fails.py"], ["-c", "import sys; sys.exit(3)"], ["-c", "import sys; sys.exit('because')"],
-        ["-c", "import says"], ["tools/says.py/none.py"], ["-c", "import configs.nothing"],
+        ["-c", "import says"], ["-c", "import configs.nothing"],
         ["-c", "from huggingface_hub import constants; print(constants.HF_HUB_OFFLINE)"],
         ["-c", "import sys; print('client' not in sys.modules or sys.modules['client'].constants.HF_HUB_OFFLINE)"],
         ["-c", "import os; os.write(1, b'raw'); os.system('echo shell')"], ["-X", "utf8", "-c", "print(1)"],

@@ -14,7 +14,7 @@ from mmcv import Config
 from mmcv.runner import load_checkpoint
 from mmcv.runner.checkpoint import _load_checkpoint_with_prefix
 
-from howto.checkout import family, inert, weights
+from howto.checkout import inert, weights
 from howto.project.errors import HowtoError
 
 MOBILENET = "https://download.openmmlab.com/mmclassification/v0/mobilenet_v3/convert/mobilenet_v3_small-8427ecf0.pth"
@@ -118,7 +118,7 @@ def publish(tmp_path, monkeypatch):
         digest = hashlib.sha256((folder / "half").read_bytes()).hexdigest()
         path = (folder / "half").rename(folder / f"resnet18-{digest[:8]}.pth" if named else folder / "resnet18.pth")
         urls = {"resnet18": f"https://download.pytorch.org/models/{path.name}"}
-        monkeypatch.setattr(family.api(), "torchvision_urls", lambda: urls)
+        monkeypatch.setattr(weights, "torchvision_urls", lambda: urls)
         return path
 
     return publish

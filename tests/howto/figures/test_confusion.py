@@ -45,17 +45,6 @@ def test_the_precision_of_a_category_is_that_of_its_own_objects():
     assert "area" not in boxes[0]
 
 
-@pytest.mark.parametrize(("crowd", "precision"), [(2, 1.0), (5, 0.5)], ids=["its own class", "another"])
-def test_coco_ignores_a_box_on_a_crowd_of_its_own_class_and_of_no_other(crowd, precision):
-    """The cases of crowds expect the same; a surer box that does not count leaves the AP of the right one at 1."""
-    cup = CONTENT["annotations"][1]
-    region = {**cup, "id": 99, "category_id": crowd, "bbox": [500, 0, 400, 400], "area": 160000, "iscrowd": 1}
-    right, surer = ({"image_id": 7, "category_id": 2, "bbox": box, "score": score}
-                    for box, score in ((cup["bbox"], 0.8), ([600, 50, 100, 100], 0.9)))  # fmt: skip
-    content = CONTENT | {"annotations": [cup, region]}
-    assert confusion.average_precision(content, [right, surer], 2) == pytest.approx(precision)
-
-
 def test_what_a_tool_draws_is_read_and_its_figure_closed():
     def plot(matrix, labels, show):
         figure, axes = plt.subplots(figsize=(2, 1), dpi=50)

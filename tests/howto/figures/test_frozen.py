@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import pytest
 
 from howto import Workspace
+from howto.checkout.family import stock
 from howto.figures import frozen
 
 
@@ -20,7 +21,7 @@ def checkout():
     ids=["four", "six", "a part of it stays", "no such key"],
 )
 def test_the_number_that_freezes_the_whole_is_found(checkout, name, number):
-    assert frozen.whole(checkout, dict(frozen.backbones(checkout))[name]) == number
+    assert frozen.whole(checkout, stock(frozen.BACKBONES)[name]) == number
 
 
 def test_a_bar_is_as_long_as_the_stage_moved_and_nothing_is_a_nought():

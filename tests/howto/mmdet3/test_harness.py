@@ -1,6 +1,7 @@
 """What the harness does otherwise for MMDetection 3.x: overrides, stand-ins, what it puts back, versions."""
 
 import logging
+import re
 from pathlib import Path
 
 import mmdet
@@ -10,11 +11,9 @@ from mmengine.config import Config
 from mmengine.hooks import CheckpointHook
 from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
-from mmengine.runner.checkpoint import _load_checkpoint_with_prefix
 
 from howto import Workspace
-from howto.checkout import checkpoints, weights
-from howto.checkout.fit import LONG_SIDE, RESNET18, overrides
+from howto.checkout.fit import LONG_SIDE, overrides
 from howto.checkout.isolation import isolated
 
 STOCK = Path(mmdet.__file__).parent / ".mim" / "configs"
@@ -34,19 +33,6 @@ def test_cuda_changes_the_number_of_epochs_and_what_is_logged_alone():
     assert "model.detector.device" not in overrides(of_detectron2, "cuda", 1)
 
 
-def scales(node):
-    """Every image scale below `node`, however it is nested."""
-    if isinstance(node, dict):
-        for key, value in node.items():
-            if key in ("scale", "scales", "img_scale") and isinstance(value, (tuple, list)):
-                yield from value if isinstance(value[0], (tuple, list)) else [value]
-            else:
-                yield from scales(value)
-    elif isinstance(node, (list, tuple)):
-        for item in node:
-            yield from scales(item)
-
-
 @pytest.mark.parametrize(
     "name",
     [
@@ -58,37 +44,11 @@ def scales(node):
 )
 def test_every_image_scale_shrinks_on_the_cpu(name):
     cfg = stock(name)
-    parts = ("train_dataloader", "val_dataloader", "test_dataloader", "custom_hooks")
-    before = [scale for part in parts for scale in scales(cfg.get(part))]
     cfg.merge_from_dict(overrides(cfg, "cpu", 1))
-    after = [scale for part in parts for scale in scales(cfg.get(part))]
-    assert len(after) == len(before) > 0
-    assert [new for old, new in zip(before, after) if max(new) > max(old) / 1333 * LONG_SIDE + 1] == []
-
-
-def test_a_checkpoint_of_detectron2_is_looked_for_in_its_own_cache_and_put_where_it_looks(monkeypatch, tmp_path):
-    name = "detectron2/ImageNetPretrained/MSRA/R-50.pkl"
-    monkeypatch.setenv("FVCORE_CACHE", str(tmp_path / "user"))
-    assert checkpoints.named(name).cached() is None
-    own = tmp_path / "user" / name
-    own.parent.mkdir(parents=True)
-    own.touch()
-    assert checkpoints.named(name).cached() == own
-    place = checkpoints.named(name).place(tmp_path / "checkout")
-    assert place == Path(weights.environment(tmp_path / "checkout")["FVCORE_CACHE"], name)
-
-
-def test_a_stand_in_takes_the_place_of_a_checkpoint_out_of_reach(tmp_path, monkeypatch):
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(weights, "reachable", lambda host: False)
-    init, name = dict(type="Pretrained", checkpoint=MOBILENET, prefix="backbone."), MOBILENET.rpartition("/")[2]
-    backbone = dict(type="mmpretrain.MobileNetV3", arch="small", init_cfg=init)
-    with isolated(tmp_path):
-        assert weights.provide(Config(dict(model=dict(backbone=backbone))), tmp_path / "home") == {name: "stand-in"}
-        state = _load_checkpoint_with_prefix("backbone.", str(tmp_path / "home/hub/checkpoints" / name))
-        built = mmdet.registry.MODELS.build(backbone).state_dict()
-    assert {key: value.shape for key, value in built.items()} == {key: state[key].shape for key in built}
+    parts = ("train_dataloader", "val_dataloader", "test_dataloader", "custom_hooks")
+    numbers = re.findall(r"scales?': .*?([\d][\d, ()\[\]]+)", str([cfg.get(part) for part in parts]))
+    sides = [int(side) for each in numbers for side in re.findall(r"\d+", each)]
+    assert 0 < max(sides) <= LONG_SIDE
 
 
 def test_what_mmengine_keeps_by_name_is_forgotten(tmp_path):
@@ -128,12 +88,3 @@ def test_what_a_config_raises_over_its_base_is_what_is_raised():
     )
     with pytest.raises(KeyError, match="nonsense"):
         checkout.config("wrong.py")
-
-
-def test_two_processes_are_evaluated_and_end_with_the_same_weights():
-    checkout = Workspace("mosaic")
-    (apart,) = checkout.train_in_two_processes([checkout.own], evaluate=True, **RESNET18)
-    assert {"stem", "layer4", "neck", "rpn_head", "roi_head"} <= set(apart)
-    assert set(apart.values()) == {0.0}
-    (log,) = checkout.root.glob("work_dirs/*_two_processes0/*/*.log")
-    assert "Evaluating bbox..." in log.read_text()
