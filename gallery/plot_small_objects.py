@@ -224,9 +224,9 @@ checkout.check("Side of an object in the tests, over that in training", shrunk, 
 # %%
 # Small objects are not filtered: ``min_size`` is that of images
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# ``min_size`` drops images with a side under 32 pixels, never objects. An object is dropped if its box is under a
-# pixel wide or high or lies outside the image, if its ``area`` is 0, as some converters write it, or if it is marked
-# ``ignore``.
+# Leave ``min_size`` as it is: it drops images with a side under 32 pixels, never objects. An object is dropped if
+# its box is under a pixel wide or high or lies outside the image, if its ``area`` is 0, as some converters write it,
+# or if it is marked ``ignore``.
 images = [photograph | {"id": 1}, photograph | {"id": 2, "width": 31}]
 boxes = (1, (3, 3)), (1, (0.5, 18)), (2, (9, 9))
 objects = [

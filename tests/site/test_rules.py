@@ -236,6 +236,22 @@ def test_a_pitfall_whose_title_is_an_error_was_seen_to_say_it(how_tos):
                     assert title.partition(": ")[2] in pitfall.get_text().replace(title, "", 1), topic
 
 
+def test_a_pitfall_begins_with_what_to_do(how_tos):
+    """Its first sentence is an instruction, and begins with its verb, or with what it is for."""
+    words = (
+        "Add Assign Build Call Change Choose Compare Copy Correct Count Draw End Give Install Keep Leave Let List Look "
+        "Make Move Name Number Put Raise Read Remove Resume Run Set Shorten Sort Spell Start Stop Take Train Turn Use "
+        "Wrap Write For With"
+    )
+    verbs, seen = set(words.split()), 0
+    for topic, page in how_tos.items():
+        for pitfall in page.select(".howto-pitfall"):
+            first = next(text for text in pitfall.find_all("p") if not text.find_parent(class_="howto-diff"))
+            assert first.get_text().split()[0] in verbs, (topic, first.get_text())
+            seen += 1
+    assert seen > 90
+
+
 def test_a_page_shows_its_whole_record(how_tos, records):
     for topic in EXECUTED:
         record = records[topic]
