@@ -4,9 +4,7 @@ import base64
 import hashlib
 import html
 import itertools
-import json
 import re
-import shutil
 import zlib
 from pathlib import Path
 
@@ -25,8 +23,6 @@ CARD = re.compile(
     r'(.*?plot_(\w+)\.html.*?<div class="sphx-glr-thumbnail-title">.*?</div>\s*)</div>',
     re.DOTALL,
 )
-# Pygments' rules in a row for kinds of words, of one theme.
-COLOURS = re.compile(r"(?P<where>(?:body[^ {}]+ )?\.highlight )\.[\w-]+\{[^}]*\}(?:(?P=where)\.[\w-]+\{[^}]*\})+")
 # sphinx-gallery's and Sphinx's, for what no page here has: notebooks to launch, data frames, tags, its search's marks.
 NOT_NEEDED = {
     "sg_gallery-binder.css",
@@ -114,72 +110,28 @@ def shorten(app: Sphinx, pagename: str, templatename: str, context: dict, doctre
 
 
 def drop_originals(app: Sphinx, error: Exception | None) -> None:
-    """Leave out of the site what no page shows: PNG files, cards of a build that knew its address, room in styles.
-
-    Pygments' style sheet has 5 kB of them, one behind each rule, sphinx-gallery's and this site's 3, on every page.
-    """
+    """Leave out of the site what no page shows: the PNG files behind WebP ones."""
     for path in Path(app.outdir, "_images").glob("*.webp"):
         path.with_suffix(".png").unlink(missing_ok=True)
-    if not app.config.html_baseurl:
-        shutil.rmtree(Path(app.outdir, "_images", "social_previews"), ignore_errors=True)
-    for style in Path(app.outdir, "_static").glob("*.css"):
-        text = re.sub(r"\s*/\*.*?\*/", "", style.read_text("utf-8"), flags=re.DOTALL)
-        text = re.sub(r"\s*([{};])\s*", r"\1", text)
-        style.write_text(COLOURS.sub(_grouped, text) if style.name == "pygments.css" else text, "utf-8")
-
-
-def _grouped(rules: re.Match) -> str:
-    """One rule for all kinds of words that Pygments gives the same colour, in place of one for each."""
-    kinds = {}
-    for kind, colour in re.findall(r"(\.[\w-]+)(\{[^}]*\})", rules[0].replace(rules["where"], "")):
-        kinds.setdefault(colour, []).append(kind)
-    return "".join(f"{rules['where']}:is({','.join(names)}){colour}" for colour, names in kinds.items())
 
 
 def lighten(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: nodes.document | None) -> None:
-    """Leave out style sheets, scripts and markup that no page needs."""
-    needless = NOT_NEEDED if 'class="tab-set' in context.get("body", "") else {*NOT_NEEDED, "tabs.css", "tabs.js"}
+    """Leave out style sheets and scripts that no page needs, and load the others late."""
+    body = context.get("body", "")
+    needless = NOT_NEEDED if 'class="tab-set' in body else {*NOT_NEEDED, "tabs.css", "tabs.js"}
     for kind in ("css_files", "script_files"):
         context[kind] = [file for file in context[kind] if Path(str(file.filename)).name not in needless]
     context["script_files"] = [
         type(file)(file.filename, **{**file.attributes, "defer": "defer"}) for file in context["script_files"]
     ]
-    # Pygments marks white space, names, punctuation and operators, and docutils the words of inline code. They look
-    # like any text, or need not look otherwise, and weigh a quarter of a page.
-    body = re.sub(r'<span class="(?:[npwo]|pre)">([^<]*)</span>', r"\1", context.get("body", ""))
-    # A string is marked in three parts, its quotes and what is between them.
-    body = re.sub(r'(<span class="(\w+)">[^<]*)(?:</span><span class="\2">([^<]*))+', _merged, body)
-    body = body.replace('<code class="docutils literal notranslate">', '<code class="literal notranslate">')
-    body = body.replace('<input checked="True"', "<input checked")  # sphinx-inline-tabs' value is none of HTML's
-    context["body"] = re.sub(r"(?<=>)[^<>]*&[^<>]*(?=<)", _unquoted, body)
-
-
-def _merged(spans: re.Match) -> str:
-    return re.sub(r'</span><span class="\w+">', "", spans[0])
-
-
-def _unquoted(text: re.Match) -> str:
-    """A text with its quotes as they are, which only an attribute has to spell out."""
-    return html.escape(html.unescape(text[0]), quote=False)
+    context["body"] = body.replace('<input checked="True"', "<input checked")  # sphinx-inline-tabs' is none of HTML's
 
 
 def describe(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: nodes.document | None) -> None:
-    """Tell search engines what a page is about, and how a how-to is done."""
-    if doctree is None:
-        return
-    about = _first_paragraph(doctree)
-    context["metatags"] += f'<meta name="description" content="{html.escape(about)}">\n'
-    if howto_of(pagename):
-        steps = [f"Copy {name}" for name in _snippets(doctree)] + _commands(doctree)
-        content = {
-            "@context": "https://schema.org",
-            "@type": "HowTo",
-            "name": app.env.titles[pagename].astext(),
-            "description": about,
-            "step": [{"@type": "HowToStep", "text": step} for step in steps],
-        }
-        text = json.dumps(content, ensure_ascii=False).replace("</", "<\\/")
-        context["metatags"] += f'<script type="application/ld+json">{text}</script>\n'
+    """Tell search engines what a page is about."""
+    if doctree is not None:
+        about = html.escape(_first_paragraph(doctree))
+        context["metatags"] += f'<meta name="description" content="{about}">\n'
 
 
 def link_source(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: nodes.document | None) -> None:
@@ -197,17 +149,6 @@ def _first_paragraph(doctree: nodes.document) -> str:
     """The answer in short."""
     found = (node for node in doctree.findall(nodes.paragraph) if isinstance(node.parent, nodes.section))
     return " ".join(next(found, nodes.paragraph()).astext().split())
-
-
-def _snippets(doctree: nodes.document) -> list[str]:
-    shown = (node for node in doctree.findall(nodes.container) if "howto-snippet" in node["classes"])
-    return [caption.astext() for node in shown for caption in node.findall(nodes.caption)]
-
-
-def _commands(doctree: nodes.document) -> list[str]:
-    shown = (node for node in doctree.findall(nodes.container) if "howto-run" in node["classes"])
-    blocks = (block.astext() for node in shown for block in node.findall(nodes.literal_block))
-    return [line.removeprefix("$ ") for block in itertools.islice(blocks, 1) for line in block.splitlines()]
 
 
 def _to_webp(app: Sphinx, name: str) -> tuple[int, int]:

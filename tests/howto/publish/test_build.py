@@ -82,7 +82,7 @@ def test_what_only_the_site_depends_on_has_it_written_anew(tiny):
     assert (done.returncode, executed(done)) == (0, []), done.stderr
     shown = {
         "publish.html": "A sentence more.",
-        "_static/howto.css": ".more{color: red;}",
+        "_static/howto.css": ".more { color: red; }",
         "index.html": "Another title",
         "mutations.html": "nobody ran it",
         "verified.html": 'href="https://how.to/mmdet2/verified.html"',
