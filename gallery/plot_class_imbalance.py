@@ -228,7 +228,7 @@ reason = "object has no attribute 'get_cat_ids'"
 checkout.check(f"It says: {reason}", reason in failure.message, True)
 
 # %%
-from howto.figures.mosaic import seeded
+from howto.checkout.isolation import seeded
 
 within = dict(mixing, dataset=dict(balancing, dataset=inner), _delete_=True)
 inside = checkout.dataset(checkout.config(tiny, train=within))

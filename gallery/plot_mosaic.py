@@ -400,7 +400,7 @@ checkout.check("Mask R-CNN trains, every loss is finite", finite, True)
 # %%
 # If ``img_scale`` is not square, ``CachedMosaic`` swaps the height and the width of the canvas when it moves masks, and
 # cuts masks off, without an error. Here is how far boxes are from their masks:
-from howto.figures.mosaic import seeded
+from howto.checkout.isolation import seeded
 
 
 def largest_error(name):

@@ -41,7 +41,7 @@ def process_state_restored(root: Path | None = None) -> Iterator[None]:
     cwd, environ, path = Path.cwd(), dict(os.environ), list(sys.path)
     registered = {registry: dict(registry._module_dict) for registry in _registries()}
     try:
-        with same_state():
+        with _same_state():
             yield
     finally:
         os.chdir(cwd)
@@ -63,7 +63,7 @@ def process_state_restored(root: Path | None = None) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def same_state() -> Iterator[None]:
+def _same_state() -> Iterator[None]:
     """Put back the random states and what torch can be told for the whole process."""
     import numpy
     import torch
@@ -79,6 +79,19 @@ def same_state() -> Iterator[None]:
         torch.set_default_dtype(kind)
         torch.set_grad_enabled(gradients)
         torch.set_num_threads(threads)
+
+
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Inside, the same random numbers are drawn for the same `seed`; afterwards the draw goes on as before."""
+    import numpy
+    import torch
+
+    with _same_state():
+        random.seed(seed)
+        numpy.random.seed(seed)
+        torch.manual_seed(seed)
+        yield
 
 
 def reset_seeds() -> None:

@@ -4,7 +4,6 @@ import contextlib
 import functools
 import importlib
 import os
-import queue
 import socket
 import ssl
 import threading
@@ -91,22 +90,18 @@ def looking_in(home: Path) -> Iterator[None]:
 @functools.cache
 def reachable(host: str) -> bool:
     """Whether `host` completes a TLS handshake within :data:`PATIENCE` seconds; asked once per process."""
-    answers = queue.SimpleQueue()
+    answered = []
 
     def connect() -> None:
-        try:
-            with socket.create_connection((host, 443), timeout=PATIENCE) as connection:
-                ssl.create_default_context().wrap_socket(connection, server_hostname=host).close()
-            answers.put(True)
-        except OSError:
-            answers.put(False)
+        with contextlib.suppress(OSError), socket.create_connection((host, 443), timeout=PATIENCE) as connection:
+            ssl.create_default_context().wrap_socket(connection, server_hostname=host).close()
+            answered.append(True)
 
     # Looking a name up knows no time-out of its own, and a pool's thread would hold the process up at its end.
-    threading.Thread(target=connect, daemon=True).start()
-    try:
-        return answers.get(timeout=PATIENCE)
-    except queue.Empty:
-        return False
+    thread = threading.Thread(target=connect, daemon=True)
+    thread.start()
+    thread.join(PATIENCE)
+    return bool(answered)
 
 
 def _of(cfg) -> Iterator[Checkpoint]:
@@ -129,8 +124,10 @@ def wanted(node: object) -> Iterator[Checkpoint]:
     if kind == "Pretrained":
         checkpoint = node["checkpoint"]
         if checkpoint.startswith("torchvision://"):
+            import torchvision
+
             name = checkpoint.removeprefix("torchvision://")
-            yield at(torchvision_urls()[name], functools.partial(_torchvision_model, name))
+            yield at(torchvision_urls()[name], functools.partial(torchvision.models.get_model, name))
         elif checkpoint.startswith(CLASSIFIERS):
             yield at(checkpoint, functools.partial(_classifier, checkpoint))
     if kind.endswith("TIMMBackbone") and node.get("pretrained") and not node.get("pretrained_cfg"):
@@ -150,12 +147,6 @@ def wanted(node: object) -> Iterator[Checkpoint]:
 def torchvision_urls() -> dict[str, str]:
     """The address of each checkpoint that ``torchvision://`` stands for."""
     return importlib.import_module(f"{api().LIBRARIES[0]}.runner.checkpoint").get_torchvision_models()
-
-
-def _torchvision_model(name: str):
-    import torchvision
-
-    return torchvision.models.get_model(name)
 
 
 def _detectron2_resnet(depth: int):

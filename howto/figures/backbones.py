@@ -29,36 +29,6 @@ PIXELS = {
 # What MMDetection's own PVT trains with, and these are trained with, too.
 ADAMW = dict(type="AdamW", lr=0.0001, weight_decay=0.0001)
 TRAINED_BY_ADAMW = ("PyramidVisionTransformerV2", "SwinTransformer", "SVT", "PoolFormer", "VAN", "ConvNeXt")
-PIPELINES = """
-train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations', with_bbox=True),
-    dict(type='Resize', img_scale=(1333, 800), keep_ratio=True),
-    dict(type='RandomFlip', flip_ratio=0.5),
-    dict(type='Normalize', **img_norm_cfg),
-    dict(type='Pad', size_divisor=32),
-    dict(type='DefaultFormatBundle'),
-    dict(type='Collect', keys=['img', 'gt_bboxes', 'gt_labels'])
-]
-test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(
-        type='MultiScaleFlipAug',
-        img_scale=(1333, 800),
-        flip=False,
-        transforms=[
-            dict(type='Resize', keep_ratio=True),
-            dict(type='RandomFlip'),
-            dict(type='Normalize', **img_norm_cfg),
-            dict(type='Pad', size_divisor=32),
-            dict(type='ImageToTensor', keys=['img']),
-            dict(type='Collect', keys=['img'])
-        ])
-]
-data = dict(
-    train=dict(pipeline=train_pipeline),
-    val=dict(pipeline=test_pipeline),
-    test=dict(pipeline=test_pipeline))"""  # MMDetection 2.x normalises in the pipelines
 STYLE = dict(based_on_style="pep8", split_before_expression_after_opening_paren=True)  # OpenMMLab's, for yapf
 # Which config of MMDetection trains a backbone of the table from the same checkpoint, as a pattern below ``configs/``.
 ORIGINS = {
@@ -202,9 +172,23 @@ class _Name(str):
 
 def _pixels(mean: list[float], std: list[float], rgb: bool) -> tuple[dict, list[str]]:
     """What a config says of the pixels that its model gets: keys of the model, and lines below it."""
-    if stacks.current().family == "mmdet2":
-        return {}, [_assigned("img_norm_cfg", dict(mean=mean, std=std, to_rgb=rgb)) + PIPELINES]
-    return dict(data_preprocessor=dict(mean=mean, std=std, bgr_to_rgb=rgb)), []
+    if stacks.current().family != "mmdet2":
+        return dict(data_preprocessor=dict(mean=mean, std=std, bgr_to_rgb=rgb)), []
+    stock = load(api().detectors()[0] / "configs/_base_/datasets/coco_detection.py")  # 2.x normalises in its pipelines
+    values = dict(img_norm_cfg=dict(mean=mean, std=std, to_rgb=rgb))
+    values |= {name: _normalising(stock[name]) for name in ("train_pipeline", "test_pipeline")}
+    values["data"] = {name: dict(pipeline=_Name("test_pipeline")) for name in ("train", "val", "test")}
+    values["data"]["train"]["pipeline"] = _Name("train_pipeline")
+    return {}, [_assigned(name, value) for name, value in values.items()]
+
+
+def _normalising(steps: list[dict]) -> list:
+    """The steps of a pipeline, those that normalise by ``img_norm_cfg``."""
+    named = _Name("dict(type='Normalize', **img_norm_cfg)")
+    inner = [
+        dict(step, transforms=_normalising(step["transforms"])) if "transforms" in step else step for step in steps
+    ]
+    return [named if step["type"] == "Normalize" else step for step in inner]
 
 
 @contextlib.contextmanager
@@ -265,6 +249,8 @@ def _assigned(name: str, value: dict) -> str:
 
 
 def _written(value: object) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_written, value))}]"
     if not isinstance(value, dict):
         return repr(value)
     return f"dict({', '.join(f'{key}={_written(item)}' for key, item in value.items())})"

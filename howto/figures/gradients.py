@@ -2,7 +2,7 @@
 
 from howto.checkout import fit
 from howto.checkout.family import api
-from howto.figures.mosaic import seeded
+from howto.checkout.isolation import seeded
 
 
 def of(checkout, config: str, parameter: str, index: int = 0, **changes):

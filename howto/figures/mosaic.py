@@ -1,12 +1,9 @@
 """Follow images through Mosaic and RandomAffine, by the random numbers they draw and by paint."""
 
-import contextlib
 import copy
-import random
-from collections.abc import Iterator
 
 from howto.checkout.family import api
-from howto.checkout.isolation import same_state
+from howto.checkout.isolation import seeded
 from howto.project.errors import HowtoError
 
 WHITE, PAD = 255, 114  # MMDetection pads with 114; half way between the two counts as paint
@@ -146,19 +143,6 @@ def plain_epochs(checkout, run) -> list[int]:
     if mixed_up := [number for number, found in kinds.items() if len(found) != 1]:
         raise HowtoError(f"{checkout.topic}: epochs {mixed_up} saw photographs and others; each is to see one kind")
     return [number for number, found in kinds.items() if found == {True}]
-
-
-@contextlib.contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Inside, the same random numbers are drawn for the same `seed`; afterwards the draw goes on as before."""
-    import numpy as np
-    import torch
-
-    with same_state():
-        random.seed(seed)
-        np.random.seed(seed)
-        torch.manual_seed(seed)
-        yield
 
 
 def _follow(dataset, index: int, seed: int, painted: int, region: tuple[slice, slice]) -> list:

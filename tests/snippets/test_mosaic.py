@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from howto.checkout.family import api
-from howto.figures.mosaic import distance, images_shown, mixed, painted_boxes, seeded
+from howto.checkout.isolation import seeded
+from howto.figures.mosaic import distance, images_shown, mixed, painted_boxes
 from howto.project import stacks
 
 FAMILY = stacks.current().family

@@ -88,7 +88,7 @@ EDITS = {
 OTHERS = [
     "gallery/plot_unfreeze_backbone.py",
     "snippets/mmdet2/unfreeze_backbone/unfreeze_backbone_epoch_based_hook.py",
-    "howto/figures/confusion.py",  # which another page uses
+    "howto/figures/scores.py",  # which another page uses
     "howto/checkout/mmdet3.py",
     "howto/site/html_output.py",  # works on pages that have run
     "howto/execution/verify.py",
@@ -104,7 +104,7 @@ def test_an_edit_makes_a_page_stale_if_it_depends_on_the_file_and_no_other_does(
     for path in OTHERS:
         append(checkout.root / path)
     assert changed("mosaic") == []
-    assert stale() == {"unfreeze_backbone": ["script", "snippets"], "per_class_results": ["howto"]}
+    assert stale() == {"unfreeze_backbone": ["script", "snippets"], "best_checkpoint": ["howto"]}
     found = {}
     for path in EDITS:
         before = (checkout.root / path).read_bytes()
