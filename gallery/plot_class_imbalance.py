@@ -266,6 +266,9 @@ long = checkout.config(**keys)
 with checkout.inside():
     iterations = 12 * len(api().loader(long, checkout.dataset(long)))
 checkout.check("Iterations of warm-up", warm_up, 500)
+checkout.check("Of twelve epochs, 600 images, 16 a step", iterations, 456)
+
+# %%
 yolox = checkout.config("yolox/yolox_s_8x8_300e_coco.py")
 detr = checkout.config("detr/detr_r50_8x2_150e_coco.py")
 # {% if mmdet2 %}
@@ -274,7 +277,6 @@ by_epoch = yolox.lr_config.warmup_by_epoch, "warmup" in detr.lr_config
 by_epoch = yolox.param_scheduler[0].by_epoch, "LinearLR" in str(detr.param_scheduler)
 # {% endif %}
 checkout.check("YOLOX by epoch, DETR warms up", by_epoch, (True, False))
-checkout.check("Of twelve epochs, 600 images, 16 a step", iterations, 456)
 
 # %%
 # Proof

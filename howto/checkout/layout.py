@@ -42,7 +42,7 @@ class Layout:
             (configs / stock.name).symlink_to(stock)
         (root / "tools").symlink_to(mim / "tools")
         self.folder = configs / self.topic
-        shutil.copytree(self.source, self.folder, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(self.source, self.folder, ignore=shutil.ignore_patterns("__pycache__", "*.txt"))
         data = root / "data" / "coco"
         mini = data
         if real := Settings.from_environ().coco:

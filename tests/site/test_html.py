@@ -267,13 +267,3 @@ def test_no_file_of_the_site_holds_a_path_of_the_machine_that_built_it(site):
         for path in paths
         if path in file.read_text("utf-8", errors="replace")
     ] == []
-
-
-def test_what_loses_its_mark_looks_like_any_text(site):
-    """Names and punctuation have the colour of what is around them, in light and dark."""
-    styles = (site / "_static/pygments.css").read_text()
-    plain = re.findall(r"(?:^|[{}])([^{}]*)\.highlight\{[^}]*?[^-]color: (#\w+)", styles)
-    assert len(plain) >= 2
-    for theme, colour in plain:
-        alike = re.search(rf"{re.escape(theme)}\.highlight :is\(([^)]*)\){{color: {colour}}}", styles)
-        assert {".n", ".p"} <= set(alike[1].split(","))

@@ -239,9 +239,9 @@ def test_a_pitfall_whose_title_is_an_error_was_seen_to_say_it(how_tos):
 def test_a_pitfall_begins_with_what_to_do(how_tos):
     """Its first sentence is an instruction, and begins with its verb, or with what it is for."""
     words = (
-        "Add Assign Build Call Change Choose Compare Copy Correct Count Draw End Give Install Keep Leave Let List Look "
-        "Make Move Name Number Put Raise Read Remove Resume Run Set Shorten Sort Spell Start Stop Take Train Turn Use "
-        "Wrap Write For With"
+        "Add Assign Build Call Change Choose Compare Copy Correct Count Draw End Give Install Join Keep Leave Let List "
+        "Look Make Move Name Number Put Raise Read Remove Resume Run Set Shorten Sort Spell Start Stop Take Train Turn "
+        "Use Wrap Write For With"
     )
     verbs, seen = set(words.split()), 0
     for topic, page in how_tos.items():

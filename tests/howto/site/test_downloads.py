@@ -40,7 +40,8 @@ def notebook(tmp_path):
         ("A.\n\n.. needs:: detectron2\n\nB.", "A.\n\nIt needs the package detectron2.\n\nB."),
         (
             ".. train:: {0}\n\n   Some words on the rate.\n\nB.",
-            "```console\n$ python tools/train.py configs/{0} --auto-scale-lr\n```\n\nB.",
+            "```console\n$ python tools/train.py configs/{0} --auto-scale-lr\n```\n\n"
+            "Are the files saved right? Ask Python:\n\n```pycon\n{2}```\n\nB.",
         ),
         (
             ".. tab:: One\n\n   .. snippet:: {0}\n\n.. tab:: Two\n\n   .. snippet:: {0}\n",
@@ -57,7 +58,7 @@ def test_a_notebook_says_in_words_what_only_a_page_can_show(tmp_path, prose, sho
     finish_notebook(MOSAIC, path)
     (cell,) = json.loads(path.read_text())["cells"]
     code = f"`configs/{name}`\n\n```python\n{snippet.read_text()}```\n"
-    assert "".join(cell["source"]) == shown.format(name, code)
+    assert "".join(cell["source"]) == shown.format(name, code, MOSAIC.examples.read_text())
 
 
 def test_the_zip_of_a_page_holds_the_notebook_that_is_downloaded(notebook):
