@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 from howto.project import files, stacks
 
 FAMILY, STACK = stacks.current().family, stacks.current().name
-REGISTRY = "hook registry" if FAMILY == "mmdet2" else "mmdet::hook registry"
+HOOKS, MODELS = ("hook", "models") if FAMILY == "mmdet2" else ("mmdet::hook", "mmdet::model")
 WORDS = {
     "accumulate_gradients": ["gradient accumulation", "larger batch"],
     "backbone_channels": ["channels of a backbone", "in_channels swin-t RetinaNet"],
@@ -45,10 +45,13 @@ OWN = [
         "custom_classes",
         'File "tools/train.py", line 242, in <module> main() ValueError: need at least one array to concatenate',
     ),
-    ("custom_module", "KeyError: 'FocalEIoULoss is not in the models registry'"),
+    ("custom_module", f"KeyError: 'FocalEIoULoss is not in the {MODELS} registry'"),
     ("custom_module", "KeyError: 'MyHead is already registered in models'"),
     ("custom_module", "ModuleNotFoundError: No module named 'my_hook'"),
-    ("unfreeze_backbone", f'"MyHook is not in the {REGISTRY}. Please check whether the value of `MyHook` is correct"'),
+    (
+        "unfreeze_backbone",
+        f'"MyHook is not in the {HOOKS} registry. Please check whether the value of `MyHook` is correct"',
+    ),
     (
         "unfreeze_backbone",
         "torch.cuda.OutOfMemoryError: CUDA out of memory. Tried to allocate 20.00 MiB (GPU 0; 11.17 GiB",
