@@ -148,7 +148,7 @@ checkout.check("ATSS, two GPUs and a batch of two", same, at_most=1e-4)
 checkout.check("ATSS, both are another step", min(others) > 0.01, True)
 
 # %%
-# If the number is the same in each iteration, all three are the same but for rounding. Here an
+# If the number is the same in each iteration, all three are the same except for rounding. Here an
 # image comes twice:
 accumulated = step("RetinaNet", 1, 2, train__ann_file=str(twice))
 batch = step("RetinaNet", 2, 1, train__ann_file=str(twice))

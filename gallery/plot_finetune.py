@@ -58,8 +58,8 @@ checkout.check("The config's checkpoint is that of the table", cfg.load_from, st
 # %%
 # Learning rate
 # ~~~~~~~~~~~~~
-# A tenth of the standard learning rate is what people advise, so that few images do not undo what
-# many have taught. MMDetection itself does not always: its config for Cityscapes loads the same
+# The usual advice is a tenth of the standard rate, so that a small dataset does not erase what COCO
+# taught. MMDetection itself does not always: its config for Cityscapes loads the same
 # checkpoint and keeps the standard rate, 0.01 for 8 GPUs with one image each. Try both.
 cityscapes = checkout.config("cityscapes/faster_rcnn_r50_fpn_1x_cityscapes.py")
 theirs, mine = (each.load_from.rpartition("/")[2] for each in (cityscapes, cfg))

@@ -128,12 +128,12 @@ checkout.check("All that moves", moves, [])
 # The neck trains after all: the schedule has a least rate
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # {% if mmdet2 %}
-# For cosine annealing, use ``min_lr_ratio`` in the place of ``min_lr``.
+# For cosine annealing, use ``min_lr_ratio`` instead of ``min_lr``.
 # {% else %}
-# For cosine annealing, use ``eta_min_ratio`` in the place of ``eta_min``.
+# For cosine annealing, use ``eta_min_ratio`` instead of ``eta_min``.
 # {% endif %}
-# The ratio is a share of the part's own rate, and that of 0 is 0. The other is the least rate of every part,
-# whatever its ``lr_mult``.
+# The ratio is a fraction of each part's own rate, so 0 stays 0. The other key is one lowest rate for every
+# part, whatever its ``lr_mult``.
 
 # %%
 # The backbone's batch norms still change: a rate of 0 is for weights
@@ -155,8 +155,8 @@ checkout.check("Updates of its batch norms, at least", min(tracked), steps)
 # %%
 # ``RuntimeError: Expected to have finished reduction``: a hook freezes it
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# Use a learning rate of 0. A hook that sets ``requires_grad`` comes too late on several GPUs: the model is
-# wrapped by then, and the wrapper waits for gradients that never come.
+# Use a learning rate of 0, not a hook that sets ``requires_grad``. When the hook runs on several GPUs, DDP
+# has already wrapped the model, and waits for gradients that never come.
 # {% if mmdet2 %}
 imports = "from mmcv.runner import HOOKS, Hook"
 # {% else %}

@@ -313,12 +313,12 @@ checkout.check("Drawings in memory", sizes == real, True)
 # %%
 # Boxes that nobody would believe: the threshold is for the drawing alone
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# Compare scores yourself, as the script does. What a detector returns holds every box over the config's
+# Compare scores yourself, as the script does. A detector returns every box over the config's
 # ``test_cfg.rcnn.score_thr``.
 # {% if mmdet2 %}
-# ``score_thr`` of ``show_result`` is for the drawing.
+# ``score_thr`` of ``show_result`` affects only the drawing.
 # {% else %}
-# ``pred_score_thr`` of ``DetInferencer`` is for the drawing; ``no_save_pred=False`` writes all boxes.
+# ``pred_score_thr`` of ``DetInferencer`` affects only the drawing; ``no_save_pred=False`` writes all boxes.
 written = json.loads(next((checkout.root / "own/preds").iterdir()).read_text())
 checkout.check("Boxes below 0.3 are written", min(written["scores"]) < 0.3, True)
 # {% endif %}

@@ -549,7 +549,7 @@ checkout.check("The model is the stock config's", cfg.model == stock.model, True
 # Every box is still on its object
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # Checked without trusting Mosaic's own arithmetic: each source image is painted black
-# but for one box, in white. The same draw of random numbers then moves the white as it
+# except for one box, in white. The same draw of random numbers then moves the white as it
 # moved the photograph, and what is white afterwards has to be the box.
 from howto.figures.mosaic import painted_boxes
 

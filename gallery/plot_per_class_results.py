@@ -91,7 +91,7 @@ for name, score in scores.items():
 # %%
 # The same evaluation leaves ``val.bbox.json``. From it ``confused.py`` prints a table for a spreadsheet: a row
 # for each class of objects, a column for each that they were taken for. State the threshold with it; AP has
-# none. A higher one leaves fewer boxes on no object, and in the end more objects missed.
+# none. A higher threshold gives fewer false positives and, in the end, more missed objects.
 truth = "data/coco/annotations/instances_val2017.json"
 boxes = f"work_dirs/{checkout.own.removesuffix('.py')}/val.bbox.json"
 script = "python configs/per_class_results/confused.py"

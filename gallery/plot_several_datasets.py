@@ -2,8 +2,8 @@
 How do I train on several datasets at once?
 ===========================================
 
-Join them with ``ConcatDataset``, and give each the names that its own file has for the head's
-outputs. Here a small set of kittens and mugs, shown three times, is joined with COCO's cats and cups.
+Join them with ``ConcatDataset``, and list in each dataset its own class names, in the order of
+the head's outputs. Here a small set of kittens and mugs, shown three times, is joined with COCO's cats and cups.
 """
 
 # %%
