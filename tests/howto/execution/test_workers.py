@@ -110,7 +110,8 @@ def test_a_build_that_is_interrupted_says_so_in_a_line_and_takes_its_workers_wit
         next(line for line in build.stderr if "two: executing" in line)
     os.killpg(build.pid, signal.SIGINT)
     said = build.communicate(timeout=60)[1]
-    assert build.returncode == 130, said
+    # A shell says 130 of both: Python ends itself by the signal if that came while a string was executed.
+    assert build.returncode in (130, -signal.SIGINT), said
     assert said.endswith("howto build: interrupted; what had finished is kept\n")
     assert "Traceback" not in said
     until = time.monotonic() + 20
