@@ -81,7 +81,6 @@ sphinx_gallery_conf = {
     "gallery_dirs": [files.GALLERY],
     "ignore_repr_types": r"'(int|matplotlib\.(text|legend)\.\w+)'",  # what writing a file or a title happens to return
     "backreferences_dir": f"_build/backreferences/{stack.name}",
-    "default_thumb_file": str(ROOT / "docs/_static/not-executed.svg"),
     "download_all_examples": False,
     "image_scrapers": ("matplotlib", "howto.site.fold.scrape"),
     "image_srcset": page.DENSITIES,
@@ -91,14 +90,12 @@ sphinx_gallery_conf = {
         "%matplotlib inline"
     ),
     "log_level": {"backreference_missing": "info"},
-    "minigallery_sort_order": "howto.site.gallery.navigation_order",
     "min_reported_time": 24 * 60 * 60,  # the record at the end of a page says how long it took
     "nested_sections": False,
     "remove_config_comments": True,
     "reset_modules": ("matplotlib", "howto.site.gallery.around_page"),
     "reset_modules_order": "both",
     "show_signature": False,
-    "thumbnail_size": (420, 140),  # the pages' pictures are wide
     "within_subsection_order": "FileNameSortKey",
     "write_computation_times": False,  # its page loads scripts from other hosts; the verified page has the times
 }

@@ -294,8 +294,8 @@ checkout.check("Momentum of MMCV's EMAHook", stands_still, at_most=1e-29)
 # {% endif %}
 
 # %%
-# Proof
-# -----
+# Evidence
+# --------
 
 # %%
 # It steps after every eighth iteration, and at the end

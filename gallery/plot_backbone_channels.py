@@ -70,8 +70,12 @@ Table(head, rows)
 # %%
 # Adapt it
 # --------
-# **Your own backbone.** Replace ``ResNet(depth=18)`` by it, with the keys that your config has for it.
-# The channels depend on ``out_indices``, which selects the levels.
+
+# %%
+# Your own backbone
+# ~~~~~~~~~~~~~~~~~
+# Replace ``ResNet(depth=18)`` by it, with the keys that your config has for it. The channels depend on
+# ``out_indices``, which selects the levels.
 keys = {
     "import ResNet": "import MobileNetV2",
     "ResNet(depth=18)": "MobileNetV2(out_indices=(1, 2, 4, 6))",
@@ -83,7 +87,9 @@ expected = backbones["MobileNetV2"].channels
 checkout.check("The script prints the table's MobileNetV2", channels, expected)
 
 # %%
-# **A config of the table.** Save it in ``configs/backbone_channels/`` under any name that ends in
+# A config of the table
+# ~~~~~~~~~~~~~~~~~~~~~
+# Save it in ``configs/backbone_channels/`` under any name that ends in
 # ``.py``, and train it:
 #
 # .. code-block:: console
@@ -122,17 +128,8 @@ checkout.check("MMDetection's own PVT trains with", adamw, ("AdamW", 0.0001))
 # What a detector takes from a backbone
 # -------------------------------------
 # Each level has more channels and fewer places than the one before. Its stride is the number of
-# pixels from one place to the next. Here are the levels of a ResNet-18 with random weights:
-import cv2
-import torch
-from howto.figures.show import draw_levels
-
-photograph = cv2.imread(str(checkout.photograph()))[..., ::-1][:256, :256]
-image = torch.tensor(photograph.copy()).permute(2, 0, 1)[None] / 255
-resnet = checkout.backbone(type="ResNet", depth=18)
-figure = draw_levels(photograph, resnet(image), strides=(4, 8, 16, 32))
-
-# %%
+# pixels from one place to the next.
+#
 # ``in_channels`` tells the neck the channels. FPN does not look at strides: it resizes each level to the
 # size of the next. But the heads depend on them. They lay anchors at the strides that the config names,
 # and Faster R-CNN divides boxes by them to cut them out of a level.
@@ -261,8 +258,8 @@ message = "AttributeError: 'NoneType' object has no attribute 'forward'"
 checkout.check("Python ends with", output.splitlines()[-1], message)
 
 # %%
-# Proof
-# -----
+# Evidence
+# --------
 
 # %%
 # The script, and MMDetection's own config

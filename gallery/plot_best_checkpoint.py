@@ -282,8 +282,8 @@ checkout.check("From epoch_2.pth it went on rising", went_on, True)
 # {% endif %}
 
 # %%
-# Proof
-# -----
+# Evidence
+# --------
 # {% if mmdet2 %}
 
 # %%

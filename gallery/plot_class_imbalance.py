@@ -279,8 +279,8 @@ by_epoch = yolox.param_scheduler[0].by_epoch, "LinearLR" in str(detr.param_sched
 checkout.check("YOLOX by epoch, DETR warms up", by_epoch, (True, False))
 
 # %%
-# Proof
-# -----
+# Evidence
+# --------
 
 # %%
 # The detector weighs its own proposals so

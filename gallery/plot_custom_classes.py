@@ -455,8 +455,8 @@ checkout.check("MMEngine warns", reason in warned, True)
 # {% endif %}
 
 # %%
-# Proof
-# -----
+# Evidence
+# --------
 
 # %%
 # Each class trains the output with its name

@@ -315,8 +315,8 @@ built = checkout.build(checkout.config(replaced)).bbox_head.loss_bbox
 checkout.check("Its loss", type(built).__name__, "LogCoshLoss")
 
 # %%
-# Proof
-# -----
+# Evidence
+# --------
 
 # %%
 # Its values are those of the formula

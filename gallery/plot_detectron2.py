@@ -136,8 +136,8 @@ alone = checkout.build(other).cfg.MODEL.RETINANET.SMOOTH_L1_LOSS_BETA
 checkout.check("The same model by itself has", alone, 0.1)
 
 # %%
-# Proof
-# -----
+# Evidence
+# --------
 
 # %%
 # It is Detectron2's own RetinaNet

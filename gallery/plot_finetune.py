@@ -224,8 +224,8 @@ checkout.check("Those of a cat and a cup", labels, [15, 41])
 # YOLOX's counts epochs, and DETR has none: change nothing for them.
 
 # %%
-# Proof
-# -----
+# Evidence
+# --------
 
 # %%
 # What is loaded

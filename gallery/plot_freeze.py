@@ -200,8 +200,8 @@ checkout.check(f"It says: {reason}", reason in failure.message, True)
 # {% endif %}
 
 # %%
-# Proof
-# -----
+# Evidence
+# --------
 
 # %%
 # Only the box head moves

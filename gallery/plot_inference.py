@@ -328,8 +328,8 @@ below = sum(int((each[:, 4] < 0.3).sum()) for each in alone)
 checkout.check("Boxes below 0.3 are returned, too", below > 0, True)
 
 # %%
-# Proof
-# -----
+# Evidence
+# --------
 
 # %%
 # Every image of the folder is in the file

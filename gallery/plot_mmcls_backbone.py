@@ -43,6 +43,7 @@ in place of its ResNet-50; no file of MMDetection is edited.
 # like the one above. For another detector copy ``custom_imports``, the backbone, ``in_channels`` and
 # what column *Needs* names. RetinaNet leaves out the first of four levels, hence ``start_level``; a
 # Faster R-CNN needs all four, and no ``start_level``.
+import torch
 from howto import Workspace
 from howto.checkout.family import api
 from howto.figures.classifiers import HEAD, rows
@@ -92,7 +93,8 @@ Table(HEAD, [row.cells() for row in table.values()])
 # What the detector becomes
 # -------------------------
 # ``_delete_=True`` drops every key of the ResNet, so ``norm_eval`` is set again: two images a GPU are
-# too few to average over. The neck has three levels instead of four.
+# too few to average over. The neck has three levels instead of four. ``out_indices=(3, 8, 11)`` names the
+# last block at each of three strides. Their channels go into ``neck.in_channels`` in the same order.
 from howto.figures.diagram import draw_detector
 
 cfg = checkout.config(config)
@@ -100,20 +102,6 @@ model = checkout.build(cfg)
 backbone = model.backbone
 stock = checkout.config("retinanet/retinanet_r50_fpn_1x_coco.py")
 draw_detector(model, cfg, stock)
-
-# %%
-# ``out_indices=(3, 8, 11)`` names the last block at each of three strides. Their channels go
-# into ``neck.in_channels`` in the same order.
-import cv2
-import torch
-from howto.figures.show import draw_levels
-
-photograph = cv2.imread(str(checkout.photograph()))[..., ::-1][:256, :256]
-image = torch.tensor(photograph.copy(), device=checkout.device)
-image = image.permute(2, 0, 1)[None] / 255
-levels = backbone(image)
-strides = [image.shape[-1] // level.shape[-1] for level in levels]
-figure = draw_levels(photograph, levels, strides)
 
 # %%
 # Your log should say
@@ -336,8 +324,8 @@ reason = "Expected 3D (unbatched) or 4D (batched) input to conv2d"
 checkout.check(f"It says: {reason}", reason in failure.message, True)
 
 # %%
-# Proof
-# -----
+# Evidence
+# --------
 
 # %%
 # The backbone is the library's
@@ -346,14 +334,19 @@ checkout.check(f"It says: {reason}", reason in failure.message, True)
 keys = ["arch", "init_cfg", "norm_eval", "out_indices", "type"]
 checkout.check("The backbone's keys", sorted(cfg.model.backbone), keys)
 checkout.check("The class is from", type(backbone).__module__, module)
+image = torch.rand(1, 3, 256, 256, device=checkout.device)
+levels = backbone(image)
 channels = [level.shape[1] for level in levels]
+strides = [256 // level.shape[-1] for level in levels]
 checkout.check("The levels have channels", channels, [24, 48, 96])
 checkout.check("The neck expects", list(cfg.model.neck.in_channels), channels)
 checkout.check("The levels have strides", strides, [8, 16, 32])
+
+# %%
 last, level = {}, image
 for number, name in enumerate(backbone.layers[:-1]):  # the last layer is no block
     level = getattr(backbone, name)(level)
-    last[image.shape[-1] // level.shape[-1]] = number
+    last[256 // level.shape[-1]] = number
 blocks = [last[stride] for stride in strides]
 levels_of = list(cfg.model.backbone.out_indices)
 checkout.check("The last blocks at these strides", blocks, levels_of)

@@ -27,10 +27,7 @@ edited.
 # - **Another scale**: change ``img_scale``; ``border`` follows. Tests stay at (1333, 800): set their scale as
 #   for :doc:`small objects <plot_small_objects>`.
 # - **Plain images in the last epochs**: see :doc:`plot_mosaic_off`.
-# - **Another detector**: change ``_base_`` to any box-only detector. YOLOX and RTMDet mix images already. For masks
-#   see the pitfall ``RandomAffine only supports bbox``.
 # {% if mmdet2 %}
-#   Also copy the ``img_norm_cfg`` of its config: ``caffe`` configs use other values.
 # - **Your own data**: change ``data_root``, ``ann_file`` and ``img_prefix`` here, and add ``classes``, see
 # {% else %}
 # - **Your own data**: change ``data_root``, ``ann_file`` and ``data_prefix`` here, and add ``metainfo``, see
@@ -55,6 +52,13 @@ stock = checkout.config("faster_rcnn/faster_rcnn_r50_fpn_1x_coco.py")
 scale = tuple(cfg.img_scale)
 
 # %%
+# Another detector
+# ~~~~~~~~~~~~~~~~
+# Change ``_base_`` to any box-only detector. YOLOX and RTMDet mix images already. For masks see the pitfall
+# ``RandomAffine only supports bbox``.
+# {% if mmdet2 %}
+# Also copy the ``img_norm_cfg`` of its config: ``caffe`` configs use other values.
+# {% endif %}
 checkout.ask_python()
 base = f"faster_rcnn/{Path(stock.filename).name}"
 retinanet = {base: "retinanet/retinanet_r18_fpn_1x_coco.py"}
@@ -129,14 +133,9 @@ for axis, image, place in zip(axes, four, places, strict=True):
 # They meet in a point drawn at random, each scaled to fit 1333 × 800 and cut at the
 # border. The canvas is twice as wide and twice as high as ``img_scale``; grey is
 # padding.
-figure, axes = plt.subplots(1, 2, figsize=(9, 2.8))
-draw_boxes(axes[0], mosaic, classes, "after Mosaic")
-draw_boxes(axes[1], affine, classes, "after RandomAffine")
-# sphinx_gallery_thumbnail_number = 2
-
-# %%
-# The same image with other random numbers: step through five draws, and slide from the
-# canvas to what RandomAffine makes of it.
+#
+# Step through five draws of random numbers, and slide from the canvas to what RandomAffine
+# makes of it.
 from howto.figures.pairs import Pairs
 
 with checkout.inside():
@@ -496,8 +495,8 @@ checkout.check("Once, by ImageNet's mean and deviation: error", error, at_most=1
 # {% endif %}
 
 # %%
-# Proof
-# -----
+# Evidence
+# --------
 
 # %%
 # Sizes

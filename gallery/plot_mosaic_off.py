@@ -281,8 +281,8 @@ with checkout.inside():
 checkout.check("Height and width", api().shape(item), file.shape[:2])
 
 # %%
-# Proof
-# -----
+# Evidence
+# --------
 
 # %%
 # Its last two epochs see plain images
@@ -334,7 +334,6 @@ with checkout.inside():
 figure, axes = plt.subplots(1, 2, figsize=(9, 3))
 draw_boxes(axes[0], steps[1], api().classes(dataset), "after RandomAffine")
 draw_boxes(axes[1], steps[2], api().classes(dataset), "after MixUp")
-# sphinx_gallery_thumbnail_number = 2
 
 # %%
 before, after = steps[1:]

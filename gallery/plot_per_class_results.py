@@ -272,8 +272,8 @@ checkout.check("person_precision", metrics["coco/person_precision"], 0.0)
 # {% endif %}
 
 # %%
-# Proof
-# -----
+# Evidence
+# --------
 
 # %%
 # Each AP is that of pycocotools

@@ -270,8 +270,8 @@ checkout.check("It says", failure.message, reason)
 # {% endif %}
 
 # %%
-# Proof
-# -----
+# Evidence
+# --------
 
 # %%
 # The labels of both mean the same

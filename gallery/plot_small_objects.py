@@ -318,8 +318,8 @@ checkout.check(
 )
 
 # %%
-# Proof
-# -----
+# Evidence
+# --------
 
 # %%
 # What ``coverage.py`` prints, computed apart

@@ -39,6 +39,7 @@ and give the neck the channels of the levels that you pick. Here RetinaNet gets 
 # one above. Where a model needs more than its levels, the config has it: the scale of the pixels that
 # its checkpoint was trained on, AdamW for ConvNeXt, ``find_unused_parameters`` for several GPUs. With
 # ``pretrained=True`` timm downloads the checkpoint. The parameters are those of the backbone.
+import torch
 from howto import Workspace
 from howto.checkout.family import api
 from howto.figures.show import Table
@@ -103,29 +104,14 @@ checkout.check("The levels of dla34 from stride 4 on", found, expected)
 # What the detector becomes
 # -------------------------
 # The prefix names the library in which the wrapper ``TIMMBackbone`` is registered. The wrapper passes
-# every other key to ``timm.create_model``.
+# every other key to ``timm.create_model``. timm numbers the levels from 0, at stride 2;
+# ``out_indices=(1, 2, 3, 4)`` are those at strides 4 to 32.
 model = checkout.build(cfg)
 backbone = model.backbone
 from howto.figures.diagram import draw_detector
 
 stock = checkout.config("retinanet/retinanet_r50_fpn_1x_coco.py")
 draw_detector(model, cfg, stock)
-
-# %%
-# timm numbers the levels from 0, at stride 2; ``out_indices=(1, 2, 3, 4)`` are those at
-# strides 4 to 32.
-import cv2
-import torch
-
-photograph = cv2.imread(str(checkout.photograph()))[..., ::-1][:256, :256]
-image = torch.tensor(photograph.copy(), device=checkout.device)
-image = image.permute(2, 0, 1)[None] / 255
-levels = backbone(image)
-channels = [level.shape[1] for level in levels]
-strides = [image.shape[-1] // level.shape[-1] for level in levels]
-from howto.figures.show import draw_levels
-
-figure = draw_levels(photograph, levels, strides)
 
 # %%
 # Your log should say
@@ -374,8 +360,8 @@ checkout.check("Afterwards each is", kinds, {nn.SyncBatchNorm})
 # {% endif %}
 
 # %%
-# Proof
-# -----
+# Evidence
+# --------
 
 # %%
 # Wrapper, channels and strides are what the config names
@@ -386,6 +372,9 @@ module = f"{library}.models.backbones.timm_backbone"
 checkout.check("The wrapper's module", type(backbone).__module__, module)
 wrapped = type(backbone.timm_model).__module__
 checkout.check("What it wraps", wrapped, "timm.models.efficientnet")
+levels = backbone(torch.rand(1, 3, 256, 256, device=checkout.device))
+channels = [level.shape[1] for level in levels]
+strides = [256 // level.shape[-1] for level in levels]
 checkout.check("The levels have channels", channels, [24, 40, 112, 320])
 checkout.check("The neck expects", list(cfg.model.neck.in_channels), channels)
 checkout.check("The levels have strides", strides, [4, 8, 16, 32])

@@ -462,8 +462,8 @@ checkout.check("It says", failure.message, message)
 
 # %%
 # {% endif %}
-# Proof
-# -----
+# Evidence
+# --------
 
 # %%
 # It unfreezes once, and for good

@@ -56,36 +56,38 @@ if (twin && location.protocol !== "file:") {
   addButton(twin.parentElement, "Copy page", async () => (await fetch(twin.href)).text());
 }
 
-// One switch for the code that made a page, remembered; on paper all of it.
+// One switch for the code that made a page and for what it checked, where each was done; remembered.
+const root = document.documentElement;
 const folded = [...document.querySelectorAll(".howto-code")];
+const showAll = document.createElement("button");
+function show(all) {
+  root.toggleAttribute("data-apparatus", all);
+  for (const each of folded) {
+    each.open = all;
+    if (all) each.closest(".howto-fold")?.setAttribute("open", "");
+  }
+  showAll.textContent = all ? "Hide code and checks" : "Show code and checks";
+  showAll.setAttribute("aria-pressed", all);
+}
 if (folded.length && twin) {
-  const remembered = () => {
-    try { return localStorage.getItem("howto-code") === "shown"; } catch { return false; }
-  };
-  const button = document.createElement("button");
-  button.type = "button";
-  button.className = "howto-button";
-  const show = (all) => {
-    for (const each of folded) {
-      each.open = all;
-      if (all) each.closest(".howto-fold")?.setAttribute("open", "");
-    }
-    button.textContent = all ? "Hide all code" : "Show all code";
-    button.setAttribute("aria-pressed", all);
-  };
-  button.addEventListener("click", () => {
-    const all = button.getAttribute("aria-pressed") !== "true";
+  showAll.type = "button";
+  showAll.className = "howto-button";
+  showAll.addEventListener("click", () => {
+    const all = showAll.getAttribute("aria-pressed") !== "true";
     show(all);
     try { localStorage.setItem("howto-code", all ? "shown" : "folded"); } catch { /* then it is asked for again */ }
   });
-  twin.parentElement.append(button);
-  show(remembered());
+  twin.parentElement.append(showAll);
+  let remembered = false;
+  try { remembered = localStorage.getItem("howto-code") === "shown"; } catch { /* then it is folded */ }
+  show(remembered);
 }
 
-// A link into what is folded opens it; on paper all of it is open.
+// A link into what is folded or hidden shows it; on paper all of it is open.
 function unfold() {
   const at = document.getElementById(decodeURIComponent(location.hash.slice(1)));
-  if (!at?.closest("details")) return;
+  if (at?.closest(".howto-apparatus")) show(true);
+  if (!at?.closest("details, .howto-apparatus")) return;
   for (let each = at; each; each = each.parentElement) if (each.matches("details")) each.open = true;
   at.scrollIntoView();
 }

@@ -80,8 +80,8 @@ variant = checkout.config(checkout.edit(config, {{line: ""}}))
 checkout.check("Without it the learning rate is", api().rate(variant), api().rate(stock))
 
 # %%
-# Proof
-# -----
+# Evidence
+# --------
 
 # %%
 # The rate is half of the standard one

@@ -85,9 +85,9 @@ class HowTo:
 
     @property
     def answer(self) -> str:
-        """Its answer in one sentence: the first below the title of its script."""
+        """Its answer in one sentence of reStructuredText: the first below the title of its script."""
         text = re.search(r'"""\n.+\n=+\n\n(.+?)(\n\n|""")', self.text, re.DOTALL)[1]
-        return re.match(r".+?(\.(?=\s)|$)", " ".join(text.replace("``", "").split()))[0]
+        return re.match(r".+?(\.(?=\s)|$)", " ".join(text.split()))[0]
 
     @property
     def lacking(self) -> str:

@@ -61,9 +61,9 @@ def _lead_into(page, name: str) -> None:
 
 def _add_cards(page, other) -> None:
     """Add the cards of `other` that `page` does not have, each to the group of its name, or to the last group."""
-    there = {link["href"].rpartition("/")[2] for link in page.select(".sphx-glr-thumbcontainer a")}
-    for card in other.select(".sphx-glr-thumbcontainer"):
+    there = {link["href"].rpartition("/")[2] for link in page.select(".howto-cards a")}
+    for card in other.select(".howto-cards li"):
         if card.a["href"].rpartition("/")[2] not in there:
             group = card.find_parent("section")["id"]
-            places = page.select(f"section#{group} .sphx-glr-thumbnails") or page.select(".sphx-glr-thumbnails")
+            places = page.select(f"section#{group} .howto-cards ul") or page.select(".howto-cards ul")
             places[-1].append(card)

@@ -14,7 +14,7 @@ from howto.project.howtos import HowTo
 from howto.site import markdown_export
 from howto.site.drift import STATEMENTS
 from howto.site.migrate import FROM, TO
-from howto.site.parts import details, find_snippet, howto_of, note, ran_on, read_record, short_title, table
+from howto.site.parts import details, find_snippet, howto_of, note, ran_on, read_record, table
 
 NOT_SEEN = "What a GPU alone shows was not seen: its kernels and their rounding, memory, NCCL, speed and --amp."
 
@@ -99,6 +99,8 @@ class VerifiedPanel(SphinxDirective):
         when = f"Executed on {record['executed']} UTC. All {len(checks)} checks passed."
         if record["simulated_gpus"]:
             when += f" {NOT_SEEN}"
+        if changed := markdown_export.changed(howto):
+            when += f" The how-to was last changed on {changed}."
         panel += nodes.paragraph("", when)
         for said, shown in (
             ("Versions, device, weights and files", table(("Fact", "When this page was built"), facts)),
@@ -108,26 +110,26 @@ class VerifiedPanel(SphinxDirective):
             ),
         ):
             panel += details("", shown, summary=said, classes=["howto-all"])
-        return [panel, *_see_also(howto)]
+        return [panel]
 
 
-def _see_also(howto: HowTo) -> list[nodes.Node]:
-    """Where a reader of a how-to may want to go next, and when it was last changed."""
-    family, topic = howto.stack.family, howto.topic
-    group = next(members for members in howtos.groups(howto.stack).values() if howto in members)
-    links = [(short_title(each), f"plot_{each.topic}.html") for each in group if each != howto]
-    if all(topic in files.topics(each) for each in (FROM, TO)):
-        differs = "What differs in MMDetection 3" if family == FROM else "What differs from MMDetection 2"
-        links.append((differs, f"../migrating.html#{nodes.make_id(topic)}"))
-    if any(found.topic == topic for found in STATEMENTS[family].values()):
-        links.append(("What the published tutorial's answer does", "../drift.html"))
-    shown = nodes.paragraph("", "", nodes.Text("See also: "), classes=["howto-also"])
-    for place, (text, address) in enumerate(links):
-        shown += [nodes.Text(" · ")] if place else []
-        shown += nodes.reference("", text, refuri=address, internal=True)
-    changed = markdown_export.changed(howto)
-    said = [nodes.paragraph("", f"Last changed on {changed}.")] if changed else []
-    return [shown, *said] if links else said
+class SeeAlso(SphinxDirective):
+    """``.. see-also::``: the same how-to elsewhere, for readers of another version or the published tutorial."""
+
+    def run(self) -> list[nodes.Node]:
+        howto = howto_of(self.env.docname)
+        family, topic = howto.stack.family, howto.topic
+        links = [("All how-tos", "../index.html")]
+        if all(topic in files.topics(each) for each in (FROM, TO)):
+            differs = "What differs in MMDetection 3" if family == FROM else "What differs from MMDetection 2"
+            links.append((differs, f"../migrating.html#{nodes.make_id(topic)}"))
+        if any(found.topic == topic for found in STATEMENTS[family].values()):
+            links.append(("What the published tutorial's answer does", "../drift.html"))
+        shown = nodes.paragraph("", classes=["howto-also"])
+        for place, (text, address) in enumerate(links):
+            shown += [nodes.Text(" · ")] if place else []
+            shown += nodes.reference("", text, refuri=address, internal=True)
+        return [shown]
 
 
 def _named(versions: dict[str, str]) -> str:

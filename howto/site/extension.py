@@ -17,6 +17,19 @@ from howto.site.migrate import Migrations, Renamed
 from howto.site.parts import find_what_has_come, read_record, short_title
 from howto.site.training import Train
 
+ENDING = """
+
+When, on what, and every value
+~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+
+.. verified-panel::
+
+See also
+--------
+
+.. see-also::
+"""
+
 
 def setup(app: Sphinx) -> dict:
     """Register the directives and the steps around sphinx-gallery's own, which runs at builder-inited, priority 500."""
@@ -25,6 +38,7 @@ def setup(app: Sphinx) -> dict:
     app.add_directive("needs", directives.Needs)
     app.add_directive("install", directives.Install)
     app.add_directive("verified-panel", directives.VerifiedPanel)
+    app.add_directive("see-also", directives.SeeAlso)
     app.add_directive("verified-table", directives.VerifiedTable)
     app.add_directive("mutation-table", directives.MutationTable)
     app.add_directive("drift-table", DriftTable)
@@ -43,24 +57,28 @@ def setup(app: Sphinx) -> dict:
 
 
 def add_panel(app: Sphinx, docname: str, source: list[str]) -> None:
-    """Each how-to ends with what was verified, above its downloads; nobody writes it. Others may speak of `stack`."""
+    """A how-to's evidence ends with its record, and the page with links; nobody writes them. Others may use `stack`."""
     if docname.startswith(f"{files.GALLERY}/plot_"):
         page, label, downloads = source[0].rpartition("\n.. _sphx_glr_download_")
-        source[0] = f"{page}\n\nVerified\n--------\n\n.. verified-panel::\n{label}{downloads}"
+        source[0] = f"{page}{ENDING}{label}{downloads}"
     elif not docname.startswith(files.GALLERY):
         told = dict(groups=navigation(stacks.current()), settings=settings.described())
         source[0] = Template(source[0]).render(stack=stacks.current(), **told)
 
 
-def navigation(stack: stacks.Stack) -> dict[str, list[tuple[str, str]]]:
-    """For each group its how-tos: what a question asks, in short, and the topic."""
+def navigation(stack: stacks.Stack) -> dict[str, list[dict[str, str]]]:
+    """For each group its how-tos: topic, question, what it asks in short, and the answer in a sentence."""
     return {
-        name: [(short_title(each), each.topic) for each in members] for name, members in howtos.groups(stack).items()
+        name: [
+            dict(topic=each.topic, question=each.question, short=short_title(each), answer=each.answer)
+            for each in members
+        ]
+        for name, members in howtos.groups(stack).items()
     }
 
 
 def find_changed_navigation(app: Sphinx, env: BuildEnvironment, *_: set) -> list[str]:
-    """The first page, which has the navigation, if a how-to has come, gone or changed its title."""
+    """The first page, which has the navigation, if a how-to has come, gone or changed its title or answer."""
     before, env.howto_navigation = getattr(env, "howto_navigation", None), navigation(stacks.current())
     return [] if before == env.howto_navigation else [app.config.root_doc]
 

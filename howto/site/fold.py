@@ -1,4 +1,4 @@
-"""Turn a how-to's page round: the code that made it is folded, what it checked is a list, what it printed stays."""
+"""Turn a how-to's page round: what a reader asked stays in view, and what shows that it is right waits for a click."""
 
 import collections
 import itertools
@@ -20,10 +20,9 @@ TRUE = re.compile(r"True|\[True(, True)*\]")
 LONGEST = 120  # characters of a value in the list; the whole of it is in the table of what was verified
 # Whose parts a reader opens, by their titles.
 PITFALL = "howto-pitfall"
-FOLDED = {"Adapt it": "howto-adapt", "Pitfalls": PITFALL, "Proof": "howto-proof"}
-WITHOUT_ANSWER = ("Proof", "Verified")  # sections that say how a page is known to be right
+EVIDENCE = "Evidence"  # the section that says how a page is known to be right
+FOLDED = {"Adapt it": "howto-adapt", "Pitfalls": PITFALL, EVIDENCE: "howto-proof"}
 OTHER_FORM = "In pure Python"  # says again what the page's first snippet says
-SECTION = re.compile(r'<section class="(howto-fold [^"]*)" id="([^"]+)">\s*(<h3>.*?</h3>)(.*?)</section>', re.DOTALL)
 LOGGED = re.compile(r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d+|\d\d/\d\d \d\d:\d\d:\d\d) - ")  # MMDetection 2's, MMEngine's
 
 
@@ -31,15 +30,20 @@ def setup(app: Sphinx) -> dict:
     """Register the node, and the step before others that look for what a page shows."""
     passed = (lambda translator, node: None, lambda translator, node: None)
     app.add_node(details, html=(_open, _close), text=passed, latex=passed, man=passed, texinfo=passed)
+    app.add_node(nodes.section, override=True, html=(_open_section, _close_section))
+    app.add_node(nodes.title, override=True, html=(_open_title, _close_title))
     app.add_directive("shown-events", ShownEvents)
     app.connect("doctree-read", fold, priority=300)
-    app.connect("html-page-context", fold_sections)
     edited = zlib.crc32(Path(__file__).read_bytes())  # then Sphinx reads every page again
     return {"parallel_read_safe": True, "parallel_write_safe": True, "version": "1", "env_version": edited}
 
 
 def fold(app: Sphinx, doctree: nodes.document) -> None:
-    """Fold a how-to's code cells, and put what each showed around what it printed."""
+    """Fold a how-to's code cells, put what each showed around what it printed, and fold the parts that a reader opens.
+
+    What made the page and what it checked bears the class ``howto-apparatus`` outside of the evidence and, as far as it
+    is checks, of the pitfalls: a switch shows it there.
+    """
     howto = howto_of(app.env.docname)
     if not howto:
         return
@@ -62,18 +66,15 @@ def fold(app: Sphinx, doctree: nodes.document) -> None:
         snippets = (node for node in section.findall(nodes.Element) if "howto-snippet" in node.get("classes", ()))
         if any(snippets) and kind != PITFALL and section[0].astext() != OTHER_FORM:
             kind = None  # what a reader copies is not folded, unless it is for who has that problem
+        if section[0].astext() == EVIDENCE:
+            kind = "howto-evidence"
         if kind:
             section["classes"] += ["howto-fold", kind]
         if kind == PITFALL:
             for checks in section.findall(_is_checks):
                 checks["classes"] += ["howto-mistakes"]
-
-
-def fold_sections(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: nodes.document | None) -> None:
-    """Make each way to adapt it, each pitfall and each part of the proof something that opens, under its title."""
-    context["body"] = SECTION.sub(
-        r'<details class="\1" id="\2"><summary>\3</summary>\4</details>', context.get("body", "")
-    )
+    for node in doctree.findall(_is_apparatus):
+        node["classes"] += ["howto-apparatus"]
 
 
 class ShownEvents(SphinxDirective):
@@ -115,6 +116,16 @@ def _is_above(line: str, commands: list[str]) -> bool:
 
 def _is_checks(node: nodes.Node) -> bool:
     return isinstance(node, nodes.bullet_list) and "howto-checks" in node["classes"]
+
+
+def _is_apparatus(node: nodes.Node) -> bool:
+    classes = node["classes"] if isinstance(node, nodes.Element) else ()
+    if not {"howto-code", "howto-fitted", "howto-checks"} & set(classes) or "howto-mistakes" in classes:
+        return False
+    while node := node.parent:
+        if "howto-evidence" in node["classes"]:
+            return False
+    return True
 
 
 def _fold_code(block: nodes.literal_block) -> None:
@@ -206,3 +217,29 @@ def _open(translator: HTML5Translator, node: details) -> None:
 
 def _close(translator: HTML5Translator, node: details) -> None:
     translator.body.append("</details>\n")
+
+
+def _open_section(translator: HTML5Translator, node: nodes.section) -> None:
+    if "howto-fold" in node["classes"]:
+        translator.section_level += 1
+        translator.body.append(translator.starttag(node, "details"))
+    else:
+        HTML5Translator.visit_section(translator, node)
+
+
+def _close_section(translator: HTML5Translator, node: nodes.section) -> None:
+    HTML5Translator.depart_section(translator, node)
+    if "howto-fold" in node["classes"]:
+        translator.body[-1] = "</details>\n"
+
+
+def _open_title(translator: HTML5Translator, node: nodes.title) -> None:
+    if "howto-fold" in node.parent["classes"]:
+        translator.body.append("<summary>")
+    HTML5Translator.visit_title(translator, node)
+
+
+def _close_title(translator: HTML5Translator, node: nodes.title) -> None:
+    HTML5Translator.depart_title(translator, node)
+    if "howto-fold" in node.parent["classes"]:
+        translator.body.append("</summary>\n")

@@ -93,12 +93,6 @@ class Plan:
         return [howto for howto in self.stale if howto in self.pages]
 
 
-def navigation_order(script: str) -> int:
-    """Where a how-to stands in the navigation: sphinx-gallery's ``minigallery_sort_order`` for the cards."""
-    topics = [howto.topic for members in howtos.groups(stacks.current()).values() for howto in members]
-    return topics.index(Path(script).stem.removeprefix("plot_"))
-
-
 def plan(stack: stacks.Stack, srcdir: Path) -> Plan:
     """Look at all pages of a stack, and change nothing."""
     here, stale, replayed = shards.of_this_machine(stack), [], []

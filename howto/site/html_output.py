@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import html
-import itertools
 import re
 import zlib
 from pathlib import Path
@@ -14,15 +13,8 @@ from sphinx.application import Sphinx
 
 from howto.project import files, stacks
 from howto.project.howtos import HowTo
-from howto.site.parts import howto_of, ran_on, read_record, short_title
+from howto.site.parts import howto_of, read_record, short_title
 
-JUMPS = ("Adapt it", "Pitfalls", "Proof", "Verified")  # sections that the line under a title leads to
-# sphinx-gallery's, for a how-to on the first page: up to its tooltip, with its link and title, and its name.
-CARD = re.compile(
-    r'(<div class="sphx-glr-thumbcontainer") tooltip="[^"]*"'
-    r'(.*?plot_(\w+)\.html.*?<div class="sphx-glr-thumbnail-title">.*?</div>\s*)</div>',
-    re.DOTALL,
-)
 # sphinx-gallery's and Sphinx's, for what no page here has: notebooks to launch, data frames, tags, its search's marks.
 NOT_NEEDED = {
     "sg_gallery-binder.css",
@@ -47,29 +39,25 @@ def setup(app: Sphinx) -> dict:
 
 
 def add_cost(app: Sphinx, doctree: nodes.document) -> None:
-    """Say under a how-to's title what was checked on what, and where to jump to."""
+    """Say under a how-to's title what was checked on what, with a link to the evidence, and offer its Markdown."""
     howto = howto_of(app.env.docname)
     if not howto:
         return
     said = []
     if record := read_record(howto, app.env):
-        passed = f"{len(record['checks'])} checks passed on {stacks.current().title}"
-        said.append(f"{passed}, {ran_on(record)}, {record['executed'][:10]}")
-    for section in doctree.findall(nodes.section):
-        name, parts = section[0].astext(), [node for node in section if isinstance(node, nodes.section)]
-        if name in JUMPS:
-            said.append(f'<a href="#{section["ids"][0]}">{name}{f" ({len(parts)})" if name == "Pitfalls" else ""}</a>')
+        ran = "simulated GPU path" if record["simulated_gpus"] else record["device"]
+        facts = (f"{len(record['checks'])} checks", stacks.current().title, ran, record["executed"][:10])
+        said.append(f'<a class="howto-badge" href="#evidence">{" · ".join(facts)}</a>')
     title = next(doctree.findall(nodes.title))
     said.append(f'<a class="howto-twin" href="plot_{howto.topic}.md">as Markdown</a>')
-    text = f'<p class="howto-cost">{" · ".join(said)}</p>'
+    text = f'<p class="howto-cost">{" ".join(said)}</p>'
     title.parent.insert(title.parent.index(title) + 1, nodes.raw("", text, format="html"))  # no words to search for
 
 
 def set_pictures(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: nodes.document | None) -> None:
-    """Make a page's pictures WebP files, in two sizes where there are two, and load those below the first one late."""
+    """Make a page's pictures WebP files, in two sizes where there are two; none is above the fold, so all load late."""
     if app.builder.name != "html":
         return
-    pictures = itertools.count()
 
     def picture(tag: re.Match) -> str:
         folder, name = re.search(r' src="([^"]*_images/)([^"]+)\.png"', tag[0]).groups()
@@ -79,8 +67,7 @@ def set_pictures(app: Sphinx, pagename: str, templatename: str, context: dict, d
         if len(names) > 1:
             attributes["srcset"] = ", ".join(f"{folder}{each}.webp {size[0]}w" for each, size in widths.items())
             attributes["sizes"] = "(min-width: 46em) 46em, 100vw"
-        if next(pictures) or "thumb" not in name:  # a how-to's pictures are all below its snippets
-            attributes["loading"] = "lazy"
+        attributes["loading"] = "lazy"
         attributes |= re.findall(r'(alt|class)\s*=\s*"([^"]*)"', tag[0])
         return "<img " + " ".join(f'{key}="{value}"' for key, value in attributes.items()) + ">"
 
@@ -92,14 +79,7 @@ def set_pictures(app: Sphinx, pagename: str, templatename: str, context: dict, d
         return f'src="{context["pathto"](f"_images/{target.name}", resource=True)}" loading="lazy"'
 
     body = re.sub(r'src="data:image/webp;base64,([^"]+)"', file, context.get("body", ""))
-    body = re.sub(r"<img [^>]*_images/[^>]*\.png[^>]*>", picture, body)
-    context["body"] = CARD.sub(_answer, body)
-
-
-def _answer(card: re.Match) -> str:
-    """A card with the answer in place of its ``tooltip``, which is no attribute of HTML."""
-    text = html.escape(HowTo(stacks.current(), card[3]).answer)
-    return f'{card[1]}{card[2]}<div class="howto-answer">{text}</div></div>'
+    context["body"] = re.sub(r"<img [^>]*_images/[^>]*\.png[^>]*>", picture, body)
 
 
 def shorten(app: Sphinx, pagename: str, templatename: str, context: dict, doctree: nodes.document | None) -> None:

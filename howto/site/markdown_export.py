@@ -17,7 +17,7 @@ from howto.project import files, stacks
 from howto.project.howtos import HowTo
 from howto.project.record import write_text
 
-NOT_IN_TWIN = ".headerlink, .howto-code > summary, .sphx-glr-signature, script, style"
+NOT_IN_TWIN = ".headerlink, .howto-apparatus, .howto-evidence, .howto-cost, .sphx-glr-footer, script, style"
 
 
 def setup(app: Sphinx) -> dict:
@@ -106,7 +106,7 @@ def _in_order(app: Sphinx) -> list[str]:
 
 def about(text: str) -> str:
     """The first paragraph of a twin that is prose, in one line."""
-    paragraphs = [part for part in text.split("\n\n")[1:] if "[as Markdown]" not in part]
+    paragraphs = text.split("\n\n")[1:]
     return " ".join(paragraphs[0].split()) if paragraphs else ""
 
 

@@ -48,7 +48,7 @@ def short_title(howto: HowTo) -> str:
 def ran_on(record: dict) -> str:
     """What a how-to was executed on, in words."""
     counts = [{1: "one GPU", 2: "two GPUs"}[each] for each in record["simulated_gpus"]]
-    return f"the path of {' and of '.join(counts)}, computed on the CPU" if counts else record["device"]
+    return f"the simulated path of {' and of '.join(counts)}, computed on the CPU" if counts else record["device"]
 
 
 def read_record(howto: HowTo, env) -> dict | None:

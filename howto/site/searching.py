@@ -13,7 +13,7 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
 from howto.project.record import write_text
-from howto.site.fold import PITFALL, WITHOUT_ANSWER
+from howto.site.fold import EVIDENCE, PITFALL
 from howto.site.parts import details, howto_of
 
 ERROR = re.compile(r"^[\w.]*(?:Error|Exception|Interrupt)\b.*", re.MULTILINE)
@@ -46,7 +46,7 @@ def replace_search(app: Sphinx) -> None:
 
 
 def read_sections(app: Sphinx, doctree: nodes.document) -> None:
-    """Keep what a how-to answers, section by section; of its proof, of its train box and of its code nothing."""
+    """Keep what a how-to answers, section by section; of its evidence, its train box and its code nothing."""
     if not howto_of(app.env.docname):
         return
     entries = app.env.get_domain("index").entries.get(app.env.docname, ())
@@ -57,7 +57,7 @@ def read_sections(app: Sphinx, doctree: nodes.document) -> None:
         above = [section]
         while isinstance(above[-1].parent, nodes.section):
             above.append(above[-1].parent)
-        if any(each[0].astext() in WITHOUT_ANSWER for each in above):
+        if any(each[0].astext() == EVIDENCE for each in above):
             continue
         entry = dict(id=section["ids"][0], title=section[0].astext(), text=_text(section))
         if len(above) == 1:

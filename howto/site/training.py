@@ -20,10 +20,11 @@ TORCHRUN = """
 On PyTorch 2 ``tools/dist_train.sh`` of MMDetection 2 ends with ``unrecognized arguments:
 --local-rank=0``, so ``torchrun`` starts the processes.
 """
-TEXT = """
+SAVE = """
 Save {files} at {places} in your MMDetection folder, with {data}.
 In one file, to unpack into ``configs/``: :download:`{topic}.zip <{topic}.zip>`.
-
+"""
+RUN = """
 .. tab:: One GPU
 
    .. code-block:: console
@@ -50,7 +51,7 @@ In one file, to unpack into ``configs/``: :download:`{topic}.zip <{topic}.zip>`.
 
 {rate}
 """
-ASK = "Saved right? Ask python in your MMDetection folder"
+ASK = "Saved right? Ask Python in your MMDetection folder"
 COCO = "data/coco/"  # where the standard configs have it, which a config need not repeat
 SEVERAL = {
     "mmdet2": "{root}torchrun --nproc_per_node=8 tools/train.py {path} --launcher pytorch --auto-scale-lr",
@@ -93,12 +94,14 @@ class Train(SphinxDirective):
             after = textwrap.indent(TORCHRUN, "   ")
         several = SEVERAL[family].format(**facts)
         single = downloads.one_gpu(path)
-        text = TEXT.format(**facts, single=single, several=several, after=after, rate=rate)
+        save, run = SAVE.format(**facts), RUN.format(**facts, single=single, several=several, after=after, rate=rate)
         title = nodes.paragraph("", "Train it", classes=["howto-run-title"])
-        content = [title, *self.parse_text_to_nodes(text)]
+        steps = [self.parse_text_to_nodes(text) for text in (save, run)]
         note(self.env, howto.examples)
         if howto.examples.exists():
             asked = howto.examples.read_text("utf-8")
             block = nodes.literal_block(asked, asked, language="pycon")
-            content.append(details("", block, summary=ASK, classes=["howto-ask"]))
-        return [nodes.container("", *content, classes=["howto-run"])]
+            steps.append([details("", block, summary=ASK, classes=["howto-ask"])])
+        items = [nodes.list_item("", *step) for step in steps]
+        numbered = nodes.enumerated_list("", *items, enumtype="arabic", prefix="", suffix=".")
+        return [nodes.container("", title, numbered, classes=["howto-run"])]

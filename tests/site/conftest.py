@@ -94,7 +94,7 @@ def other_server(site, serve, tmp_path):
     (tmp_path / other / "how-to/plot_timm_backbone.html").unlink()
     first = tmp_path / other / "index.html"
     page = BeautifulSoup(first.read_text("utf-8"), "html.parser")
-    page.select_one(".sphx-glr-thumbcontainer:has(a[href$='plot_timm_backbone.html'])").decompose()
+    page.select_one(".howto-cards li:has(a[href$='plot_timm_backbone.html'])").decompose()
     first.write_text(str(page), "utf-8")
     join(tmp_path)
     with serve(tmp_path) as address:

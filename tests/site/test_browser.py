@@ -84,7 +84,7 @@ def test_no_page_is_heavy(visits):
 def test_no_how_to_is_long(visits):
     heights = {address: visit.height for address, visit in visits.items() if "plot_" in address}
     assert heights and min(heights.values()) > 1_000
-    assert {address: height for address, height in heights.items() if height > 4_600} == {}
+    assert {address: height for address, height in heights.items() if height > 3_600} == {}
 
 
 def test_every_snippet_is_on_the_paper_and_has_one_button_that_copies_it(page):

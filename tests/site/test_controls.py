@@ -3,10 +3,11 @@
 import pytest
 from playwright.sync_api import expect
 
-from howto.project import stacks
+from howto.project import howtos, stacks
 from howto.project.howtos import HowTo
 
 FAMILY, STACK = stacks.current().family, stacks.current().name
+EXECUTED = [howto.topic for howto in howtos.runnable(stacks.current())]
 TOPIC = "unfreeze_backbone"
 SNIPPET = HowTo(stacks.current(), TOPIC).snippets[0]
 
@@ -104,17 +105,32 @@ def test_pictures_are_stepped_through_and_slid_by_the_keyboard_and_the_divider_s
     assert float(page.evaluate(divider).removesuffix("px")) == pytest.approx(0.3 * page.evaluate(width), abs=1)
 
 
-def test_the_code_that_made_a_page_is_folded_and_one_switch_that_is_remembered_shows_all_of_it(page):
+def test_the_code_that_made_a_page_is_hidden_and_one_switch_that_is_remembered_shows_all_of_it(page):
     page.goto(f"/{STACK}/how-to/plot_mosaic.html")
     code = page.locator(".howto-code pre")
-    assert code.count() > 10 and not code.first.is_visible()
-    page.get_by_role("button", name="Show all code").press("Enter")
-    assert all(each.is_visible() for each in code.all())
+    assert code.count() > 10 and not page.locator(".howto-apparatus").first.is_visible()
+    page.get_by_role("button", name="Show code and checks").press("Enter")
+    assert all(each.is_visible() for each in page.locator(".howto-code:not(.howto-evidence *) pre").all())
     page.goto(f"/{STACK}/how-to/plot_unfreeze_backbone.html")
     assert page.locator(".howto-code pre").first.is_visible()
-    page.get_by_role("button", name="Hide all code").click()
-    assert not page.locator(".howto-code pre").first.is_visible()
+    page.get_by_role("button", name="Hide code and checks").click()
+    assert not page.locator(".howto-apparatus").first.is_visible()
     assert page.wrong == []
+
+
+def test_what_made_a_page_takes_at_most_eight_of_a_hundred_words_that_are_seen_before_anything_is_opened(page):
+    words = (
+        "selector => [...document.querySelectorAll(selector)].filter(each => each.checkVisibility())"
+        ".flatMap(each => each.innerText.split(/\\s+/)).filter(word => /\\w/.test(word)).length"
+    )
+    apparatus = (
+        ".howto-cost, :is(.howto-code, .howto-fitted) > summary, .howto-checks, .howto-evidence, .sphx-glr-footer"
+    )
+    shares = {}
+    for topic in EXECUTED:
+        page.goto(f"/{STACK}/how-to/plot_{topic}.html")
+        shares[topic] = page.evaluate(words, apparatus) / page.evaluate(words, "article")
+    assert {topic: share for topic, share in shares.items() if share > 0.08} == {}
 
 
 def test_a_long_table_is_filtered_by_words_and_numbers(page):
@@ -143,7 +159,7 @@ def test_a_pitfall_is_folded_under_its_symptom_and_a_link_to_it_or_into_it_opens
     assert page.wrong == []
 
 
-def test_each_way_to_adapt_a_how_to_is_folded_under_its_title_and_a_jump_leads_to_the_pitfalls(page):
+def test_each_way_to_adapt_a_how_to_is_folded_under_its_title_and_the_badge_opens_the_evidence(page):
     page.goto(f"/{STACK}/how-to/plot_unfreeze_backbone.html")
     ways = page.locator(".howto-adapt")
     assert ways.count() >= 3
@@ -152,8 +168,9 @@ def test_each_way_to_adapt_a_how_to_is_folded_under_its_title_and_a_jump_leads_t
         expect(way.locator("p").first).not_to_be_visible()
         way.locator("summary").first.click()
         expect(way.locator("p").first).to_be_visible()
-    page.locator(".howto-cost").get_by_role("link", name="Pitfalls").click()
-    expect(page.locator("h2", has_text="Pitfalls")).to_be_in_viewport()
+    page.locator(".howto-badge").click()
+    expect(page.locator("h2", has_text="Evidence")).to_be_in_viewport()
+    expect(page.locator(".howto-proof summary").first).to_be_visible()
 
 
 @pytest.mark.parametrize(("keys", "width"), [("Control+k", 390), ("Meta+k", 1280), ("/", 1280)])
@@ -202,7 +219,7 @@ def test_what_is_chosen_on_the_page_above_the_stacks_is_remembered_and_where_its
     page.locator("#choose").get_by_role("button", name="Copy").click()
     page.get_by_role("button", name="Copied").wait_for()
     assert page.evaluate("navigator.clipboard.readText()") == 'python -c "import mmdet; print(mmdet.__version__)"'
-    cards = page.locator(".sphx-glr-thumbcontainer a")
+    cards = page.locator(".howto-cards a")
     leads = "links => links.map(link => link.getAttribute('href').split('/'))"
     for chosen in (other, STACK):
         page.locator(f".howto-choice a[data-stack={chosen}]").click()

@@ -218,14 +218,14 @@ def test_a_page_that_was_not_executed_says_so_at_its_top_and_in_the_record(how_t
 
 
 def test_a_page_has_its_parts_in_the_order_in_which_readers_ask_for_them(how_tos):
-    named = ["Adapt it", "Your log should say", "Pitfalls", "Proof", "Verified"]
+    named = ["Adapt it", "Your log should say", "Pitfalls", "Evidence", "See also"]
     for topic, page in how_tos.items():
         titles = [title.get_text().rstrip("¶") for title in page.select("article h2")]
         assert [title for title in titles if title in named] == named, topic
         assert titles[-3:] == named[2:], topic
         assert len(page.select(".howto-pitfall")) >= 2, topic
-        assert page.select(".howto-proof h3")[-1].get_text().rstrip("¶") == "What was not tried", topic
-        assert all(each.select_one("summary > h3") for each in page.select(".howto-fold")), topic
+        assert page.select(".howto-evidence h3")[-2].get_text().rstrip("¶") == "What was not tried", topic
+        assert all(each.select_one("summary > :is(h2, h3)") for each in page.select(".howto-fold")), topic
 
 
 def test_a_pitfall_whose_title_is_an_error_was_seen_to_say_it(how_tos):

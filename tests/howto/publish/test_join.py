@@ -13,8 +13,8 @@ from howto.setup import install
 
 def first(topics):
     """The first page of a small site."""
-    cards = "".join(f'<div class="sphx-glr-thumbcontainer"><a href="how-to/{each}.html"></a></div>' for each in topics)
-    section = f'<section id="data"><div class="sphx-glr-thumbnails">{cards}</div></section>'
+    cards = "".join(f'<li><a href="how-to/{each}.html"></a></li>' for each in topics)
+    section = f'<section id="data"><div class="howto-cards"><ul>{cards}</ul></div></section>'
     return (
         '<!doctype html><html><head><meta charset="utf-8"><title>x</title><link href="a.css"></head>'
         f'<body><h1>x</h1><p>y</p>{section}<section id="which-mmdetection-is-this-for">2.x</section></body></html>'
@@ -54,7 +54,7 @@ def test_the_switch_knows_which_pages_each_site_has_and_the_records_of_all_stand
 def test_every_how_to_of_any_has_one_card_that_leads_to_a_site_that_has_it(html):
     (html / "mmdet3" / "index.html").write_text(first(["mosaic", "detectron2"]))
     page = BeautifulSoup(join(html).read_text("utf-8"), "html.parser")
-    links = [link["href"] for link in page.select(".sphx-glr-thumbnails a")]
+    links = [link["href"] for link in page.select(".howto-cards a")]
     assert links == ["mmdet2/how-to/mosaic.html", "mmdet2/how-to/timm.html", "mmdet3/how-to/detectron2.html"]
     assert page.select_one("link")["href"] == "mmdet2/a.css"
     assert page.select_one("#which-mmdetection-is-this-for") is None
