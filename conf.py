@@ -34,6 +34,7 @@ extensions = [
     "howto.site.html_output",
     "howto.site.fold",
     "howto.site.searching",
+    "howto.site.sources",
     "howto.site.markdown_export",
 ]
 source_suffix = {".rst": "restructuredtext", ".md": "markdown"}

@@ -135,6 +135,21 @@ reach();
 addEventListener("resize", reach);
 addEventListener("toggle", reach, true); // of a <details>, which does not bubble
 
+// A config in a table opens below its row, as wide as the table's box.
+for (const fold of document.querySelectorAll("td > details")) {
+  const row = fold.closest("tr");
+  const panel = document.createElement("tr");
+  panel.className = "howto-panel";
+  panel.append(document.createElement("td"));
+  panel.firstChild.colSpan = row.cells.length;
+  const content = fold.lastElementChild;
+  fold.addEventListener("toggle", () => {
+    (fold.open ? panel.firstChild : fold).append(content);
+    if (fold.open) row.after(panel);
+    else panel.remove();
+  });
+}
+
 // A long table that a page measured is searched by a word, or by a number of channels.
 for (const table of document.querySelectorAll(".output_html .table-wrapper")) {
   const rows = [...table.querySelectorAll("tbody tr")];
@@ -142,11 +157,16 @@ for (const table of document.querySelectorAll(".output_html .table-wrapper")) {
   const label = document.createElement("label");
   label.className = "howto-filter";
   label.innerHTML = `Filter ${rows.length} rows <input type="search">`;
+  const found = document.createElement("output");
   label.querySelector("input").addEventListener("input", (event) => {
     const words = event.target.value.toLowerCase().split(/\s+/);
+    for (const fold of table.querySelectorAll("td > details[open]")) fold.open = false;
     for (const row of rows) row.hidden = !words.every((word) => row.textContent.toLowerCase().includes(word));
+    const left = rows.filter((row) => !row.hidden).length;
+    found.textContent = left ? `${left} of ${rows.length}` : "nothing found";
   });
   table.before(label);
+  label.after(found);
 }
 
 // Pairs of pictures: stepped through, and slid from the one to the other.

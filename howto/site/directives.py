@@ -14,7 +14,7 @@ from howto.project.howtos import HowTo
 from howto.site import markdown_export
 from howto.site.drift import STATEMENTS
 from howto.site.migrate import FROM, TO
-from howto.site.parts import details, find_snippet, howto_of, note, ran_on, read_record, table
+from howto.site.parts import details, find_snippet, howto_of, note, ran_on, read_record, short_title, table
 
 NOT_SEEN = "What a GPU alone shows was not seen: its kernels and their rounding, memory, NCCL, speed and --amp."
 
@@ -150,7 +150,7 @@ class VerifiedTable(SphinxDirective):
         for howto in howtos.every(stack):
             record, page = read_record(howto, self.env), f"/{files.GALLERY}/plot_{howto.topic}"
             target = dict(refdomain="std", reftype="doc", reftarget=page, refexplicit=True)
-            name = nodes.inline("", howto.topic)
+            name = nodes.inline("", short_title(howto))
             link = addnodes.pending_xref("", name, refdoc=self.env.docname, refwarn=True, **target)
             if record is None:
                 rows.append((link, _not_executed(howto), "", "", "", ""))

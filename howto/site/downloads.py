@@ -21,6 +21,12 @@ def one_gpu(config: Path) -> str:
     return f"{root(config)}python tools/train.py configs/{config.parent.name}/{config.name} --auto-scale-lr"
 
 
+def resume(howto: HowTo, config: Path) -> str:
+    """The command that goes on with that training after it was interrupted."""
+    last = {"mmdet2": f"--resume-from work_dirs/{config.stem}/latest.pth", "mmdet3": "--resume"}
+    return f"{one_gpu(config)} {last[howto.stack.family]}"
+
+
 def root(config: Path) -> str:
     """What a command needs before it if a config imports from below ``configs``: the repository's root."""
     return "PYTHONPATH=. " if "'configs." in config.read_text("utf-8") else ""

@@ -41,6 +41,14 @@ RUN = """
 
 {after}
 
+.. tab:: Resume
+
+   This goes on from the last checkpoint of a run that was interrupted:
+
+   .. code-block:: console
+
+      $ {resumed}
+
 .. tab:: Slurm
 
    Here eight GPUs of one machine. Not executed: no Slurm was at hand.
@@ -94,7 +102,8 @@ class Train(SphinxDirective):
             after = textwrap.indent(TORCHRUN, "   ")
         several = SEVERAL[family].format(**facts)
         single = downloads.one_gpu(path)
-        save, run = SAVE.format(**facts), RUN.format(**facts, single=single, several=several, after=after, rate=rate)
+        commands = dict(single=single, several=several, resumed=downloads.resume(howto, path))
+        save, run = SAVE.format(**facts), RUN.format(**facts, **commands, after=after, rate=rate)
         title = nodes.paragraph("", "Train it", classes=["howto-run-title"])
         steps = [self.parse_text_to_nodes(text) for text in (save, run)]
         note(self.env, howto.examples)

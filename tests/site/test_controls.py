@@ -136,15 +136,34 @@ def test_what_made_the_pages_takes_at_most_eight_of_a_hundred_words_that_are_see
 
 def test_a_long_table_is_filtered_by_words_and_numbers(page):
     page.goto(f"/{STACK}/how-to/plot_backbone_channels.html")
-    rows = page.locator(".howto-filter + .table-wrapper tbody tr:visible")
+    rows = page.locator(".howto-filter + output + .table-wrapper tbody tr:visible")
     every = rows.count()
     assert every >= 25
     field = page.get_by_role("searchbox", name=f"Filter {every} rows")
     field.fill("mobilenetv3 48")
     assert [row.locator("td").first.inner_text() for row in rows.all()] == ["MobileNetV3 small"]
+    assert page.locator(".howto-filter + output").inner_text() == f"1 of {every}"
     field.fill("")
     assert rows.count() == every
     assert page.wrong == []
+
+
+def test_a_config_in_a_table_opens_below_its_row_with_its_button_in_view_on_a_phone_too(browser, server):
+    context = browser.new_context(base_url=server, viewport={"width": 390, "height": 800}, has_touch=True)
+    context.grant_permissions(["clipboard-read", "clipboard-write"], origin=server)
+    page = context.new_page()
+    page.goto(f"/{STACK}/how-to/plot_backbone_channels.html")
+    page.locator("td details summary").first.tap()
+    panel = page.locator("tr:has(td details) + tr.howto-panel")
+    expect(panel).to_have_count(1)
+    button = panel.get_by_role("button", name="Copy")
+    expect(button).to_be_in_viewport(ratio=1)
+    button.tap()
+    panel.get_by_role("button", name="Copied").wait_for()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied.startswith("_base_ = ") and copied == panel.locator("pre").inner_text()
+    page.locator("td details summary").first.tap()
+    expect(panel).to_have_count(0)
 
 
 def test_a_pitfall_is_folded_under_its_symptom_and_a_link_to_it_or_into_it_opens_it(page):

@@ -1,6 +1,7 @@
 """The hook unfreezes what ``frozen_stages`` froze, that alone and for good, in any ResNet; the page trains with it."""
 
 import importlib
+import re
 import types
 
 import pytest
@@ -12,6 +13,8 @@ from howto.checkout.family import api
 from howto.checkout.isolation import isolated
 from howto.project import stacks
 from howto.project.files import snippet_folder
+from howto.project.howtos import HowTo
+from howto.site.downloads import resume
 
 FAMILY = stacks.current().family
 LAYERS = ("layer1", "layer2", "layer3", "layer4")
@@ -160,6 +163,9 @@ def test_a_run_that_is_resumed_before_the_epoch_waits_for_it_with_any_optimizer(
     assert (run.trains("layer1"), resumed.trains("layer1")) == ([False], [False, True])
 
 
-def test_the_copied_files_train_with_the_command_that_the_page_gives(work_dir):
+def test_the_copied_files_train_and_resume_with_the_commands_that_the_page_gives(checkout, work_dir):
     saved = torch.load(work_dir / "epoch_1.pth", map_location="cpu", weights_only=False)
     assert saved["meta"]["epoch"] == 1
+    howto = HowTo(stacks.current(), checkout.topic)
+    checkout.shell(f"{resume(howto, howto.config)} {{fit}}")
+    assert any(re.search(r"resumed epoch:? 1, iter", log.read_text("utf-8")) for log in work_dir.rglob("*.log"))
