@@ -264,7 +264,7 @@ checkout.check("Python ends with", output.splitlines()[-1], message)
 # %%
 # The script, and MMDetection's own config
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# The channels that the script prints stand in MMDetection's own config of a ResNet-18.
+# The channels that the script prints are in MMDetection's own config of a ResNet-18.
 output = checkout.shell("python configs/backbone_channels/get_channels.py")
 shapes = "(1, 64, 8, 8)\n(1, 128, 4, 4)\n(1, 256, 2, 2)\n(1, 512, 1, 1)\n"
 checkout.check("The script prints", output, shapes)

@@ -85,7 +85,7 @@ detectors = classes.standard()
 models = {name: checkout.config(path).model for name, path in detectors.items()}
 places = {name: classes.numbers(model) for name, model in models.items()}
 Table(
-    ("Detector", "num_classes stands in"),
+    ("Detector", "num_classes is in"),
     [(name, ", ".join(places[name])) for name in places],
 )
 
@@ -127,7 +127,7 @@ for name, adapted in {"YOLOX": yolox, "RTMDet": rtmdet}.items():
 # Cascade R-CNN: ``bbox_head`` is a list
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # {% if mmdet2 %}
-# Copy the whole list into your config, in place of the line ``model = …``. Or leave that line out, and give
+# Copy the whole list into your config, instead of the line ``model = …``. Or leave that line out, and give
 # each member to ``tools/train.py``, and to ``tools/test.py`` later:
 #
 # .. code-block:: console
@@ -268,7 +268,7 @@ Table(("In the file", "The script says"), list(left.items()))
 # - ``iscrowd`` is 1, as CVAT writes for masks: set it to 0;
 # - ``area`` is 0: set it to the box's width times its height, in pixels;
 # - boxes are fractions of the image: multiply them by its width and height;
-# - a category stands in the file twice, as Roboflow and VIA may write it: :doc:`order_categories.py
+# - a category is in the file twice, as Roboflow and VIA may write it: :doc:`order_categories.py
 #   <plot_several_datasets>` leaves out the row that no object has.
 crowds = copy("crowds", annotations=boxes(iscrowd=1))
 twice = [{"id": 0, "name": "mug"}, *content["categories"]]
@@ -276,10 +276,10 @@ left = {
     "iscrowd is 1": crowds,
     "area is 0": copy("area", annotations=boxes(area=0)),
     "boxes are fractions": copy("part", annotations=boxes(bbox=[0.2, 0.2, 0.4, 0.4])),
-    "mug stands in it twice": copy("twice", single, categories=twice),
+    "mug is in it twice": copy("twice", single, categories=twice),
 }
 left = counts(**left)
-last = left["mug stands in it twice"]
+last = left["mug is in it twice"]
 last[3:] = last[-1:]
 rows = [(name, "; ".join(lines[1:4])) for name, lines in left.items()]
 Table(("In the file", "The script says"), rows)

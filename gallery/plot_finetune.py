@@ -13,7 +13,7 @@ those of the last two layers, whose shape depends on the classes.
 #
 # .. train:: faster_rcnn_r50_fpn_finetune_my_dataset.py
 #
-# ``load_from`` takes an address or a file. The address of every published checkpoint stands in
+# ``load_from`` takes an address or a file. The address of every published checkpoint is in
 # ``configs/*/metafile.yml``. Your own data is laid out as for :doc:`training on your own classes
 # <plot_custom_classes>`.
 
@@ -130,8 +130,8 @@ checkout.check("The log file has it", warning in log.read_text("utf-8"), False)
 
 # %%
 # {% if mmdet2 %}
-# Nothing is trained: ``resume_from`` in the place of ``load_from``
-# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# Nothing is trained: ``resume_from`` instead of ``load_from``
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # Use ``load_from``. With ``resume_from`` training goes on after the checkpoint's last epoch, which is 12 of
 # 12. The log has no line of an epoch, and no error.
 resumed = checkout.train(epochs=12, resume_from=cfg.load_from)
@@ -194,8 +194,8 @@ reason = "FileNotFoundError: kept.pth can not be found."
 checkout.check("It says", failure.message, reason)
 
 # %%
-# Kittens begin as horses: the category's id in the place of the output's number
-# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# Kittens begin as horses: the category's id instead of the output's number
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # Look outputs up by name, as the script does. COCO's category ids have gaps, 17 is a cat's and 47 a
 # cup's; a head's outputs have none. The outputs with these numbers are for other things:
 checkout.check("Outputs 17 and 47", [coco[17], coco[47]], ["horse", "apple"])

@@ -11,7 +11,7 @@ How do I use a backbone from MMPreTrain?
 Write its class with the prefix ``mmpretrain.``, drop the old backbone's keys with
 # {% endif %}
 ``_delete_``, and give the neck the new channels. Here RetinaNet gets a MobileNetV3 small
-in place of its ResNet-50; no file of MMDetection is edited.
+instead of its ResNet-50; no file of MMDetection is edited.
 """
 
 # %%
@@ -41,7 +41,7 @@ in place of its ResNet-50; no file of MMDetection is edited.
 # --------
 # Take the config of another backbone from the third column: it works as it is, below ``configs/``
 # like the one above. For another detector copy ``custom_imports``, the backbone, ``in_channels`` and
-# what column *Needs* names. RetinaNet leaves out the first of four levels, hence ``start_level``; a
+# what column *Needs* names. RetinaNet leaves out the first of four levels by ``start_level``; a
 # Faster R-CNN needs all four, and no ``start_level``.
 import torch
 from howto import Workspace
@@ -355,7 +355,7 @@ checkout.check("The last blocks at these strides", blocks, levels_of)
 # The strides belong to the anchors
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # The head lays its anchors at strides of 8 to 128 pixels, whatever the neck gives it; no code compares
-# the two. These three levels begin at stride 8, hence ``start_level=0``.
+# the two. These three levels begin at stride 8, so ``start_level`` is 0.
 checkout.check("The anchors have strides", anchors, [8, 16, 32, 64, 128])
 checkout.check("The head gets levels of strides", neck_strides(model), anchors)
 

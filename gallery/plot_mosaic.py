@@ -443,7 +443,7 @@ checkout.check("CocoDataset refuses the keyword arguments", refused, both)
 # %%
 # ``DefaultFormatBundle is not in the mmdet::transform registry``: the last steps of MMDetection 2
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# Write ``PackDetInputs`` in place of ``DefaultFormatBundle`` and ``Collect``.
+# Write ``PackDetInputs`` instead of ``DefaultFormatBundle`` and ``Collect``.
 unknown = []
 for step in ("DefaultFormatBundle", "Collect"):
     failure = checkout.fails(api().step, dict(type=step))

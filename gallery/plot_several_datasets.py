@@ -21,7 +21,7 @@ the head's outputs. Here a small set of kittens and mugs, shown three times, is 
 # - **More datasets**: add them to the list, each with as many names as the others.
 # - **Another weight**: change ``times``. Without ``RepeatDataset`` each image comes once in an epoch.
 # - **Other names**: the number of names is ``num_classes``, in every head.
-# - **Only one evaluation**: put one dataset in the place of the joined one, and its metric.
+# - **Only one evaluation**: replace the joined dataset by one of them, with its metric.
 from howto import Workspace
 from howto.checkout.family import api
 from howto.checkout import fit

@@ -79,7 +79,7 @@ checkout.check("Less than 0.5 for some size", below, others)
 # %%
 # Your log should say
 # -------------------
-# The log says nothing about anchors. An object that trains none is not reported; the loss goes on without it.
+# The log says nothing about anchors. It does not name objects without an anchor; the loss goes on without them.
 run = checkout.train(warmed_up=True, **fit.RESNET18)
 print(*run.logged(api().FIRST_EPOCH)[-1:])
 
@@ -88,8 +88,8 @@ print(*run.logged(api().FIRST_EPOCH)[-1:])
 # --------
 
 # %%
-# Large objects train no anchor: smaller ones stand in the others' place
-# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# Large objects train no anchor: the smaller ones replaced the others
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # Keep the standard scale beside the smaller one. ``scales=[4]`` alone is the advice given most often. It moves all
 # anchors, and the largest objects are left with none:
 instead = checkout.edit(checkout.own, {"scales=[4, 8, 16]": "scales=[4]"})
