@@ -13,9 +13,15 @@ each head. Inherit from the standard config; no file of MMDetection is edited.
 #
 # .. train:: faster_rcnn_r50_fpn_1x_my_dataset.py
 #
-# Your own data lies in ``data/my_dataset``, in COCO's format: images in ``train`` and ``val``, and
-# ``annotations/train.json`` and ``annotations/val.json``. The images of this page show kittens and
-# mugs; in its files the kitten's category has the id 12 and the mug's has 3.
+# Your own data is in COCO's format:
+#
+# .. code-block:: text
+#
+#    data/my_dataset/
+#        annotations/train.json
+#        annotations/val.json
+#        train/    the images that train.json names
+#        val/      the images that val.json names
 #
 # {% if mmdet2 %}
 # MMDetection compares ``num_classes`` with your names since 2.9; this page ran on 2.28.
@@ -57,6 +63,13 @@ def count(config=checkout.own, succeeds=True):
 print(*(counted := count()), sep="\n")
 expected = ["label 0, kitten: 2 objects", "label 1, mug: 2 objects"]
 checkout.check("Objects of each class", counted[1:3], expected)
+
+# %%
+# This is the file for these images of kittens and mugs, with its first image and object. A box is its left, its
+# top, its width and its height, in pixels.
+for key in ("images", "categories", "annotations"):
+    first = content[key] if key == "categories" else content[key][:1]
+    print(f'"{key}":', *map(json.dumps, first), sep="\n    ")
 
 # %%
 # The first category that the file lists is label 0 and the head's first output, the second is the

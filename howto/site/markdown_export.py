@@ -57,6 +57,8 @@ def markdown(body: str) -> str:
             tag["href"] = re.sub(r"\.html(?=#|$)", ".md", tag["href"])
     for tag in article.select(".caption-text"):
         tag.name = "code"
+    for tag in article.select(".howto-run :is(ol, li)"):  # what is indented in a list would be so when copied
+        tag.name = "div"
     options = dict(
         autolinks=False, bullets="-", code_language_callback=_language, escape_underscores=False, heading_style="ATX"
     )
