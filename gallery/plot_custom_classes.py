@@ -74,17 +74,10 @@ for key in ("images", "categories", "annotations"):
 # %%
 # The first category that the file lists is label 0 and the head's first output, the second is the
 # next; the ids themselves may be anything. The last output is for the background.
-import matplotlib.pyplot as plt
-from howto.figures.show import draw_boxes
-
 names = api().classes(dataset)
 loading = checkout.config()
 del api().split(loading, "train").pipeline[2:]
 images = checkout.dataset(loading)
-figure, axes = plt.subplots(1, len(images), figsize=(9, 2.4))
-for number, axis in enumerate(axes):
-    with checkout.inside():
-        draw_boxes(axis, api().plain(images[number]), names, f"image {number}")
 
 # %%
 # Adapt it
