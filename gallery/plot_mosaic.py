@@ -297,7 +297,9 @@ wrapped = f"{before}train_dataset{after}"
 plain = "dict(pipeline=train_dataset['dataset']['pipeline'] + train_pipeline)"
 variant = checkout.edit(checkout.own, {wrapped: f"{before}{plain}{after}"})
 failure = checkout.fails(checkout.train, variant, **smaller)
-checkout.check("The line that stops", failure.line, "assert 'mix_results' in results")
+checkout.check(
+    "Without the wrapper it stops at", failure.line, "assert 'mix_results' in results"
+)
 
 # %%
 # ``__init__() got an unexpected keyword argument 'ann_file'``, or ``'data_root'``: keys on the wrapper
@@ -581,7 +583,7 @@ with checkout.inside():
     number = images_shown(dataset, index=0, seed=seed)
 checkout.check("A canvas shows images", number, 4)
 fewest = min(len(image["gt_bboxes"]) for image in four)
-checkout.check("One of them has boxes", fewest, 0)
+checkout.check("The fewest boxes of the four images", fewest, 0)
 everything = checkout.annotations("train")
 number = len(everything["images"])
 shown = len({annotation["image_id"] for annotation in everything["annotations"]})

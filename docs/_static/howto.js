@@ -123,7 +123,7 @@ if (first && first.dataset.address === undefined) {
 // What scrolls can be scrolled by the keyboard, too. What is folded is not laid out until it opens, and all is read
 // before anything is written, or the page would be laid out again for each block.
 function reach() {
-  const blocks = [...document.querySelectorAll("article pre, main pre, .table-wrapper")];
+  const blocks = [...document.querySelectorAll("article pre, main pre, .table-wrapper, .howto-picture")];
   const seen = blocks.filter((block) => !block.closest("details:not([open])"));
   const scrolls = seen.map((each) => each.scrollWidth > each.clientWidth || each.scrollHeight > each.clientHeight);
   for (const [index, block] of seen.entries()) {

@@ -14,7 +14,7 @@ from howto.project.howtos import HowTo
 from howto.site import markdown_export
 from howto.site.drift import STATEMENTS
 from howto.site.migrate import FROM, TO
-from howto.site.parts import details, find_snippet, howto_of, note, ran_on, read_record, short_title, table
+from howto.site.parts import details, find_snippet, howto_of, in_words, note, ran_on, read_record, short_title, table
 
 NOT_SEEN = "What a GPU alone shows was not seen: its kernels and their rounding, memory, NCCL, speed and --amp."
 
@@ -91,10 +91,10 @@ class VerifiedPanel(SphinxDirective):
             ("Weights", weights),
         ]
         facts += [([f"snippets/{path}"], [f"sha256 {digest}"]) for path, digest in record["snippets"].items()]
-        checks = [
-            (check["name"], [check["measured"]], "" if check["expected"] == check["measured"] else [check["expected"]])
-            for check in record["checks"]
-        ]
+        checks = []
+        for check in record["checks"]:
+            measured, expected = (in_words(check[key]) for key in ("measured", "expected"))
+            checks.append((check["name"], measured, "" if measured == expected else expected))
         panel = nodes.container("", classes=["howto-verified"])
         when = f"Executed on {record['executed']} UTC. All {len(checks)} checks passed."
         if record["simulated_gpus"]:

@@ -10,7 +10,7 @@ from sphinx.util.docutils import SphinxDirective
 from howto.project import files, stacks
 from howto.project.howtos import HowTo
 from howto.project.stacks import STACKS, Stack
-from howto.site.parts import note, table
+from howto.site.parts import in_words, note, table
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ SHAPES = repr("(1, 64, 8, 8)\n(1, 128, 4, 4)\n(1, 256, 2, 2)\n(1, 512, 1, 1)\n")
 ON_SEVERAL_GPUS = Verdict(LOUD, "mmcls_backbone", "Parameters without a gradient", UNUSED)
 RATE = Verdict("twice RetinaNet's", "mmcls_backbone", "Without the line the learning rate is", "0.02")
 CHANNELS = Verdict(WORKS, "timm_backbone", "The neck expects", "[24, 40, 112, 320]")
-WRAPPER = Verdict(WORKS, "mosaic", "The line that stops", repr("assert 'mix_results' in results"))
+WRAPPER = Verdict(WORKS, "mosaic", "Without the wrapper it stops at", repr("assert 'mix_results' in results"))
 SCRIPT = Verdict(WORKS, "backbone_channels", "The script prints", SHAPES)
 
 # For each edition of the tutorial, named after the family that it is for: what it says, in its order.
@@ -61,7 +61,7 @@ STATEMENTS = {
         "use MultiImageMixDataset with Mosaic": WRAPPER,
         "img_scale = (1333, 800) for Mosaic": Verdict(WRONG, "mosaic", PORTRAIT, "(1332, 800)"),
         "a negative border to restore the size": Verdict(WORKS, "mosaic", RESTORED, "(800, 1332)"),
-        "filter_empty_gt=False": Verdict(WORKS, "mosaic", "One of them has boxes", "0"),
+        "filter_empty_gt=False": Verdict(WORKS, "mosaic", "The fewest boxes of the four images", "0"),
         "data = dict(train=train_dataset)": Verdict(
             WORKS, "mosaic", "Mosaic doubles the canvas: height, width", "(1600, 2666)"
         ),
@@ -130,5 +130,6 @@ class DriftTable(SphinxDirective):
         if stack == stacks.current():
             target = dict(refdomain="std", reftype="doc", refexplicit=True, refwarn=True, refdoc=self.env.docname)
             verdict = addnodes.pending_xref("", verdict, reftarget=f"/{files.GALLERY}/plot_{found.topic}", **target)
-        evidence = nodes.literal("", found.measured)
-        return nodes.inline("", "", verdict, nodes.Text(f"; {found.check}: "), evidence)
+        kind = "howto-works" if found.verdict == WORKS else "howto-fails"
+        said = nodes.Text(f" ({found.check}: {in_words(found.measured)})")
+        return nodes.inline("", "", verdict, said, classes=[kind])

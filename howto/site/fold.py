@@ -14,7 +14,7 @@ from sphinx.util.docutils import SphinxDirective
 from sphinx.writers.html5 import HTML5Translator
 
 from howto.project.shown import show
-from howto.site.parts import details, howto_of
+from howto.site.parts import details, howto_of, in_words
 
 TRUE = re.compile(r"True|\[True(, True)*\]")
 LONGEST = 120  # characters of a value in the list; the whole of it is in the table of what was verified
@@ -169,11 +169,11 @@ def _checks(events: list[dict], anchors: collections.Counter) -> Iterator[nodes.
     """A list of checks, each with an anchor and its value, long ones cut."""
     checks = nodes.bullet_list(classes=["howto-checks"], bullet="-")
     for check in events:
-        name, value = check["name"], check["measured"]
+        name, value = check["name"], in_words(check["measured"])
         short = f"{value[:LONGEST]} …" if len(value) > LONGEST else value
         text = nodes.paragraph("", "", nodes.Text(name))
-        if not TRUE.fullmatch(value):  # then its name is the whole of it
-            text += [nodes.Text(": "), nodes.literal(short, short)]
+        if not TRUE.fullmatch(check["measured"]):  # then its name is the whole of it
+            text += nodes.Text(f": {short}")
         if check["expected"].startswith("at most "):
             text += nodes.Text(f", {check['expected']}")
         anchor = f"check-{nodes.make_id(name)}"

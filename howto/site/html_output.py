@@ -25,6 +25,9 @@ NOT_NEEDED = {
 }
 
 
+WIDE = 600  # pixels of a picture whose words nobody could read at the width of a phone, where it is scrolled
+
+
 def setup(app: Sphinx) -> dict:
     """Register the steps that change a page once it has been read, and once it is HTML."""
     app.connect("doctree-read", add_cost, priority=400)
@@ -69,7 +72,8 @@ def set_pictures(app: Sphinx, pagename: str, templatename: str, context: dict, d
             attributes["sizes"] = "(min-width: 46em) 46em, 100vw"
         attributes["loading"] = "lazy"
         attributes |= re.findall(r'(alt|class)\s*=\s*"([^"]*)"', tag[0])
-        return "<img " + " ".join(f'{key}="{value}"' for key, value in attributes.items()) + ">"
+        shown = "<img " + " ".join(f'{key}="{value}"' for key, value in attributes.items()) + ">"
+        return f'<div class="howto-picture">{shown}</div>' if widths[name][0] >= WIDE else shown
 
     def file(data: re.Match) -> str:
         content = base64.b64decode(data[1])

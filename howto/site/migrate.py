@@ -88,7 +88,8 @@ class Migrations(SphinxDirective):
 
     def section(self, topic: str) -> nodes.section:
         """A diff for each file, or the words that it is the same."""
-        section = nodes.section("", nodes.title("", HowTo(named(TO), topic).question), ids=[nodes.make_id(topic)])
+        title = nodes.title("", HowTo(named(TO), topic).question)
+        section = nodes.section("", title, ids=[nodes.make_id(topic)], classes=["howto-fold"])
         for path, diff in differences(topic, named(FROM), named(TO)):
             same = nodes.paragraph("", "", nodes.literal("", path), nodes.Text(" is the same for both."))
             section += nodes.literal_block(diff, diff, language="diff") if diff else same
@@ -103,5 +104,13 @@ class Renamed(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """The table of :data:`RENAMED`."""
-        rows = [([old], [new], what) for old, new, what in RENAMED]
+        rows = [([_closed(old)], [_closed(new)], what) for old, new, what in RENAMED]
         return [table(("MMDetection 2.x", "3.x", "What it is"), rows)]
+
+
+def _closed(beginning: str) -> str:
+    """The beginning of an assignment or call with an ellipsis for what is left out, and its brackets closed."""
+    missing = beginning.count("(") - beginning.count(")")
+    if not missing and not beginning.endswith("="):
+        return beginning
+    return beginning + ("…" if beginning[-1] in "=(" else ", …") + ")" * missing

@@ -1,5 +1,6 @@
 """What the directives share: records, tables, and what a document depends on."""
 
+import ast
 import json
 import os
 from pathlib import Path
@@ -70,6 +71,26 @@ def note(env: BuildEnvironment, path: Path) -> None:
 def find_what_has_come(app: Sphinx, env: BuildEnvironment, *_: set) -> list[str]:
     """The documents that would show a file which was not there when they were read."""
     return [name for name, data in env.metadata.items() if any(map(os.path.exists, data.get(LACKING, ())))]
+
+
+def in_words(value: str) -> str:
+    """A measured value, which a record has as Python writes it, as a reader would: ``['neck', 0.02]`` is neck, 0.02."""
+    try:
+        return _words(ast.literal_eval(value))
+    except (ValueError, SyntaxError):  # of a class of its own, or words already
+        return value
+
+
+def _words(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{_words(key)}: {_words(each)}" for key, each in value.items()) or "none"
+    if isinstance(value, (list, tuple, set)):
+        value = sorted(value, key=str) if isinstance(value, set) else value
+        inner = (f"({_words(each)})" if isinstance(each, (list, tuple, set, dict)) else _words(each) for each in value)
+        return ", ".join(inner) or "none"
+    if value is None or isinstance(value, bool):
+        return {True: "yes", False: "no", None: "none"}[value]
+    return str(value) or "nothing"
 
 
 def table(head: tuple[str, ...], rows: list[tuple]) -> nodes.table:

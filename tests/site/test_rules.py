@@ -16,6 +16,7 @@ from howto.project.howtos import HowTo
 from howto.project.record import sha256
 from howto.project.stacks import ROOT
 from howto.site import drift
+from howto.site.parts import in_words
 
 FAMILY = stacks.current().family
 TOPICS = files.topics(FAMILY)
@@ -157,7 +158,9 @@ def test_every_cell_of_the_drift_table_shows_a_check_that_this_stacks_records_ho
         if each not in executed:
             assert cell.get_text() == "not executed"
             continue
-        assert cell.get_text().translate(STRAIGHT).startswith(f"{each.verdict}; {each.check}: {each.measured[:4]}")
+        assert cell.get_text().translate(
+            STRAIGHT
+        ) == f"{each.verdict} ({each.check}: {in_words(each.measured)})".translate(STRAIGHT)
         assert cell.a["href"] == f"how-to/plot_{each.topic}.html"
 
 
@@ -257,7 +260,7 @@ def test_a_page_shows_its_whole_record(how_tos, records):
         record = records[topic]
         text = how_tos[topic].select_one(".howto-verified").get_text().translate(STRAIGHT)
         facts = [record["device"], *record["versions"].values(), *record["weights"], *record["snippets"].values()]
-        facts += [check[key] for check in record["checks"] for key in ("name", "expected", "measured")]
+        facts += [in_words(check[key]) for check in record["checks"] for key in ("name", "expected", "measured")]
         facts += ["its kernels and their rounding, memory, NCCL, speed"] if record["simulated_gpus"] else []
         assert [fact for fact in facts if fact.translate(STRAIGHT) not in text] == [], topic
 
