@@ -1,6 +1,5 @@
 """Put a backbone into MMDetection's RetinaNet and Faster R-CNN: the config that its levels need."""
 
-import abc
 import contextlib
 import dataclasses
 import re
@@ -185,23 +184,20 @@ class Backbone:
 
 
 @dataclasses.dataclass(frozen=True)
-class Row(abc.ABC):
+class Row:
     """A backbone of a how-to's table, whose config readers copy.
 
     Attributes:
+        name: What its library calls it.
         backbone: What a detector's config says of it, and its levels.
         address: Of its checkpoint.
         pixels: Mean, deviation and whether RGB, of the pixels that its checkpoint was trained on.
     """
 
+    name: str
     backbone: Backbone
     address: str
     pixels: tuple[list[float], list[float], bool]
-
-    @property
-    @abc.abstractmethod
-    def name(self) -> str:
-        """What its library calls it."""
 
     @property
     def file(self) -> str:
