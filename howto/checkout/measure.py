@@ -81,12 +81,7 @@ def unused_parameters(model, items: list[dict]) -> list[str]:
     model.train()
     model.zero_grad(set_to_none=True)
     api().loss(model, items).backward()
-    return without_gradient(model)
-
-
-def without_gradient(module) -> list[str]:
-    """Names of a module's parameters that require a gradient and have none, in the module's order."""
-    return [name for name, value in module.named_parameters() if value.requires_grad and value.grad is None]
+    return [name for name, value in model.named_parameters() if value.requires_grad and value.grad is None]
 
 
 def unreached(module, outputs) -> list[str]:
