@@ -110,11 +110,6 @@ class Checkpoint:
                 torch.save({"meta": meta, "state_dict": Checkpoint.read(path)}, half)
         return copied
 
-    @staticmethod
-    def may_lack(key: str) -> bool:
-        """Whether a sound checkpoint may be without a model's key, as those older than torch 0.4.1 are without one."""
-        return key.endswith("num_batches_tracked")
-
     def link(self, home: Path, source: Path) -> None:
         """Have what looks under `home` find the file `source`."""
         link = self.place(home)
@@ -151,24 +146,6 @@ class Checkpoint:
                 f"{path} is damaged, or another file: its sha256 begins with {digest[: len(digits)]}, its name says "
                 f"{digits}; delete it: rm {path}"
             )
-
-    def verify(self, path: Path) -> None:
-        """Stop at a file whose keys and shapes are not the model's.
-
-        Raises:
-            HowtoError: If one is missing or another, or the file cannot be read.
-        """
-        state = self.read(path)
-        if state is None:
-            raise HowtoError(f"{path} is not a readable checkpoint; delete it: rm {path}")
-        expected = {key: tuple(value.shape) for key, value in self.build().state_dict().items()}
-        found = {key: tuple(value.shape) for key, value in state.items()}
-        for key, shape in expected.items():
-            if found.get(key) != shape and not self.may_lack(key):
-                raise HowtoError(
-                    f"{path} is another model's checkpoint: {key} is {found.get(key, 'missing')}, expected {shape}; "
-                    f"delete it: rm {path}"
-                )
 
 
 class HubCheckpoint(Checkpoint):
@@ -229,11 +206,6 @@ class Detectron2Checkpoint(Checkpoint):
     @staticmethod
     def without_code(path: Path) -> Path:
         return path
-
-    @staticmethod
-    def may_lack(key: str) -> bool:
-        """As of any checkpoint: Caffe2's have merged the batch norms' statistics into the weights."""
-        return Checkpoint.may_lack(key) or "running_" in key
 
     @staticmethod
     def read(path: Path) -> dict | None:

@@ -69,26 +69,6 @@ def roi_strides(model) -> list[int]:
     return list(getattr(extractor, "featmap_strides", ()))
 
 
-def unused_parameters(model, items: list[dict]) -> list[str]:
-    """Parameters of a detector that require a gradient and get none from its losses, in the model's order.
-
-    ``DistributedDataParallel`` without ``find_unused_parameters`` stops at them, in the second iteration.
-
-    Args:
-        model: A detector, which is in training mode afterwards.
-        items: Two images or more, as its training pipeline returns them.
-    """
-    model.train()
-    model.zero_grad(set_to_none=True)
-    api().loss(model, items).backward()
-    return without_gradient(model)
-
-
-def without_gradient(module) -> list[str]:
-    """Names of a module's parameters that require a gradient and have none, in the module's order."""
-    return [name for name, value in module.named_parameters() if value.requires_grad and value.grad is None]
-
-
 def unreached(module, outputs) -> list[str]:
     """Names of a module's parameters that require a gradient and that none of `outputs` was computed from.
 

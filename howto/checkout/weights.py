@@ -41,8 +41,7 @@ def provide(cfg, home: Path) -> dict[str, str]:
         For each checkpoint's file name, or repository on the hub, ``real`` or ``stand-in``.
 
     Raises:
-        HowtoError: If a download fails, or a cached file is not the one whose hash its name ends with, or holds other
-            keys or shapes than the model that it belongs to.
+        HowtoError: If a download fails, or a cached file cannot be read or has another hash than its name ends with.
     """
     kinds = {}
     for checkpoint in _of(cfg):
@@ -56,10 +55,10 @@ def provide(cfg, home: Path) -> dict[str, str]:
             real = checkpoint.cached()
         if real:
             checkpoint.check_hash(real)
+            if checkpoint.read(real) is None:
+                raise HowtoError(f"{real} is not a readable checkpoint; delete it: rm {real}")
         with quiet():
-            source = real or checkpoint.stand_in()
-            checkpoint.verify(source)
-            checkpoint.link(home, checkpoint.without_code(source) if real else source)
+            checkpoint.link(home, checkpoint.without_code(real) if real else checkpoint.stand_in())
         kinds[checkpoint.name] = "real" if real else "stand-in"
     return kinds
 

@@ -18,7 +18,7 @@ import unittest.mock
 from collections.abc import Iterator
 from pathlib import Path
 
-from howto.checkout import checkpoints, family, fit, gpu, measure, weights
+from howto.checkout import checkpoints, family, fit, gpu, weights
 from howto.checkout.family import api
 from howto.checkout.isolation import isolated
 from howto.checkout.layout import Layout
@@ -284,12 +284,17 @@ class Workspace:
         return self._processes.train_in_two(configs, options, succeeds)
 
     def unused_parameters(self, cfg) -> list[str]:
-        """Parameters of the detector of `cfg` that train and get no gradient; see :func:`measure.unused_parameters`."""
+        """Parameters of the detector of `cfg` that require a gradient and get none from its losses, in its order.
+
+        ``DistributedDataParallel`` without ``find_unused_parameters`` stops at them, in the second iteration.
+        """
         cfg = copy.deepcopy(cfg)
         cfg.merge_from_dict(fit.overrides(cfg, "cpu", 1))
         model, dataset = self.build(cfg), self.dataset(cfg)
         with self.inside(cfg):
-            return measure.unused_parameters(model, [dataset[0], dataset[1]])
+            model.train()
+            api().loss(model, [dataset[0], dataset[1]]).backward()
+        return [name for name, value in model.named_parameters() if value.requires_grad and value.grad is None]
 
     def detect(self, model, cfg, photograph: Path):
         """Detections of `model` on one photograph, as this MMDetection returns them."""

@@ -1,10 +1,9 @@
 """Put a backbone into MMDetection's RetinaNet and Faster R-CNN: the config that its levels need."""
 
-import abc
 import contextlib
 import dataclasses
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from howto.checkout import measure, weights
@@ -49,6 +48,61 @@ ORIGINS = {
     "ConvNeXt-T": "convnext/mask*convnext-t*",
     "CSPNeXt of RTMDet-s": "rtmdet/rtmdet_s_*",
 }
+
+FROZEN, STILL = dict(frozen_stages=1), dict(norm_eval=True)  # as the stock config's ResNet
+FOUR, YOLOX = (0, 1, 2, 3), (2, 3, 4)  # out_indices
+TIMM = dict(features_only=True, pretrained=True, out_indices=(1, 2, 3, 4))
+RTMDET = "https://download.openmmlab.com/mmdetection/v3.0/rtmdet/cspnext_rsb_pretrain/cspnext-s_imagenet_600e.pth"
+# What people call it, class, keys and checkpoint of each backbone of the table. {} is the library of classifiers, and
+# a checkpoint without a colon is a classifier's, one for each library where they differ or only one has the class.
+TABLE = (
+    *((f"ResNet-{depth}", "ResNet", dict(depth=depth, **FROZEN), f"torchvision://resnet{depth}")
+      for depth in (18, 34, 50, 101)),
+    ("ResNeXt-50 32x4d", "ResNeXt", dict(depth=50, groups=32, base_width=4, **FROZEN),
+     "resnext/resnext50_32x4d_b32x8_imagenet_20210429-56066e27"),
+    ("ResNeXt-101 32x4d", "ResNeXt", dict(depth=101, groups=32, base_width=4, **FROZEN),
+     "open-mmlab://resnext101_32x4d"),
+    ("RegNetX 400MF", "RegNet", dict(arch="regnetx_400mf", **FROZEN), "open-mmlab://regnetx_400mf"),
+    ("RegNetX 3.2GF", "RegNet", dict(arch="regnetx_3.2gf", **FROZEN), "open-mmlab://regnetx_3.2gf"),
+    ("Res2Net-101 26w 4s", "Res2Net", dict(depth=101, scales=4, base_width=26, **FROZEN),
+     "open-mmlab://res2net101_v1d_26w_4s"),
+    ("MobileNetV2", "MobileNetV2", dict(out_indices=(1, 2, 4, 6), **STILL), "open-mmlab://mmdet/mobilenet_v2"),
+    ("MobileNetV2 with its last convolution", "MobileNetV2", dict(out_indices=(1, 2, 4, 7), **STILL),
+     "open-mmlab://mmdet/mobilenet_v2"),
+    ("MobileNetV3 small", "{}.MobileNetV3", dict(arch="small", **STILL, out_indices=(3, 8, 11)),
+     "mobilenet_v3/convert/mobilenet_v3_small-8427ecf0"),
+    ("MobileNetV3 large", "{}.MobileNetV3", dict(arch="large", **STILL, out_indices=(3, 6, 12, 16)),
+     "mobilenet_v3/convert/mobilenet_v3_large-3ea3c186"),
+    ("ShuffleNetV2", "{}.ShuffleNetV2", dict(**STILL, out_indices=(0, 1, 2)),
+     "shufflenet_v2/shufflenet_v2_batch1024_imagenet_20200812-5bf4721e"),
+    ("EfficientNet-B0", "{}.EfficientNet", dict(arch="b0", **STILL, out_indices=(2, 3, 4, 5)),
+     "efficientnet/efficientnet-b0_3rdparty_8xb32-aa_in1k_20220119-8d939117"),
+    ("EfficientNet-B3", "{}.EfficientNet", dict(arch="b3", **STILL, out_indices=(2, 3, 4, 5)),
+     "efficientnet/efficientnet-b3_3rdparty_8xb32-aa_in1k_20220119-5b4887a0"),
+    ("EfficientNet-B1 of timm", "{}.TIMMBackbone", dict(model_name="efficientnet_b1", **TIMM), ""),
+    ("RegNetY 800MF of timm", "{}.TIMMBackbone", dict(model_name="regnety_008", **TIMM), ""),
+    ("RepVGG-A0", "{}.RepVGG", dict(arch="A0", **STILL, out_indices=FOUR),
+     dict(mmcls="repvgg/repvgg-A0_3rdparty_4xb64-coslr-120e_in1k_20210909-883ab98c",
+          mmpretrain="repvgg/repvgg-A0_8xb32_in1k_20221213-60ae8e23")),
+    ("CSPDarknet of YOLOX-s", "CSPDarknet", dict(out_indices=YOLOX, deepen_factor=0.33, widen_factor=0.5), ""),
+    ("CSPDarknet of YOLOX-l", "CSPDarknet", dict(out_indices=YOLOX), ""),
+    ("Darknet-53", "Darknet", dict(depth=53), "open-mmlab://darknet53"),
+    ("PVTv2-B0", "PyramidVisionTransformerV2", dict(embed_dims=32, num_layers=[2, 2, 2, 2], init_cfg=dict(
+        checkpoint="https://github.com/whai362/PVT/releases/download/v2/pvt_v2_b0.pth")), ""),
+    ("Swin-T", "SwinTransformer", dict(convert_weights=True),
+     "https://github.com/SwinTransformer/storage/releases/download/v1.0.0/swin_tiny_patch4_window7_224.pth"),
+    ("Twins-SVT small", "{}.SVT", dict(arch="small", out_indices=FOUR),
+     "twins/twins-svt-small_3rdparty_8xb128_in1k_20220126-8fe5205b"),
+    ("PoolFormer-S12", "{}.PoolFormer", dict(arch="s12", out_indices=(0, 2, 4, 6)),
+     "poolformer/poolformer-s12_3rdparty_32xb128_in1k_20220414-f8d83051"),
+    ("VAN-tiny", "{}.VAN", dict(arch="tiny", **STILL, out_indices=FOUR), "van/van-tiny_8xb128_in1k_20220501-385941af"),
+    ("ConvNeXt-T", "{}.ConvNeXt", dict(arch="tiny", gap_before_final_norm=False, out_indices=FOUR),
+     "convnext/downstream/convnext-tiny_3rdparty_32xb128-noema_in1k_20220301-795e9634"),
+    ("CSPNeXt of RTMDet-s", "CSPNeXt", dict(out_indices=YOLOX, deepen_factor=0.33, widen_factor=0.5, **STILL,
+     init_cfg=dict(type="Pretrained", checkpoint=RTMDET, prefix="backbone.")), dict(mmpretrain="")),
+    ("MobileOne-s0", "{}.MobileOne", dict(arch="s0", **STILL, out_indices=FOUR),
+     dict(mmpretrain="mobileone/mobileone-s0_8xb32_in1k_20221110-0bc94952")),
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,23 +184,20 @@ class Backbone:
 
 
 @dataclasses.dataclass(frozen=True)
-class Row(abc.ABC):
+class Row:
     """A backbone of a how-to's table, whose config readers copy.
 
     Attributes:
+        name: What its library calls it.
         backbone: What a detector's config says of it, and its levels.
         address: Of its checkpoint.
         pixels: Mean, deviation and whether RGB, of the pixels that its checkpoint was trained on.
     """
 
+    name: str
     backbone: Backbone
     address: str
     pixels: tuple[list[float], list[float], bool]
-
-    @property
-    @abc.abstractmethod
-    def name(self) -> str:
-        """What its library calls it."""
 
     @property
     def file(self) -> str:
@@ -320,111 +371,15 @@ def lacking(keys: dict, module) -> list[str] | None:
 
 def listed() -> dict[str, dict]:
     """The keys of each backbone of the site's table, by what people call it."""
-    scope = api().LIBRARIES[-1]
-    frozen, still = dict(frozen_stages=1), dict(norm_eval=True)  # as the stock config's ResNet
-    four, yolox = (0, 1, 2, 3), dict(type="CSPDarknet", out_indices=(2, 3, 4))
-
-    def start(checkpoint: str, **keys) -> dict:
-        return dict(init_cfg=dict(type="Pretrained", checkpoint=checkpoint, **keys))
-
-    def resnet(depth: int) -> dict:
-        return dict(type="ResNet", depth=depth, **frozen, **start(f"torchvision://resnet{depth}"))
-
-    def classifier(path: str) -> dict:
-        return start(f"https://download.openmmlab.com/mmclassification/v0/{path}.pth", prefix="backbone.")
-
-    def other(name: str, out_indices: Sequence[int], checkpoint: str, **keys) -> dict:
-        return dict(type=f"{scope}.{name}", **keys, out_indices=out_indices, **classifier(checkpoint))
-
-    def timm(name: str) -> dict:
-        keys = dict(model_name=name, features_only=True, pretrained=True, out_indices=(1, 2, 3, 4))
-        return dict(type=f"{scope}.TIMMBackbone", **keys)
-
-    def mobilenet(last: int) -> dict:
-        return dict(
-            type="MobileNetV2", out_indices=(1, 2, 4, last), **still, **start("open-mmlab://mmdet/mobilenet_v2")
-        )
-
-    def regnet(size: str) -> dict:
-        return dict(type="RegNet", arch=f"regnetx_{size}", **frozen, **start(f"open-mmlab://regnetx_{size}"))
-
-    repvgg = dict(
-        mmcls="repvgg/repvgg-A0_3rdparty_4xb64-coslr-120e_in1k_20210909-883ab98c",
-        mmpretrain="repvgg/repvgg-A0_8xb32_in1k_20221213-60ae8e23",
-    )[scope]
-    resnext50 = classifier("resnext/resnext50_32x4d_b32x8_imagenet_20210429-56066e27")
-    pvt = dict(checkpoint="https://github.com/whai362/PVT/releases/download/v2/pvt_v2_b0.pth")
-    swin = "https://github.com/SwinTransformer/storage/releases/download/v1.0.0/swin_tiny_patch4_window7_224.pth"
-    backbones = {
-        **{f"ResNet-{depth}": resnet(depth) for depth in (18, 34, 50, 101)},
-        "ResNeXt-50 32x4d": dict(type="ResNeXt", depth=50, groups=32, base_width=4, **frozen, **resnext50),
-        "ResNeXt-101 32x4d": dict(
-            type="ResNeXt", depth=101, groups=32, base_width=4, **frozen, **start("open-mmlab://resnext101_32x4d")
-        ),
-        "RegNetX 400MF": regnet("400mf"),
-        "RegNetX 3.2GF": regnet("3.2gf"),
-        "Res2Net-101 26w 4s": dict(
-            type="Res2Net", depth=101, scales=4, base_width=26, **frozen, **start("open-mmlab://res2net101_v1d_26w_4s")
-        ),
-        "MobileNetV2": mobilenet(6),
-        "MobileNetV2 with its last convolution": mobilenet(7),
-        "MobileNetV3 small": other(
-            "MobileNetV3", (3, 8, 11), "mobilenet_v3/convert/mobilenet_v3_small-8427ecf0", arch="small", **still
-        ),
-        "MobileNetV3 large": other(
-            "MobileNetV3", (3, 6, 12, 16), "mobilenet_v3/convert/mobilenet_v3_large-3ea3c186", arch="large", **still
-        ),
-        "ShuffleNetV2": other(
-            "ShuffleNetV2", (0, 1, 2), "shufflenet_v2/shufflenet_v2_batch1024_imagenet_20200812-5bf4721e", **still
-        ),
-        "EfficientNet-B0": other(
-            "EfficientNet",
-            (2, 3, 4, 5),
-            "efficientnet/efficientnet-b0_3rdparty_8xb32-aa_in1k_20220119-8d939117",
-            arch="b0",
-            **still,
-        ),
-        "EfficientNet-B3": other(
-            "EfficientNet",
-            (2, 3, 4, 5),
-            "efficientnet/efficientnet-b3_3rdparty_8xb32-aa_in1k_20220119-5b4887a0",
-            arch="b3",
-            **still,
-        ),
-        "EfficientNet-B1 of timm": timm("efficientnet_b1"),
-        "RegNetY 800MF of timm": timm("regnety_008"),
-        "RepVGG-A0": other("RepVGG", four, repvgg, arch="A0", **still),
-        "CSPDarknet of YOLOX-s": dict(**yolox, deepen_factor=0.33, widen_factor=0.5),
-        "CSPDarknet of YOLOX-l": yolox,
-        "Darknet-53": dict(type="Darknet", depth=53, **start("open-mmlab://darknet53")),
-        "PVTv2-B0": dict(type="PyramidVisionTransformerV2", embed_dims=32, num_layers=[2, 2, 2, 2], init_cfg=pvt),
-        "Swin-T": dict(type="SwinTransformer", convert_weights=True, **start(swin)),
-        "Twins-SVT small": other(
-            "SVT", four, "twins/twins-svt-small_3rdparty_8xb128_in1k_20220126-8fe5205b", arch="small"
-        ),
-        "PoolFormer-S12": other(
-            "PoolFormer", (0, 2, 4, 6), "poolformer/poolformer-s12_3rdparty_32xb128_in1k_20220414-f8d83051", arch="s12"
-        ),
-        "VAN-tiny": other("VAN", four, "van/van-tiny_8xb128_in1k_20220501-385941af", arch="tiny", **still),
-        "ConvNeXt-T": other(
-            "ConvNeXt",
-            four,
-            "convnext/downstream/convnext-tiny_3rdparty_32xb128-noema_in1k_20220301-795e9634",
-            arch="tiny",
-            gap_before_final_norm=False,
-        ),
-    }
-    if scope == "mmpretrain":
-        rtmdet = (
-            "https://download.openmmlab.com/mmdetection/v3.0/rtmdet/cspnext_rsb_pretrain/cspnext-s_imagenet_600e.pth"
-        )
-        backbones["CSPNeXt of RTMDet-s"] = dict(
-            **yolox | dict(type="CSPNeXt"),
-            deepen_factor=0.33,
-            widen_factor=0.5,
-            **still,
-            **start(rtmdet, prefix="backbone."),
-        )
-        mobileone = "mobileone/mobileone-s0_8xb32_in1k_20221110-0bc94952"
-        backbones["MobileOne-s0"] = other("MobileOne", four, mobileone, arch="s0", **still)
-    return backbones
+    scope, found = api().LIBRARIES[-1], {}
+    for name, kind, keys, checkpoint in TABLE:
+        if isinstance(checkpoint, dict) and scope not in checkpoint:
+            continue
+        path = checkpoint[scope] if isinstance(checkpoint, dict) else checkpoint
+        found[name] = dict(type=kind.format(scope), **keys)
+        if ":" in path:
+            found[name]["init_cfg"] = dict(type="Pretrained", checkpoint=path)
+        elif path:
+            address = f"https://download.openmmlab.com/mmclassification/v0/{path}.pth"
+            found[name]["init_cfg"] = dict(type="Pretrained", checkpoint=address, prefix="backbone.")
+    return found

@@ -55,28 +55,11 @@ class Row(backbones.Row):
 
     Attributes:
         lacking: The tensors that its classifier does not have in the same shape.
-        other: The arguments that a detector sets otherwise than the classifier.
+        needs: What its config sets because a detector needs it.
     """
 
     lacking: list[str]
-    other: list[str]
-
-    @property
-    def name(self) -> str:
-        """The backbone's class and the arguments that tell it from others."""
-        keys = {
-            key: value for key, value in self.backbone.keys.items() if key not in ("type", "norm_eval", *self.other)
-        }
-        said = [
-            f"{key}={value!r}" for key, value in keys.items() if isinstance(value, int | str) and value is not False
-        ]
-        return ", ".join([self.backbone.keys["type"].partition(".")[2], *said])
-
-    @property
-    def needs(self) -> list[str]:
-        """What its config sets because a detector needs it."""
-        unused = self.backbone.unused[self.backbone.start_level]
-        return [*self.other, *["find_unused_parameters"] * bool(unused), *["AdamW"] * self.backbone.adamw]
+    needs: list[str]
 
     def cells(self) -> tuple:
         """What the table says, see :data:`HEAD`."""
@@ -112,9 +95,15 @@ def rows() -> tuple[Row, ...]:
         optimizer = cfg.get("optimizer") or cfg.optim_wrapper.optimizer
         adamw = optimizer.type == backbones.ADAMW["type"]
         backbone = dataclasses.replace(backbones.measured(keys, module, SIZE), adamw=adamw)
-        changed = [key for key in other if key in keys]
+        needs = [key for key in other if key in keys]
+        shown = {key: value for key, value in keys.items() if key not in ("type", "norm_eval", *needs)}
+        said = [
+            f"{key}={value!r}" for key, value in shown.items() if isinstance(value, int | str) and value is not False
+        ]
+        needs += ["find_unused_parameters"] * bool(backbone.unused[backbone.start_level]) + ["AdamW"] * adamw
+        name = ", ".join([keys["type"].partition(".")[2], *said])
         lacking = backbones.lacking(keys, module)
-        found.append(Row(backbone, model["Weights"], backbones.pixels(cfg), lacking, changed))
+        found.append(Row(name, backbone, model["Weights"], backbones.pixels(cfg), lacking, needs))
     return tuple(found)
 
 

@@ -6,8 +6,12 @@ import html
 from howto.checkout.family import api
 from howto.checkout.measure import levels
 
-NEW, FROZEN = "#0072b2", "#d55e00"  # Okabe and Ito's blue and vermilion
-ROW, GAP, WIDTH, BETWEEN, KEY = 26, 6, 142, 22, 20  # in the drawing's own units; a line of the legend
+# What a mark looks like: Okabe and Ito's blue and vermilion, which all kinds of colour vision tell apart.
+STYLES = {
+    "": "border:1px solid #8888",
+    "new": "border:2px solid #0072b2;background:#0072b22e",
+    "frozen": "border:2px dashed #d55e00;background:#d55e001f",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,10 +26,16 @@ class Box:
     text: str
     mark: str = ""
 
+    def _repr_html_(self) -> str:
+        style = (
+            f"{STYLES[self.mark]};border-radius:4px;margin:6px 0;padding:0 8px;text-align:center;overflow-wrap:anywhere"
+        )
+        return f'<div style="{style}">{html.escape(self.text)}</div>'
+
 
 @dataclasses.dataclass(frozen=True)
 class Diagram:
-    """Columns of boxes, drawn from left to right with an arrow between them; SVG on a page, text in a terminal.
+    """Columns of boxes, from left to right with an arrow between them; boxes on a page, text in a terminal.
 
     Attributes:
         columns: For each column its boxes; the first is its title.
@@ -46,33 +56,16 @@ class Diagram:
         return f" ({self.legend[box.mark]})" if box.mark else ""
 
     def _repr_html_(self) -> str:
-        height = max(len(column) for column in self.columns) * (ROW + GAP)
-        parts = []
-        for number, column in enumerate(self.columns):
-            left, top = number * (WIDTH + BETWEEN) + 1, (height - len(column) * (ROW + GAP)) / 2 + 3
-            if number:
-                x, y = left - BETWEEN + 3, height / 2
-                parts.append(f'<path d="M{x} {y}h{BETWEEN - 8}m-5 -5l5 5l-5 5" fill="none" stroke="currentColor"/>')
-            for row, box in enumerate(column):
-                parts.append(_draw(box, left, top + row * (ROW + GAP), row == 0))
-        for number, (mark, meaning) in enumerate(self.legend.items()):
-            y = height + 9 + number * KEY
-            key = f'<rect x="1" y="{y}" width="18" height="12" rx="3" {STYLES[mark]}/>'
-            parts.append(f'{key}<text x="26" y="{y + 10}">{html.escape(meaning)}</text>')
-        width, height = len(self.columns) * (WIDTH + BETWEEN) - BETWEEN + 2, height + 8 + len(self.legend) * KEY
+        drawn = []
+        for title, *boxes in self.columns:
+            lines = "".join(box._repr_html_() for box in boxes)
+            drawn.append(f'<div><div style="font-weight:bold">{title._repr_html_()}</div>{lines}</div>')
+        legend = "".join(Box(meaning, mark)._repr_html_() for mark, meaning in self.legend.items())
+        row = "display:flex;gap:8px;align-items:center"
         return (
-            f'<svg class="howto-diagram" role="img" aria-label="{html.escape(repr(self))}" '
-            f'viewBox="0 0 {width} {height}" '
-            f'style="width:100%;max-width:{width * 1.3:.0f}px;height:auto" font-family="sans-serif" font-size="12" '
-            f'fill="currentColor">{"".join(parts)}</svg>'
+            f'<div class="howto-diagram" role="img" aria-label="{html.escape(repr(self))}" style="font-size:smaller">'
+            f'<div style="{row}">{"<span>→</span>".join(drawn)}</div><div style="{row}">{legend}</div></div>'
         )
-
-
-STYLES = {
-    "": 'fill="none" stroke="currentColor" stroke-opacity="0.45"',
-    "new": f'fill="{NEW}" fill-opacity="0.18" stroke="{NEW}" stroke-width="2"',
-    "frozen": f'fill="{FROZEN}" fill-opacity="0.12" stroke="{FROZEN}" stroke-width="2" stroke-dasharray="4 3"',
-}
 
 
 def draw_detector(model, cfg, stock, frozen: str = "frozen") -> Diagram:
@@ -143,13 +136,3 @@ def _mark(changed: bool) -> str:
 
 def _frozen(*modules) -> str:
     return "" if any(weight.requires_grad for module in modules for weight in module.parameters()) else "frozen"
-
-
-def _draw(box: Box, left: float, top: float, title: bool) -> str:
-    weight = ' font-weight="bold"' if title else ""
-    size = min(12, (204 if title else 240) / max(1, len(box.text)))
-    return (
-        f'<rect x="{left}" y="{top}" width="{WIDTH - 2}" height="{ROW}" rx="4" {STYLES[box.mark]}/>'
-        f'<text x="{left + WIDTH / 2 - 1}" y="{top + ROW / 2 + 4}" text-anchor="middle" font-size="{size:.1f}"{weight}>'
-        f"{html.escape(box.text)}</text>"
-    )

@@ -1,6 +1,7 @@
 """Follow images through Mosaic and RandomAffine, by the random numbers they draw and by paint."""
 
 import copy
+from unittest import mock
 
 from howto.checkout.family import api
 from howto.checkout.isolation import seeded
@@ -99,10 +100,24 @@ def read(cfg, dataset) -> list[list[tuple[int, tuple[int, ...]]]]:
         For each epoch and item ``(worker, (number, …))``: which process made it, and the numbers of the images that
         were read for it, the item's own first.
     """
-    noting = _Noting(dataset)
-    loader = api().loader(cfg, noting)
-    loader.collate_fn = list
-    return [[note for batch in loader for note in batch] for epoch in range(2)]
+    from torch.utils.data import get_worker_info
+
+    mixing, reading, numbers = type(dataset), type(dataset.dataset), []
+    mix, look = mixing.__getitem__, reading.__getitem__
+
+    def noting(self, number: int):
+        numbers.append(int(number))
+        return look(self, number)
+
+    def telling(self, number: int) -> tuple[int, tuple[int, ...]]:
+        numbers.clear()
+        mix(self, number)
+        return get_worker_info().id, tuple(numbers)
+
+    with mock.patch.object(mixing, "__getitem__", telling), mock.patch.object(reading, "__getitem__", noting):
+        loader = api().loader(cfg, dataset)
+        loader.collate_fn = list
+        return [[note for batch in loader for note in batch] for epoch in range(2)]
 
 
 def partners(notes: list[tuple[int, tuple[int, ...]]], worker: int | None = None) -> list[tuple[int, ...]]:
@@ -170,42 +185,3 @@ def _follow(dataset, index: int, seed: int, painted: int, region: tuple[slice, s
     twin = copy.copy(dataset)
     twin.dataset = Painted()
     return [result["img"][..., 0] for result in mixed(twin, index, seed)]
-
-
-class _Reading:
-    """A dataset that notes the numbers it is asked for."""
-
-    def __init__(self, dataset) -> None:
-        self.dataset, self.numbers = dataset, []
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, number):
-        self.numbers.append(int(number))
-        return self.dataset[number]
-
-    def get_ann_info(self, number):
-        """The boxes alone, which MixUp of MMDetection 2 looks at before it reads an image."""
-        return self.dataset.get_ann_info(number)
-
-
-class _Noting:
-    """A ``MultiImageMixDataset`` that puts out, in place of each item, who made it from what."""
-
-    def __init__(self, dataset) -> None:
-        self.mixed = copy.copy(dataset)
-        self.mixed.dataset = _Reading(dataset.dataset)
-        for name in ("flag", "get_data_info"):  # what a sampler looks for
-            if hasattr(dataset, name):
-                setattr(self, name, getattr(dataset, name))
-
-    def __len__(self) -> int:
-        return len(self.mixed)
-
-    def __getitem__(self, number: int) -> tuple[int, tuple[int, ...]]:
-        from torch.utils.data import get_worker_info
-
-        self.mixed.dataset.numbers.clear()
-        self.mixed[number]
-        return get_worker_info().id, tuple(self.mixed.dataset.numbers)

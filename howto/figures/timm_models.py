@@ -40,11 +40,6 @@ class Row(backbones.Row):
     classes: bool
 
     @property
-    def name(self) -> str:
-        """What timm calls it."""
-        return self.backbone.keys["model_name"]
-
-    @property
     def needs(self) -> list[str]:
         """What its config sets besides the levels."""
         each, hooked = self.backbone, self.classes and stacks.current().family == "mmdet2"
@@ -89,5 +84,5 @@ def rows() -> tuple[Row, ...]:
         )
         address = next(weights.wanted(keys)).address
         classes = hasattr(module.timm_model, "num_classes")
-        found.append(Row(backbone, address, pixels, told, measure.millions(module), classes))
+        found.append(Row(name, backbone, address, pixels, told, measure.millions(module), classes))
     return tuple(found)

@@ -50,7 +50,7 @@ def markdown(body: str) -> str:
     article = BeautifulSoup(body, "html.parser")
     for tag in article.select(NOT_IN_TWIN):
         tag.decompose()
-    for tag in article.select("svg"):
+    for tag in article.select("[role=img]"):
         tag.replace_with(tag.get("aria-label") or "")
     for tag in article.select("a[href]"):
         if ":" not in tag["href"]:

@@ -150,25 +150,11 @@ def test_a_file_that_is_not_what_its_name_says_stops_with_one_line_that_mends_it
     assert path.read_bytes() == before  # it is the user's to delete
 
 
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        (
-            lambda state: state | {"fc.weight": torch.zeros(10, 512)},
-            r"fc\.weight is \(10, 512\), expected \(1000, 512\)",
-        ),
-        (lambda state: {key: state[key] for key in state if key != "fc.weight"}, r"fc\.weight is missing, expected"),
-        (lambda state: {"state_dict": "text"}, "is not a readable checkpoint"),
-    ],
-    ids=["shape", "missing", "none"],
-)
-def test_another_models_file_in_the_users_cache_stops_with_one_line_that_mends_it(
-    publish, state, tmp_path, change, said
-):
-    path = publish(change(state))
-    with pytest.raises(HowtoError, match=f"{said}.*delete it: rm {path}$") as error:
+def test_a_file_in_the_users_cache_without_weights_stops_with_one_line_that_mends_it(publish, tmp_path):
+    path = publish({"state_dict": "text"})
+    with pytest.raises(HowtoError, match="is not a readable checkpoint; delete it: rm") as error:
         weights.provide(resnet(18), tmp_path / "home")
-    assert "\n" not in str(error.value)
+    assert str(error.value).endswith(str(path)) and "\n" not in str(error.value)
 
 
 class Malicious:

@@ -20,9 +20,3 @@ def test_a_default_is_left_out_unless_it_names_the_backbone(rows):
     scope = api().LIBRARIES[-1]
     assert small.pop("init_cfg")["prefix"] == "backbone."
     assert small == dict(type=f"{scope}.MobileNetV3", arch="small", out_indices=(3, 8, 11), norm_eval=True)
-
-
-def test_a_transformer_needs_what_its_classifier_does_not(rows):
-    swin = next(row for row in rows if row.name.startswith("Swin"))
-    assert swin.needs == ["pad_small_map", "find_unused_parameters", "AdamW"]
-    assert swin.text.count("AdamW") == 1

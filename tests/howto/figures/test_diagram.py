@@ -1,5 +1,3 @@
-import re
-
 import pytest
 import torch
 
@@ -16,7 +14,6 @@ def diagram():
 def test_the_drawing_has_a_box_for_each_part_and_mark_and_says_in_words_what_it_shows(diagram):
     assert repr(diagram) == "ResNet: stem (still) → FPN (<new>): a < b"
     assert 'aria-label="ResNet: stem (still) → FPN (&lt;new&gt;): a &lt; b"' in diagram._repr_html_()
-    assert diagram._repr_html_().count("<rect ") == 4 + 2
 
 
 def built(frozen_stages):
@@ -47,11 +44,3 @@ def test_what_the_stock_config_does_not_have_is_marked():
     told = repr(draw_detector(model, cfg, stock))
     assert told.startswith("ResNet (other than in the stock config): stem (other than in the stock config)")
     assert "FPN: takes 64 channels;" in told
-
-
-def test_each_line_of_the_legend_has_a_row_of_its_own_inside_the_drawing(diagram):
-    drawn = diagram._repr_html_()
-    rows = [float(y) for y in re.findall(r'<text x="26" y="([\d.]+)"', drawn)]
-    (height,) = re.findall(r'viewBox="0 0 \d+ (\d+)"', drawn)
-    assert len(rows) == 2 and rows[1] - rows[0] >= 12  # as large as its letters
-    assert max(rows) < int(height)

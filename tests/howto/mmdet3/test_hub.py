@@ -84,9 +84,3 @@ def test_a_file_that_is_not_what_its_sha256_says_stops(tmp_path, hub):
     blob.write_bytes(blob.read_bytes()[:-1] + b"!")
     with isolated(tmp_path), pytest.raises(HowtoError, match=f"damaged.*delete it: rm .*{blob.name}"):
         weights.provide(CFG, tmp_path)
-
-
-def test_another_models_file_is_named(tmp_path, hub):
-    put(hub, timm.create_model("efficientnet_b0").state_dict())
-    with isolated(tmp_path), pytest.raises(HowtoError, match="another model's checkpoint"):
-        weights.provide(CFG, tmp_path)
