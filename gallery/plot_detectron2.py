@@ -59,28 +59,6 @@ own.DEVICE, own.RETINANET.NUM_CLASSES = checkout.device, 3
 checkout.check("Without the classes it is the model zoo's", built == own, True)
 
 # %%
-# What it sees
-# ------------
-# These are the levels of its feature pyramid, on a photograph. RetinaNet lays its anchors on them.
-import cv2
-import torch
-from howto.figures.show import draw_levels
-
-cfg = checkout.config(config)
-cfg.model.detector.device = checkout.device
-model = checkout.build(cfg)
-photograph = cv2.imread(str(checkout.photograph()))[:256, :256]
-pixels = torch.tensor(photograph.copy(), device=checkout.device).permute(2, 0, 1)[None]
-with torch.no_grad():
-    backbone = model.d2_model.backbone
-    levels = list(backbone(pixels - model.d2_model.pixel_mean).values())
-
-# %%
-strides = [photograph.shape[1] // level.shape[-1] for level in levels]
-figure = draw_levels(photograph[..., ::-1], levels, strides)
-checkout.check("Strides of the levels in pixels", strides, [8, 16, 32, 64, 128])
-
-# %%
 # Your log should say
 # -------------------
 # MMDetection's log has the losses of Detectron2's model in each line, and after each epoch the COCO
@@ -124,6 +102,8 @@ from mmdet.registry import MODELS
 line = ",\n        retinanet=dict(smooth_l1_loss_beta=0.0)"
 other = checkout.config(checkout.edit(config, {line: ""}))
 other.model.detector.device = checkout.device
+cfg = checkout.config(config)
+cfg.model.detector.device = checkout.device
 with checkout.inside():
     MODELS.build(cfg.model)
     second = MODELS.build(other.model)
@@ -138,6 +118,19 @@ checkout.check("The same model by itself has", alone, 0.1)
 # %%
 # Evidence
 # --------
+
+# %%
+# The levels have RetinaNet's strides
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# RetinaNet lays its anchors on the levels of the feature pyramid.
+import torch
+
+model = checkout.build(cfg)
+pixels = torch.rand(1, 3, 256, 256, device=checkout.device)
+with torch.no_grad():
+    levels = model.d2_model.backbone(pixels).values()
+strides = [256 // level.shape[-1] for level in levels]
+checkout.check("Strides of the levels in pixels", strides, [8, 16, 32, 64, 128])
 
 # %%
 # It is Detectron2's own RetinaNet

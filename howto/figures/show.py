@@ -102,28 +102,6 @@ def draw_boxes(axes, result: dict, classes: Sequence[str], title: str) -> None:
     axes.set_axis_off()
 
 
-def draw_levels(photograph, levels: Sequence, strides: Sequence[int]):
-    """A figure with a photograph and the mean activation of each level of a backbone beside it.
-
-    Args:
-        photograph: Array (height, width, 3), RGB, uint8.
-        levels: Tensors (1, channels, height / stride, width / stride).
-        strides: The stride of each level, in pixels.
-    """
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(1, len(levels) + 1, figsize=(9, 2.2))
-    axes[0].imshow(photograph)
-    axes[0].set_title("photograph")
-    for axis, level, stride in zip(axes[1:], levels, strides, strict=True):
-        axis.imshow(level[0].detach().cpu().abs().mean(0))
-        axis.set_title(f"{level.shape[1]} channels,\nstride {stride}")
-    for axis in axes:
-        axis.set_axis_off()
-    figure.suptitle("A photograph and the mean activation of each level")  # what a page says of it in words
-    return figure
-
-
 def draw_stages(runs: dict[str, object], stages: Sequence[str]):
     """A heat map for each run, stage by epoch: how far the weights moved, and ``frozen`` where they could not.
 
