@@ -243,8 +243,8 @@ rate = rates(other.model, other.optimizer)
 checkout.check("A tenth of the rate for layer1", rate, {0.00025})
 
 # %%
-# Resume it
-# ~~~~~~~~~
+# Resume an interrupted training
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
 # {% if mmdet2 %}
 # Add ``--resume-from`` and the last checkpoint to the command, as ``work_dirs/<config>/latest.pth``. After
 # {% else %}

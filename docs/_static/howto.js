@@ -167,6 +167,14 @@ for (const table of document.querySelectorAll(".output_html .table-wrapper")) {
   });
   table.before(label);
   label.after(found);
+  // Whoever searched for a word of some rows comes to them.
+  const asked = (new URLSearchParams(location.search).get("rows") ?? "").toLowerCase().split(/[\s-]+/);
+  const has = (word) => rows.filter((row) => row.cells[0].textContent.toLowerCase().includes(word)).length;
+  const word = asked.find((each) => each.length > 2 && has(each) && has(each) < rows.length);
+  if (word) {
+    label.querySelector("input").value = word;
+    label.querySelector("input").dispatchEvent(new Event("input"));
+  }
 }
 
 // Pairs of pictures: stepped through, and slid from the one to the other.

@@ -94,7 +94,8 @@ const index = new MiniSearch({
 index.addAll(sections.map((section) => ({ topic: "", keywords: "", code: "", ...section, question: section.at ? section.question : "" })));
 
 function sectionsOf(query) {
-  const asked = SAME.reduce((text, [theirs, ours]) => text.replace(theirs, ours), query.toLowerCase());
+  const numberless = query.toLowerCase().replace(/(?<![\w.-])\d{1,2}(?![\w.-])/g, ""); // of classes, GPUs, epochs
+  const asked = SAME.reduce((text, [theirs, ours]) => text.replace(theirs, ours), numberless);
   const options = {
     boost: { title: 4, question: 2, topic: 16, keywords: 8 },
     prefix: (term) => term.length > 2,
@@ -115,8 +116,20 @@ function search(query) {
   const pitfalls = pitfallsOf(query).map((section) => ({ section, terms: [], isError: true }));
   if (pitfalls.length) return pitfalls;
   const counts = {};
-  return sectionsOf(/Traceback|\bFile /.test(query) ? lastError(query) : query)
-    .map(({ id, terms }) => ({ section: byId.get(id), terms, isError: false }))
+  const found = sectionsOf(/Traceback|\bFile /.test(query) ? lastError(query) : query)
+    .map(({ id, terms, match, queryTerms }) => ({
+      section: byId.get(id), terms, isError: false, titled: queryTerms.filter((term) => match[term]?.includes("title")),
+    }));
+  // A part whose title has a word that its page's title has not answers better than the page.
+  const better = (part, whole) => part.page === whole.section.page && whole.section.at === 0 && part.at > 0;
+  for (const whole of found.filter(({ section }) => section.at === 0)) {
+    const part = found.find(({ section, titled }) => better(section, whole) && titled.some((term) => !whole.titled.includes(term)));
+    if (part && found.indexOf(part) > found.indexOf(whole)) {
+      found.splice(found.indexOf(part), 1);
+      found.splice(found.indexOf(whole), 0, part);
+    }
+  }
+  return found
     .filter(({ section }) => (counts[section.page] = (counts[section.page] ?? 0) + 1) <= 3)
     .slice(0, 12);
 }
@@ -139,16 +152,20 @@ function excerpt({ section, terms }) {
   return shown;
 }
 
+const IS_VERSION = /^\s*(?:(?:onedl-?)?mm\w*)?\s*v?\d(?:\.(?:\d+|x))*\s*$/i;
+
 function show(place, query) {
   const root = document.documentElement.dataset.content_root;
-  const found = query.trim() ? search(query) : [];
+  const isVersion = IS_VERSION.test(query);
+  const found = query.trim() && !isVersion ? search(query) : [];
   const list = document.createElement("ol");
   list.className = "search";
   for (const each of found) {
     const { section } = each;
     const item = document.createElement("li");
     const link = document.createElement("a");
-    link.href = `${root}${section.page}.html${section.anchor ? `#${section.anchor}` : ""}`;
+    const rows = / /.test(query.trim()) && !each.isError ? `?rows=${encodeURIComponent(query)}` : ""; // of a table there
+    link.href = `${root}${section.page}.html${section.anchor ? `#${section.anchor}` : rows}`;
     link.textContent = section.title;
     item.append(link);
     if (section.at) item.append(Object.assign(document.createElement("small"), { textContent: section.question }));
@@ -161,19 +178,20 @@ function show(place, query) {
   const count = (what) => `${found.length} ${what}${found.length === 1 ? "" : "s"}`;
   if (found[0]?.isError) said.textContent = `${count("pitfall")} with this error:`;
   else if (found.length) said.textContent = `${count("part")} of the how-tos:`;
+  else if (isVersion) said.textContent = "Each MMDetection has pages of its own.";
   else if (query.trim()) said.textContent = "No how-to has these words.";
   place.replaceChildren(said, list);
-  if (query.trim() && !found.length) place.append(everyHowTo());
+  if (query.trim() && !found.length) place.append(everyHowTo(isVersion));
 }
 
 // Where nothing is found, there are all how-tos, and the other versions' searches.
-function everyHowTo() {
+function everyHowTo(isVersion) {
   const others = typeof HOWTO_STACKS === "undefined" ? [] : HOWTO_STACKS;
   const here = document.querySelector(".howto-stack").dataset;
   const searches = others.filter(({ name }) => name !== here.stack).map(({ name, audience }) => {
     const link = document.createElement("a");
-    link.href = `${here.root}${name}/search.html${location.search}`;
-    link.textContent = `Search the how-tos for ${audience}`;
+    link.href = `${here.root}${name}/${isVersion ? "index.html" : `search.html${location.search}`}`;
+    link.textContent = isVersion ? `The how-tos for ${audience}` : `Search the how-tos for ${audience}`;
     return link;
   });
   const questions = [...document.querySelectorAll(".sidebar-tree a[href*='how-to/plot_']")].map((link) => link.cloneNode(true));
@@ -185,7 +203,7 @@ function everyHowTo() {
   }
   const instead = document.createElement("div");
   instead.className = "howto-instead";
-  instead.append("Every how-to, and the searches of other versions:", list);
+  instead.append("Other versions, and every how-to for this one:", list);
   return instead;
 }
 

@@ -164,3 +164,39 @@ def test_where_nothing_is_found_there_is_every_how_to_and_the_other_versions_sea
     other = next(name for name in stacks.STACKS if name != STACK)
     instead.locator(f"a[href*='{other}/search.html']").click()
     page.wait_for_url(f"{other_server}/{other}/search.html?q=xyzzy*")
+
+
+TASKS = [  # what somebody with a phone asks, and what is on the screen once the first result was tapped
+    (
+        "Expected to have finished reduction",
+        "details.howto-pitfall[open] summary",
+        "Expected to have finished reduction",
+    ),
+    ("need at least one array", "details.howto-pitfall[open] summary", "need at least one array"),
+    ("train on 3 classes", "h1", "How do I train on my own classes?"),
+    ("in_channels swin-t RetinaNet", ".output_html tbody tr:visible td", "Swin"),
+    ("resume after unfreeze", "details[open] summary", "Resume an interrupted training"),
+    ("OOM when I unfreeze", "details.howto-pitfall[open] summary", "out of memory"),
+    ("keep the best model and stop early", "h1", "How do I keep the best checkpoint, and stop early?"),
+    ("does mosaic work with masks", "details.howto-pitfall[open] summary", "a detector with masks"),
+]
+
+
+@pytest.mark.parametrize(("query", "place", "words"), TASKS, ids=[query for query, *_ in TASKS])
+def test_what_somebody_asks_on_a_phone_is_on_the_screen_after_two_taps(page, query, place, words):
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(f"/{STACK}/index.html")
+    field = page.get_by_role("searchbox", name="Paste an error, or ask")
+    field.click()
+    field.fill(query)
+    page.locator("#search-results .search a").first.click()
+    page.wait_for_url("**/how-to/plot_*")
+    expect(page.locator(place).filter(has_text=words).first).to_be_in_viewport()
+    assert page.wrong == []
+
+
+def test_a_version_leads_to_its_own_pages(page, other_server):
+    other = next(name for name in stacks.STACKS if name != STACK)
+    page.goto(f"{other_server}/{STACK}/search.html?q=MMDetection%203.3")
+    page.locator(f".howto-instead a[href*='{other}/index.html']").click()
+    page.wait_for_url(f"{other_server}/{other}/index.html")
