@@ -40,7 +40,7 @@ def check_types(subject):
     """A class that is not imported, or is misspelled, is in no registry."""
     known = {name for each in registries() for name in each.module_dict}
     for where, node in buildable(subject.cfg):
-        if list(classes_named(node['type'])):
+        if classes_named(node['type']):
             continue
         scope, _, name = str(node['type']).rpartition('.')
         near = difflib.get_close_matches(name, known, 1, .7)
@@ -63,23 +63,24 @@ def check_arguments(subject):
         taken = [accepted(cls) for cls in classes_named(node['type'])]
         if not taken or None in taken:
             continue
-        for key in set(node) - POPPED - set.union(*taken):
-            name, inner = node['type'], set.union(*taken)
-            near = difflib.get_close_matches(key, inner, 1, .75)
-            write = near[0] if near else f'it without {key}'
-            howto = ''
-            if where.startswith(tuple(SPLITS.values())) and \
-                    'pipeline' not in where:
-                howto = 'several_datasets'
-                if 'dataset' in inner or 'datasets' in inner:
-                    write = (f'{key} one level deeper, in {where}.dataset; or '
-                             f'_delete_=True beside type, if the base config '
-                             'has another type here')
-                elif key in ('dataset', 'datasets'):
-                    write = (f'type and its keys in {where}.{key}; or '
-                             '_delete_=True to do without the wrapper')
-            yield Finding(f'{where}: {name} takes no {key}', write=write,
-                          howto=howto)
+        taken = set.union(*taken)
+        extra = sorted(set(node) - POPPED - taken)
+        if not extra:
+            continue
+        near = difflib.get_close_matches(extra[0], taken, 1, .75)
+        write, howto = near[0] if near else f'it without {some(extra)}', ''
+        if where.startswith(tuple(SPLITS.values())) and 'pipeline' not in where:
+            howto = 'several_datasets'
+            if {'dataset', 'datasets'} & taken:
+                write = (f'{some(extra)} one level deeper, in the dataset that it '
+                         'wraps; or _delete_=True beside type, if they are those '
+                         'of the base config')
+            elif {'dataset', 'datasets'} & set(extra):
+                write = (f'type and its keys one level deeper, in {extra[0]}; or '
+                         '_delete_=True to do without the wrapper')
+        kind = getattr(node['type'], '__name__', node['type'])
+        yield Finding(f'{where}: {kind} takes no {some(extra)}', write=write,
+                      howto=howto)
 
 
 def check_classes(subject):
@@ -257,7 +258,8 @@ BUILDING = (check_items, check_levels, check_sizes, check_weights, check_step)
 
 def check(cfg, gpus=None, images=32, skip=()):
     """For each check its name and the list of what it found."""
-    registries.cache_clear()  # a config may have imported more
+    for cached in (registries, classes_named):
+        cached.cache_clear()  # a config may have imported more
     subject, broken = Subject(cfg, gpus, images), False
     for function in CHECKS + BUILDING:
         name = function.__name__.replace('check_', '')

@@ -72,13 +72,16 @@ def leaves(node, where):
             yield from leaves(node[key], f'{where}.{key}')
 
 
+@functools.lru_cache(None)
 def classes_named(name):
     """The registered classes that a `type` may mean."""
     scope, _, last = str(name).rpartition('.')
+    found = []
     for registry in registries():
         fits = scope == registry.scope if scope else registry.scope != 'mmcls'
         if fits and last in registry.module_dict:
-            yield registry.module_dict[last]
+            found.append(registry.module_dict[last])
+    return found
 
 
 @functools.lru_cache(1)

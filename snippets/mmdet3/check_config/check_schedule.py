@@ -79,12 +79,12 @@ def check_rate(subject):
 
 def base_rates(cfg):
     """The rates that the config's base files have."""
-    found = re.findall(r'^_base_ *= *(\[.*?\]|\S+)', cfg.text.split('\n', 1)[1],
-                       re.M | re.S)
-    folder = os.path.dirname(cfg.filename)
-    for name in re.findall(r'[\w./+-]+\.py', found[0]) if found else ():
-        base = Config.fromfile(os.path.join(folder, name),
-                               import_custom_modules=False)
+    with open(cfg.filename, encoding='utf-8') as file:
+        bases = re.findall(r'^_base_ *= *(\[.*?\]|\S+)', file.read(), re.M | re.S)
+    for name in re.findall(r'[\w./+-]+\.py', ' '.join(bases)):
+        base = Config.fromfile(
+            os.path.join(os.path.dirname(cfg.filename), name),
+            import_custom_modules=False)
         yield rate_of(base)[1]
 
 

@@ -15,7 +15,7 @@ from mmdet.utils import register_all_modules
 from mmengine import Config as Config
 from mmengine import DictAction as DictAction
 from mmengine import list_from_file
-from mmengine.dataset import pseudo_collate
+from mmengine.dataset import BaseDataset, pseudo_collate
 from mmengine.registry import Registry, init_default_scope
 from mmengine.runner.checkpoint import get_external_models, get_torchvision_models
 
@@ -73,6 +73,7 @@ def leaves(node, where):
             yield from leaves(node[key], f'{where}.{key}')
 
 
+@functools.lru_cache(None)
 def classes_named(name):
     """The registered classes that a `type` may mean."""
     if inspect.isclass(name):  # of a pure-Python config
@@ -189,7 +190,11 @@ class Subject:
 
     def build(self, split):
         """The dataset of a split, as training or evaluation builds it."""
-        return DATASETS.build(copy.deepcopy(self.section(split)))
+        data = copy.deepcopy(self.section(split))
+        for _, leaf in leaves(data, ''):
+            if issubclass(dataset_class(leaf) or object, BaseDataset):
+                leaf['serialize_data'] = False  # which takes longer than the rest
+        return DATASETS.build(data)
 
     @staticmethod
     def seen(item):
