@@ -4,7 +4,7 @@ import os
 import re
 
 from check_annotations import some
-from checked_config import Finding, Unknown, classes_named, walk
+from checked_config import Finding, Unknown, classes_named
 from mmcv import Config
 
 TOP_LEVEL = ('auto_resume', 'auto_scale_lr', 'checkpoint_config', 'custom_hooks',
@@ -161,8 +161,7 @@ def check_evaluation(subject):
                 {})
     if data.get('type') != 'CocoDataset':
         raise Unknown(f'{data.get("type")} has metrics of its own')
-    masks = any(re.search('mask_head|panoptic', where)
-                for where, _ in walk(subject.cfg.model))
+    masks = re.search('mask|panoptic', str(subject.cfg.model))
     for metric in metrics:
         if metric not in METRICS:
             yield Finding(f'evaluation.metric: {metric} is none of '
