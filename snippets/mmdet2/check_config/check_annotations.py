@@ -49,7 +49,7 @@ def identities(content):
         lost = [each.get(key) for each in content['annotations']
                 if each.get(key) not in ids]
         if lost:
-            yield (f'{len(lost)} objects have a {key} that is no id in {kind}: '
+            yield (f'{key} of {len(lost)} objects is no id in {kind}: '
                    f'{some(map(repr, lost))}',
                    'that id, of the same kind: 3 is not "3"')
 

@@ -295,6 +295,8 @@ def main(arguments=None):
     sys.path.insert(0, os.getcwd())  # for what custom_imports names
     sys.stdout.reconfigure(errors='backslashreplace')  # whatever a name has
     try:
+        with open(given.config, encoding='utf-8') as file:
+            compile(file.read(), given.config, 'exec')
         cfg = Config.fromfile(given.config)
         cfg.merge_from_dict(given.cfg_options or {})
     except Exception as error:
