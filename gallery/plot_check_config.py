@@ -1,0 +1,182 @@
+"""
+How do I check my config before I train?
+========================================
+
+Run ``check_config.py`` on it. In less than a minute it says what is wrong, where, and what to write
+instead. It needs no GPU, trains nothing and changes nothing.
+"""
+
+# %%
+# .. index:: ! check_config.py, dry run, validate a config, AP is 0, loss is nan
+#
+# .. snippet:: check_config.py
+#
+# .. snippet:: check_annotations.py
+#
+# .. snippet:: check_model.py
+#
+# .. snippet:: check_pipelines.py
+#
+# .. snippet:: check_schedule.py
+#
+# .. snippet:: checked_config.py
+#
+# .. code-block:: console
+#
+#    $ python configs/check_config/check_config.py CONFIG --gpus 1
+#
+# Run it in your MMDetection folder, and say with ``--gpus`` how many will train. Each check prints ``ok``; or
+# ``✗`` with what is wrong, what to write instead, and the how-to that explains it; or ``?`` with the reason why it
+# could not be checked. The exit code is 1 if it found something, 2 if it cannot read the config.
+import json
+
+from howto import Workspace
+from howto.figures.mistakes import Mistakes
+from howto.figures.show import Table
+
+checkout = Workspace("check_config")
+mistakes = Mistakes(checkout)
+script = "python configs/check_config/check_config.py configs/check_config"
+
+# %%
+# Adapt it
+# --------
+
+# %%
+# Leave out what takes long
+# ~~~~~~~~~~~~~~~~~~~~~~~~~
+# Add ``--skip step``. The last check trains one step at the scale of your config, which takes half of the time.
+# Name several checks as ``--skip step,weights,levels``.
+
+# %%
+# Change a key for this run
+# ~~~~~~~~~~~~~~~~~~~~~~~~~
+# Add ``--cfg-options``, as for ``tools/train.py``. What the script says to write has the same form, so you can
+# try it before you change the file.
+
+# %%
+# An annotation file alone
+# ~~~~~~~~~~~~~~~~~~~~~~~~
+# Run ``python configs/check_config/check_annotations.py train.json``. It needs Python alone.
+file = "data/my_dataset/annotations/train.json"
+alone = f"python configs/check_config/check_annotations.py {file}"
+checkout.check("Of a right file it says", checkout.shell(alone), "")
+
+# %%
+# In a pipeline of your own
+# ~~~~~~~~~~~~~~~~~~~~~~~~~
+# Add ``--json report.json``. The file has each line of the report, with the keys to change.
+printed = checkout.shell(f"{script}/good.py --gpus 1 --skip step --json report.json")
+report = json.loads((checkout.root / "report.json").read_text("utf-8"))
+checkout.check("Lines in the file", len(report), len(printed.splitlines()))
+
+# %%
+# Your log should say
+# -------------------
+# A config without mistakes, on the two classes of this site's own data:
+print(printed)
+marks = {line.split()[0] for line in printed.splitlines()}
+checkout.check("Of a config without mistakes it says", marks - {"?"}, {"ok"})
+
+# %%
+# Pitfalls
+# --------
+
+# %%
+# ``nothing is built before the above is right``
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+# Correct what stands above that line, and run it again. A config with a class or an argument that does not exist
+# cannot be built, so its data, levels and weights are not looked at.
+wrong = "model.backbone.type=ResNett"
+printed = checkout.shell(
+    f"{script}/good.py --skip step --cfg-options {wrong}", succeeds=False
+)
+print(printed)
+told = "nothing is built before the above is right" in printed
+checkout.check("It says so of a misspelled backbone", told, True)
+
+# %%
+# ``? rate``: say ``--gpus``
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~
+# Add ``--gpus`` with the number that will train. The standard rates are for eight GPUs, and without the number
+# the script cannot know whether yours is right. The same holds for SyncBN.
+cfg = checkout.config("good.py")
+with checkout.inside():
+    told = dict(mistakes.script.check(cfg, skip=("items", "levels", "weights", "step")))
+checkout.check("Without the number it says", told["rate"][0].mark, "?")
+
+# %%
+# Proof
+# -----
+# Each row is a mistake that was made in the config above or in its annotation file, and what the script says of
+# it. It says nothing else. Where it says which keys to write, they were written, and it is silent.
+
+# %%
+# Keys, classes of the code and arguments
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+HEAD = ("Mistake", "It says", "Write")
+rows, amiss = mistakes.make("keys")
+checkout.check("Missed, or said besides, of the keys", amiss, [])
+number = len(rows)
+Table(HEAD, rows)
+
+# %%
+# Names of your classes
+# ~~~~~~~~~~~~~~~~~~~~~
+rows, amiss = mistakes.make("classes")
+checkout.check("Missed, or said besides, of the classes", amiss, [])
+number += len(rows)
+Table(HEAD, rows)
+
+# %%
+# Annotation files
+# ~~~~~~~~~~~~~~~~
+rows, amiss = mistakes.make("annotations")
+checkout.check("Missed, or said besides, of annotation files", amiss, [])
+number += len(rows)
+Table(HEAD, rows)
+
+# %%
+# Pipelines and pixels
+# ~~~~~~~~~~~~~~~~~~~~
+rows, amiss = mistakes.make("pipelines")
+checkout.check("Missed, or said besides, of the pipelines", amiss, [])
+number += len(rows)
+Table(HEAD, rows)
+
+# %%
+# Levels, weights and masks
+# ~~~~~~~~~~~~~~~~~~~~~~~~~
+rows, amiss = mistakes.make("levels")
+checkout.check("Missed, or said besides, of the levels and weights", amiss, [])
+number += len(rows)
+Table(HEAD, rows)
+
+# %%
+# Rate, schedule and evaluation
+# ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
+rows, amiss = mistakes.make("schedule")
+checkout.check("Missed, or said besides, of the schedule", amiss, [])
+number += len(rows)
+Table(HEAD, rows)
+
+# %%
+# One step of training
+# ~~~~~~~~~~~~~~~~~~~~
+rows, amiss = mistakes.make("step")
+checkout.check("Missed, or said besides, of the step", amiss, [])
+number += len(rows)
+Table(HEAD, rows)
+
+# %%
+# All of them
+# ~~~~~~~~~~~
+checkout.check("Mistakes found", number >= 70, True)
+print(number)
+
+# %%
+# What was not tried
+# ~~~~~~~~~~~~~~~~~~
+# - Accuracy: a config without findings may still train badly.
+# - Data sets in other formats than COCO's: the script checks their paths and their classes alone.
+# - Memory and speed of a GPU.
