@@ -9,17 +9,7 @@ instead. It needs no GPU, trains nothing and changes nothing.
 # %%
 # .. index:: ! check_config.py, dry run, validate a config, AP is 0, loss is nan
 #
-# .. snippet:: check_config.py
-#
-# .. snippet:: check_annotations.py
-#
-# .. snippet:: check_model.py
-#
-# .. snippet:: check_pipelines.py
-#
-# .. snippet:: check_schedule.py
-#
-# .. snippet:: checked_config.py
+# .. files::
 #
 # .. code-block:: console
 #
@@ -85,7 +75,7 @@ checkout.check("Of a config without mistakes it says", marks - {"?"}, {"ok"})
 # %%
 # ``nothing is built before the above is right``
 # ~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~
-# Correct what stands above that line, and run it again. A config with a class or an argument that does not exist
+# Correct what is above that line, and run it again. A config with a class or an argument that does not exist
 # cannot be built, so its data, levels and weights are not looked at.
 wrong = "model.backbone.type=ResNett"
 printed = checkout.shell(
@@ -106,8 +96,8 @@ with checkout.inside():
 checkout.check("Without the number it says", told["rate"][0].mark, "?")
 
 # %%
-# Proof
-# -----
+# Evidence
+# --------
 # Each row is a mistake that was made in the config above or in its annotation file, and what the script says of
 # it. It says nothing else. Where it says which keys to write, they were written, and it is silent.
 

@@ -128,7 +128,7 @@ class Mistakes:
                     dict(train_cfg=dict(type="EpochBasedTrainLoop")),
                 ),
                 "total_epochs beside a runner": ("keys", dict(total_epochs=14)),
-                "A key is misspelled": ("keys", dict(evalution=dict(interval=2))),
+                "A key is misspelled": ("keys", dict(evaluatio=dict(interval=2))),
             }
         else:
             faults |= {

@@ -1,6 +1,7 @@
 """Show snippets, records and mutations on the pages that name them."""
 
 import os
+from pathlib import Path
 
 from docutils import nodes
 from docutils.parsers.rst.directives import unchanged
@@ -11,7 +12,7 @@ from sphinx.util.docutils import SphinxDirective
 from howto.execution.fingerprint import mutations
 from howto.project import files, howtos, stacks
 from howto.project.howtos import HowTo
-from howto.site import markdown_export
+from howto.site import downloads, markdown_export
 from howto.site.drift import STATEMENTS
 from howto.site.migrate import FROM, TO
 from howto.site.parts import details, find_snippet, howto_of, in_words, note, ran_on, read_record, short_title, table
@@ -47,6 +48,19 @@ class Snippet(LiteralInclude):
         )
         self.set_source_info(output)
         return [shown, nodes.caption("", "It prints"), output]
+
+
+class Files(SphinxDirective):
+    """``.. files::``: all files of a how-to of many in one zip, and each of them to be read."""
+
+    def run(self) -> list[nodes.Node]:
+        howto = howto_of(self.env.docname)
+        name = f"{howto.topic}.zip"
+        Path(self.env.srcdir, files.GALLERY, name).write_bytes(downloads.topic_zip(howto))
+        offered = f"Unpack :download:`{name} <{name}>` into ``configs/`` of your MMDetection folder."
+        snippets = "\n\n".join(f".. snippet:: {path.name}" for path in howto.snippets)
+        read = details("", *self.parse_text_to_nodes(snippets), summary=f"Its {len(howto.snippets)} files")
+        return [*self.parse_text_to_nodes(offered), read]
 
 
 class Needs(SphinxDirective):

@@ -61,6 +61,8 @@ def finish_notebook(howto: HowTo, notebook: Path) -> None:
             prose = re.sub(r"^\.\. needs:: (\S+)$", r"It needs the package \1.", prose, flags=re.MULTILINE)
             prose = re.sub(r"^\.\. install:: (.+)$", command, prose, flags=re.MULTILINE)
             prose = re.sub(r"^\.\. train:: (\S+)$(?:\n\n   .*(?:\n   .*)*)?", train, prose, flags=re.MULTILINE)
+            snippets = "\n\n".join(f".. snippet:: {path.name}" for path in howto.snippets)
+            prose = prose.replace(".. files::", snippets)
             cell["source"] = [re.sub(r"\.\. snippet:: (\S+)(?:\n\n(?:   .*\n?)+)?", code, prose)]
     write_json(notebook, content)
     both = [notebook.with_suffix(".py"), notebook]

@@ -34,6 +34,7 @@ See also
 def setup(app: Sphinx) -> dict:
     """Register the directives and the steps around sphinx-gallery's own, which runs at builder-inited, priority 500."""
     app.add_directive("snippet", directives.Snippet)
+    app.add_directive("files", directives.Files)
     app.add_directive("train", Train)
     app.add_directive("needs", directives.Needs)
     app.add_directive("install", directives.Install)

@@ -113,9 +113,9 @@ def test_the_code_that_made_a_page_is_folded_and_what_readers_copy_is_not(articl
         cells = [block for block in page.select(".highlight-Python") if not block.find_parent(class_="howto-snippet")]
         assert cells and all(cell.find_parent("details", class_="howto-code") for cell in cells), topic
         folded = [snippet.find_parent("details") for snippet in page.select(".howto-snippet")]
-        assert not folded[0], topic
+        assert not folded[0] or topic == "check_config", topic  # its files are unpacked from a zip
         others = [
-            each for each in folded if each and "howto-pitfall" not in each["class"]
+            each for each in folded if each and each.h3 and "howto-pitfall" not in each["class"]
         ]  # its script is in the pitfall
         assert {each.h3.get_text() for each in others} <= {"In pure Python¶"}, topic
 
