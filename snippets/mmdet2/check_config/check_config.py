@@ -21,6 +21,7 @@ from check_schedule import check_evaluation, check_keys, check_rate, check_sched
 from checked_config import (
     CLASSES,
     FOLDER,
+    LENIENT,
     POPPED,
     SPLITS,
     Config,
@@ -65,20 +66,30 @@ def check_arguments(subject):
             continue
         taken = set.union(*taken)
         extra = sorted(set(node) - POPPED - taken)
+        wraps = {'dataset', 'datasets'} & taken
+        kind = getattr(node['type'], '__name__', node['type'])
+        in_data = where.startswith(tuple(SPLITS.values()))  # not in a sampler
+        if in_data and wraps and not wraps & set(node):
+            yield Finding(f'{where}: {kind} wraps a {min(wraps)}, and has none',
+                          write=f'the keys beside type in {where}.{min(wraps)}; or '
+                          '_delete_=True beside type, if they are those of the '
+                          'base config', howto='several_datasets')
+            continue
+        if kind in LENIENT:
+            extra = [key for key in extra if key == CLASSES]
         if not extra:
             continue
         near = difflib.get_close_matches(extra[0], taken, 1, .75)
         write, howto = near[0] if near else f'it without {some(extra)}', ''
-        if where.startswith(tuple(SPLITS.values())) and 'pipeline' not in where:
+        if in_data and 'pipeline' not in where:
             howto = 'several_datasets'
-            if {'dataset', 'datasets'} & taken:
-                write = (f'{some(extra)} one level deeper, in the dataset that it '
-                         'wraps; or _delete_=True beside type, if they are those '
-                         'of the base config')
+            if wraps:
+                write = (f'{some(extra)} one level deeper, in {min(wraps)}; or '
+                         '_delete_=True beside type, if they are those of the '
+                         'base config')
             elif {'dataset', 'datasets'} & set(extra):
                 write = (f'type and its keys one level deeper, in {extra[0]}; or '
                          '_delete_=True to do without the wrapper')
-        kind = getattr(node['type'], '__name__', node['type'])
         yield Finding(f'{where}: {kind} takes no {some(extra)}', write=write,
                       howto=howto)
 
@@ -114,17 +125,22 @@ def check_classes(subject):
 
 def check_splits(subject):
     """A split that keeps the base config's classes is evaluated wrongly."""
-    first = subject.split('train')
-    kinds = {str(data.get('type')) for _, _, data in subject.datasets}
     if 'detector' in subject.cfg.model:
         raise Unknown('a tracker may have other classes than its data')
-    for _, where, data in subject.datasets if first and len(kinds) == 1 else ():
-        names = subject.names(data)
-        if names and not isinstance(names, str) and not isinstance(first, str) \
-                and list(names) != list(first):
+    kinds = {str(data.get('type')) for _, _, data in subject.datasets}
+    named = [(split, where, subject.names(data))
+             for split, where, data in subject.datasets]
+    if len(kinds) > 1 or not all(isinstance(names, (list, tuple))
+                                 for _, _, names in named):
+        return  # the classes of another kind of dataset, or another check's
+    known = [tuple(names) for split, _, names in named if split == 'train']
+    for split, where, names in named:
+        # Of several files each may name the same labels in its own words.
+        if len(names) != len(known[0]) or \
+                (split != 'train' and tuple(names) not in known):
             yield Finding(f'{where} has {len(names)} classes ({some(names)}), '
-                          f'train has {len(first)} ({some(first)})',
-                          {f'{where}.{CLASSES}': tuple(first)},
+                          f'train has {len(known[0])} ({some(known[0])})',
+                          {f'{where}.{CLASSES}': known[0]},
                           howto='custom_classes')
 
 

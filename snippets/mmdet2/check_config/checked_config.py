@@ -24,6 +24,8 @@ from mmdet.models import build_detector
 SPLITS = {'train': 'data.train', 'val': 'data.val', 'test': 'data.test'}
 CLASSES, FOLDER = 'classes', 'img_prefix'  # keys of a dataset
 SCALES = ('img_scale', )  # keys of a pipeline's steps
+# Wrappers that drop what they do not take.
+LENIENT = ('ConcatDataset', 'RepeatDataset', 'ClassBalancedDataset')
 SYNCED_ALONE = False  # whether a single process runs SyncBN
 POPPED = {'type', 'priority', 'bg_cls_weight'}  # which no class gets to see
 

@@ -70,7 +70,13 @@ def check_rate(subject):
                       f'{subject.per_step}; say --gpus')
     images = subject.per_step * subject.gpus
     far = max(images / base, base / images) >= 2
-    if far and not scaling.get('enable') and rate in base_rates(cfg):
+    if scaling.get('enable') or not far:
+        return
+    stock = dict(base_rates(cfg))
+    if stock.get(rate, 0) > base:
+        raise Unknown(f'base_batch_size={base} is less than the {stock[rate]} '
+                      'images that a GPU has in the base config')
+    if rate in stock:
         yield Finding(f'optimizer: lr={rate} is for {base} images a step, yours '
                       f'has {images}',
                       {key: float(f'{rate * images / base:.3g}')},
@@ -78,14 +84,15 @@ def check_rate(subject):
 
 
 def base_rates(cfg):
-    """The rates that the config's base files have."""
+    """The rates of the config's base files, and their images a GPU."""
     with open(cfg.filename, encoding='utf-8') as file:
         bases = re.findall(r'^_base_ *= *(\[.*?\]|\S+)', file.read(), re.M | re.S)
     for name in re.findall(r'[\w./+-]+\.py', ' '.join(bases)):
         base = Config.fromfile(
             os.path.join(os.path.dirname(cfg.filename), name),
             import_custom_modules=False)
-        yield rate_of(base)[1]
+        loader = base.get('train_dataloader') or {}
+        yield rate_of(base)[1], loader.get('batch_size') or 0
 
 
 def check_schedule(subject):
@@ -152,7 +159,7 @@ def check_warmup(subject):
     rates = [rates] if isinstance(rates, dict) else list(rates)
     warm = [(number, each) for number, each in enumerate(rates)
             if not each.get('by_epoch', True) and each.get('end')
-            and not each.get('begin')]
+            and not each.get('begin') and each.get('start_factor') != 1]
     images = sum(len(content.get('images') or ())
                  for split, _, _, content, _ in subject.coco() if split == 'train')
     if not warm or len(rates) == 1:

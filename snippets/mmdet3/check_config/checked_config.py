@@ -25,6 +25,8 @@ SPLITS = {split: f'{split}_dataloader.dataset'
           for split in ('train', 'val', 'test')}
 CLASSES, FOLDER = 'metainfo.classes', 'data_prefix'  # keys of a dataset
 SCALES = ('scale', 'scales', 'img_scale')  # keys of a pipeline's steps
+# Wrappers that drop what they do not take.
+LENIENT = ()
 SYNCED_ALONE = True  # whether a single process runs SyncBN
 POPPED = {'type', 'priority', 'bg_cls_weight', 'convert_to_iter_based'}
 
