@@ -1,5 +1,6 @@
 """Compile the one package of a stack that has no wheel, against the stack's own torch."""
 
+import contextlib
 import os
 import re
 import shlex
@@ -169,7 +170,8 @@ def watch(command: list[str], environment: dict[str, str], log: Path, title: str
         try:
             files = "preparing"
             while process.poll() is None:
-                time.sleep(0.5)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(0.5)
                 counts = re.findall(rb"^ *\[(\d+)/(\d+)\] ", written.read(), re.MULTILINE)
                 files = "{} of {} files".format(*map(int, counts[-1])) if counts else files
                 if on_terminal or time.monotonic() - shown >= 30:

@@ -16,7 +16,7 @@ from howto.project.errors import HowtoError
 from howto.project.locking import locked
 from howto.project.settings import Settings
 from howto.project.stacks import ROOT, Stack
-from howto.setup import interpreter, wheelhouse
+from howto.setup import interpreter, ops, wheelhouse
 from howto.setup.interpreter import Interpreter
 
 STAMP = "howto.json"
@@ -123,12 +123,8 @@ def _add(stack: Stack, wheels: Path) -> None:
     """Install the compiled package, and see whether it loads."""
     found = ["--no-index", "--find-links", str(wheels), "--reinstall-package", stack.compiled]
     uv("pip", "install", "--python", str(stack.python), "--no-deps", *found, stack.requirement)
-    compared = subprocess.run([stack.python, "-m", "howto.setup.ops"], cwd=ROOT, capture_output=True, text=True)
-    if compared.returncode:
-        reason = compared.stderr.strip().rpartition("\n")[2]
-        raise HowtoError(
-            f"the ops of {stack.requirement} are not right: {reason}; delete {wheels} and run `tox -e wheels`"
-        )
+    again = f"HOWTO_WHEELS={wheelhouse.COMPILE} tox -e wheels"
+    ops.require(stack.python, f"delete {wheels} and run `{again}`")
 
 
 def find_python(stack: Stack) -> str:
