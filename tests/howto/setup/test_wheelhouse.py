@@ -2,7 +2,6 @@ import dataclasses
 import os
 import sys
 import sysconfig
-import threading
 import zipfile
 from pathlib import Path
 
@@ -10,7 +9,6 @@ import pytest
 
 from howto.project import stacks
 from howto.project.errors import HowtoError
-from howto.project.locking import locked
 from howto.project.stacks import STACKS
 from howto.setup import compiling, ops, wheelhouse
 from howto.setup.interpreter import Interpreter
@@ -274,14 +272,3 @@ def test_progress_counts_the_compiled_files(build, compiler, capsys, monkeypatch
     python = build("import time; print('  [7/73] c++ nms.cpp', flush=True); time.sleep(0.8)", packed(OPS))
     wheelhouse.provide(MMDET2, python)
     assert "compiling mmcv-full==1.7.2: 7 of 73 files, 0 min 0" in capsys.readouterr().out
-
-
-def test_a_second_installation_waits_for_the_first(tmp_path, capsys):
-    with locked(tmp_path / "lock", "the first"):
-        second = threading.Thread(target=lambda: locked(tmp_path / "lock", "the first").__enter__())
-        second.start()
-        second.join(0.3)
-        assert second.is_alive()
-    second.join(5)
-    assert not second.is_alive()
-    assert "waiting for the first" in capsys.readouterr().out
