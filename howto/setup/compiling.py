@@ -83,8 +83,9 @@ def require_compiler(package: str, headers: str | None = None) -> str:
     """
     compiler = shlex.split(os.environ.get("CXX") or "c++")[0]
     if not shutil.which(compiler):
-        mend = "xcode-select --install" if sys.platform == "darwin" else "apt-get install g++"
-        raise HowtoError(f"{package} has to be compiled, and there is no C++ compiler ({compiler}); run `{mend}`")
+        raise HowtoError(
+            f"{package} has to be compiled, and there is no C++ compiler ({compiler}); run `apt-get install g++`"
+        )
     header = Path(headers or sysconfig.get_path("include"), "Python.h")
     if not header.exists():
         raise HowtoError(f"{package} has to be compiled, and {header} is missing; run `apt-get install python3-dev`")
