@@ -144,8 +144,8 @@ def test_the_longest_page_begins_first(tiny):
     (tiny.root / "docs/results/costs.json").write_text(json.dumps(costs))
     done = tiny.howto("build", HOWTO_WORKERS="2")
     assert done.returncode == 0, done.stderr
-    first, *others = order.read_text()  # both begin at once, in two processes
-    assert first in "cd" and others.index("b") < others.index("a")
+    begun = order.read_text()  # two begin at once, in two processes, and so do the last two
+    assert max(begun.index("c"), begun.index("d")) < begun.index("a")
 
 
 def test_words_that_change_while_their_page_runs_are_set_by_the_next_build_which_executes_nothing(tiny):
