@@ -1,5 +1,6 @@
 """Compile the one package of a stack that has no wheel, against the stack's own torch."""
 
+import contextlib
 import os
 import re
 import shlex
@@ -82,8 +83,9 @@ def require_compiler(package: str, headers: str | None = None) -> str:
     """
     compiler = shlex.split(os.environ.get("CXX") or "c++")[0]
     if not shutil.which(compiler):
-        mend = "xcode-select --install" if sys.platform == "darwin" else "apt-get install g++"
-        raise HowtoError(f"{package} has to be compiled, and there is no C++ compiler ({compiler}); run `{mend}`")
+        raise HowtoError(
+            f"{package} has to be compiled, and there is no C++ compiler ({compiler}); run `apt-get install g++`"
+        )
     header = Path(headers or sysconfig.get_path("include"), "Python.h")
     if not header.exists():
         raise HowtoError(f"{package} has to be compiled, and {header} is missing; run `apt-get install python3-dev`")
@@ -169,7 +171,8 @@ def watch(command: list[str], environment: dict[str, str], log: Path, title: str
         try:
             files = "preparing"
             while process.poll() is None:
-                time.sleep(0.5)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(0.5)
                 counts = re.findall(rb"^ *\[(\d+)/(\d+)\] ", written.read(), re.MULTILINE)
                 files = "{} of {} files".format(*map(int, counts[-1])) if counts else files
                 if on_terminal or time.monotonic() - shown >= 30:

@@ -158,8 +158,8 @@ def _share_out(sources: Iterable[Source], count: int) -> list[list[Source]]:
     for source in sorted(sources, key=lambda source: (-source.size, source.path)):
         fitting = [group for group in groups if not any(source.clashes(other) for other in group)]
         if not fitting:
-            groups.append(fitting := [])
-            fitting = [groups[-1]]
+            groups.append([])
+            fitting = groups[-1:]
         min(fitting, key=lambda group: sum(other.size for other in group)).append(source)
     return groups
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from unittest import mock
 
 from howto.project.errors import HowtoError
-from howto.project.stacks import ROOT, Stack, installed
-from howto.setup import interpreter, wheelhouse
-from howto.setup.ready import COMPILE
+from howto.project.stacks import Stack, installed
+from howto.setup import interpreter, ops, wheelhouse
+from howto.setup.wheelhouse import COMPILE
 
 # Distributions that bring the same module as one of a lock; two of them in one place break each other.
 SAME = {"opencv-python-headless": {"opencv-python", "opencv-contrib-python", "opencv-contrib-python-headless"}}
@@ -83,12 +83,9 @@ def install_here(stack: Stack, wheels: Path | None = None, offline: bool = False
             python = interpreter.ask(Path(sys.executable), "mend that torch")
             place = wheelhouse.provide(stack, python, *cuda_ops(python))
             _run("install", "--no-deps", "--no-index", "--find-links", str(place), stack.requirement)
-    compared = subprocess.run([sys.executable, "-m", "howto.setup.ops"], cwd=ROOT, capture_output=True, text=True)
-    if compared.returncode:
-        raise HowtoError(
-            f"the ops of {stack.compiled} are not right: {compared.stderr.strip().rpartition(chr(10))[2]}; run "
-            f"`python -m pip uninstall {stack.compiled} && python -m howto install --here`"
-        )
+    kept = wheelhouse.folder() / stack.requirement.replace("==", "-")
+    again = f"python -m pip uninstall {stack.compiled} && HOWTO_WHEELS={COMPILE} python -m howto install --here"
+    ops.require(Path(sys.executable), f"run `rm -rf {kept}-* && {again}`")
     print(f"{stack.name} runs on {sys.executable}: {len(lines)} packages added, {len(before)} left as they were")
 
 

@@ -16,7 +16,7 @@ from howto.project.errors import HowtoError
 from howto.project.locking import locked
 from howto.project.settings import Settings
 from howto.project.stacks import ROOT, Stack
-from howto.setup import interpreter, wheelhouse
+from howto.setup import interpreter, ops, wheelhouse
 from howto.setup.interpreter import Interpreter
 
 STAMP = "howto.json"
@@ -103,10 +103,10 @@ def cuda_ops(python: Interpreter) -> tuple[str, str]:
 
 def _sync(stack: Stack, anew: bool) -> None:
     """Install the lock, all but the package that needs the lock's torch to be compiled."""
-    python = find_python(stack)
     size = "a few GB to download, the first time"
     print(f"installing the {len(stack.versions)} locked packages of {stack.name} ({size}) …", flush=True)
     in_place = "--clear" if anew else "--allow-existing"
+    python = Settings.from_environ().python or stack.pythons[0]  # uv downloads it, if this machine has none
     uv("venv", in_place, "--no-project", "--python", python, str(stack.environment))
     sources = [f"{name}=={stack.versions[name]}" for name in stack.sources]
     lines = stack.lock.read_text("utf-8").splitlines()
@@ -123,33 +123,8 @@ def _add(stack: Stack, wheels: Path) -> None:
     """Install the compiled package, and see whether it loads."""
     found = ["--no-index", "--find-links", str(wheels), "--reinstall-package", stack.compiled]
     uv("pip", "install", "--python", str(stack.python), "--no-deps", *found, stack.requirement)
-    compared = subprocess.run([stack.python, "-m", "howto.setup.ops"], cwd=ROOT, capture_output=True, text=True)
-    if compared.returncode:
-        reason = compared.stderr.strip().rpartition("\n")[2]
-        raise HowtoError(
-            f"the ops of {stack.requirement} are not right: {reason}; delete {wheels} and run `tox -e wheels`"
-        )
-
-
-def find_python(stack: Stack) -> str:
-    """The Python that uv finds on this machine for `stack`: ``HOWTO_PYTHON``, a version or a path, else the first fit.
-
-    Raises:
-        HowtoError: There is none, or it is none that the stack's torch has wheels for.
-    """
-    wanted = Settings.from_environ().python or stack.pythons[0]
-    found = subprocess.run(
-        [*_uv(), "python", "find", "--system", "--no-project", wanted], capture_output=True, text=True
-    )
-    needs = f"{stack.name} needs Python {' or '.join(stack.pythons)}"
-    if found.returncode:
-        raise HowtoError(f"{needs}, and uv finds no {wanted}; run `uv python install {wanted}`")
-    path = found.stdout.strip()
-    question = "import sys; print('%d.%d' % sys.version_info[:2])"
-    version = subprocess.run([path, "-c", question], capture_output=True, text=True).stdout.strip()
-    if version not in stack.pythons:
-        raise HowtoError(f"{needs}, and {path} is {version}; set HOWTO_PYTHON to another")
-    return path
+    again = f"HOWTO_WHEELS={wheelhouse.COMPILE} tox -e wheels"
+    ops.require(stack.python, f"delete {wheels} and run `{again}`")
 
 
 def uv(*arguments: str) -> None:

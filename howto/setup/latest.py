@@ -31,32 +31,22 @@ def latest(stack: Stack, lock_options: list[str]) -> int:
         HowtoError: They cannot be resolved.
     """
     place = BUILD / "latest" / stack.name
-    for old in place.glob("*"):
-        if old.name != ".tox":
-            shutil.rmtree(old) if old.is_dir() and not old.is_symlink() else old.unlink()
-    shutil.copytree(ROOT, place, ignore=files.NO_SOURCES, symlinks=True, dirs_exist_ok=True)
+    shutil.rmtree(place, ignore_errors=True)
+    shutil.copytree(ROOT, place, ignore=files.NO_SOURCES, symlinks=True)
     wanted, lock = place / "requirements" / f"{stack.name}.in", place / "requirements" / stack.lock.name
     wanted.write_text(loosened(wanted.read_text("utf-8")), "utf-8")
     uv("pip", "compile", *lock_options, "--upgrade", str(wanted), "-o", str(lock))
-    report = [
-        f"# The newest releases for {stack.title}",
-        "",
-        *changes(stack.lock.read_text("utf-8"), lock.read_text("utf-8")),
-    ]
-    code = 0
-    if len(report) == 2:
-        report.append("Nothing is newer than the lock.")
-    else:
-        environment = {**os.environ, "HOWTO_STACK": stack.name}
-        python = place / ".tox" / f"stack-{stack.name}" / "bin" / "python"
-        for command, runs in (("install", sys.executable), ("verify", python)):
+    newer = changes(stack.lock.read_text("utf-8"), lock.read_text("utf-8"))
+    report = [f"# The newest releases for {stack.title}", "", *(newer or ["Nothing is newer than the lock."])]
+    environment, code = {**os.environ, "HOWTO_STACK": stack.name}, 0
+    python = place / ".tox" / f"stack-{stack.name}" / "bin" / "python"
+    for command, runs in (("install", sys.executable), ("verify", python)):
+        if newer and not code:
             words = [runs, "-m", "howto", command]
             done = subprocess.run(words, cwd=place, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
             report += ["", f"`python -m howto {command}` ended with exit code {done.returncode}:", ""]
             report += [f"    {line}" for line in done.stdout.decode().splitlines()[-40:]]
             code = int(done.returncode != 0)
-            if code:
-                break
     text = "\n".join(report) + "\n"
     place.with_suffix(".md").write_text(text, "utf-8")
     print(text, end="")

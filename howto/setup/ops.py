@@ -1,6 +1,22 @@
 """Compare a handful of mmcv's compiled ops with values that are known from elsewhere."""
 
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
+
+from howto.project.errors import HowtoError
+from howto.project.stacks import ROOT
+
+
+def require(python: Path, mend: str) -> None:
+    """Have `python` compare the ops of its mmcv.
+
+    Raises:
+        HowtoError: They are not right, or do not load; `mend` says what to run.
+    """
+    compared = subprocess.run([python, "-m", "howto.setup.ops"], cwd=ROOT, capture_output=True, text=True)
+    if compared.returncode:
+        raise HowtoError(f"mmcv's ops are not right: {compared.stderr.strip().rpartition(chr(10))[2]}; {mend}")
 
 
 def problems() -> list[str]:

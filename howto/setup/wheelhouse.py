@@ -3,15 +3,19 @@
 import contextlib
 import os
 import re
+import subprocess
 import zipfile
 from pathlib import Path
 
 from howto.project.locking import locked
+from howto.project.settings import Settings
 from howto.project.stacks import Stack
-from howto.setup import compiling, ready
+from howto.setup import compiling
 from howto.setup.interpreter import Interpreter
 
 CPU = "cpu"
+HOST = "https://download.openmmlab.com/mmcv/dist"
+COMPILE = "compile"  # what HOWTO_WHEELS says where nothing is to be downloaded
 
 
 def folder() -> Path:
@@ -41,17 +45,42 @@ def provide(stack: Stack, interpreter: Interpreter, ops: str = CPU, archs: str =
     place = folder() / key(stack, interpreter, ops)
     candidates = sorted(folder().glob(key(stack, interpreter, "*"))) if ops == CPU else [place]
     for candidate in candidates:
-        if any(has_ops(wheel) for wheel in candidate.glob("*.whl")):
+        if _usable(candidate):
             return candidate
     place.mkdir(parents=True, exist_ok=True)
     with locked(place / "lock", f"another installation that compiles {stack.compiled}"):
-        if not any(has_ops(wheel) for wheel in place.glob("*.whl")):
-            made = ready.fetch(stack, interpreter, place, cuda=bool(archs))
-            made = made or compiling.compile_wheel(stack, interpreter, place, archs)
+        if not _usable(place):
+            _download(stack, interpreter, place, cuda=bool(archs))
+        if not _usable(place):
+            for useless in place.glob("*.whl"):
+                useless.unlink()
+            made = compiling.compile_wheel(stack, interpreter, place, archs)
             if not has_ops(made):
                 made.unlink()
                 raise compiling.failed(stack, place, f"was built without its ops, {made.name}")
     return place
+
+
+def _usable(place: Path) -> bool:
+    return any(has_ops(wheel) for wheel in place.glob("*.whl"))
+
+
+def address(interpreter: Interpreter, cuda: bool) -> str:
+    """The page that lists the wheels which OpenMMLab compiled for this torch; empty if nobody is to be asked."""
+    host = Settings.from_environ().wheels or HOST
+    device = f"cu{interpreter.cuda.replace('.', '')}" if cuda else CPU
+    minor = ".".join(interpreter.torch.split(".")[:2])
+    return "" if host == COMPILE else f"{host}/{device}/torch{minor}/index.html"
+
+
+def _download(stack: Stack, interpreter: Interpreter, place: Path, cuda: bool) -> None:
+    """Have pip put a ready wheel into `place`, if the host answers within 5 s and has one for this Python."""
+    if page := address(interpreter, cuda):
+        print(f"looking for a wheel of {stack.requirement} at {page}", flush=True)
+        only = ["--no-index", "--find-links", page, "--no-deps", "--only-binary", ":all:", "--no-cache-dir"]
+        impatient = ["--quiet", "--timeout", "5", "--retries", "0", "--dest", str(place)]
+        command = [interpreter.python, "-m", "pip", "download", *only, *impatient, stack.requirement]
+        subprocess.run(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def has_ops(wheel: Path) -> bool:

@@ -35,8 +35,7 @@ def executed(done):
 def pages(project):
     """The how-tos whose page shows what it printed."""
     found = sorted(project.site.glob("how-to/plot_*.html"))
-    measured = re.compile(r"the sum: <code[^>]*><span[^>]*>2</span></code>")
-    return [page.stem.removeprefix("plot_") for page in found if measured.search(page.read_text())]
+    return [page.stem.removeprefix("plot_") for page in found if "the sum: 2<" in page.read_text()]
 
 
 def append(project, path, text):
@@ -145,8 +144,8 @@ def test_the_longest_page_begins_first(tiny):
     (tiny.root / "docs/results/costs.json").write_text(json.dumps(costs))
     done = tiny.howto("build", HOWTO_WORKERS="2")
     assert done.returncode == 0, done.stderr
-    first, *others = order.read_text()  # both begin at once, in two processes
-    assert first in "cd" and others.index("b") < others.index("a")
+    begun = order.read_text()  # two begin at once, in two processes, and so do the last two
+    assert max(begun.index("c"), begun.index("d")) < begun.index("a")
 
 
 def test_words_that_change_while_their_page_runs_are_set_by_the_next_build_which_executes_nothing(tiny):
@@ -280,37 +279,21 @@ def test_a_script_that_was_edited_for_the_doctests_and_reverted_keeps_its_output
     assert pages(tiny) == ["tiny"]
 
 
-def start_with_a_page_that_waits(project, gate):
-    """Add two pages, of which the second waits for `gate`; start a build and return it when that page runs."""
+@pytest.mark.parametrize(("end", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)])
+def test_a_second_build_waits_for_the_first_and_goes_on_from_what_had_finished_if_that_ends(tiny, tmp_path, end, code):
+    before, gate = content(tiny.site), tmp_path / "gate"
     for topic in ("one", "second"):
-        project.add(topic)
-    append(project, "gallery/plot_second.py", WAIT.format(path=str(gate)))
-    build = project.start("build")
-    wait_for(build.stderr, "second: executing")
-    return build
-
-
-def test_a_build_that_is_killed_leaves_the_last_good_site_and_the_next_one_goes_on_from_there(tiny, tmp_path):
-    before = content(tiny.site)
-    build = start_with_a_page_that_waits(tiny, tmp_path / "gate")
-    build.kill()
-    build.communicate(timeout=60)
-    assert content(tiny.site) == before
-    (tmp_path / "gate").touch()
-    done = tiny.howto("build")
-    assert (done.returncode, executed(done)) == (0, ["second"]), done.stderr
-    assert pages(tiny) == ["one", "second", "tiny"]
-
-
-def test_a_second_build_waits_for_the_first_and_keeps_what_had_finished_if_that_is_interrupted(tiny, tmp_path):
-    first = start_with_a_page_that_waits(tiny, tmp_path / "gate")
+        tiny.add(topic)
+    append(tiny, "gallery/plot_second.py", WAIT.format(path=str(gate)))
+    first = tiny.start("build")
+    wait_for(first.stderr, "second: executing")
     second = tiny.start("build")
     wait_for(second.stdout, "waiting for another build in this checkout …")
-    first.send_signal(signal.SIGINT)
-    _, err = first.communicate(timeout=60)
-    assert first.returncode == 130
-    assert err.splitlines()[-1] == "howto build: interrupted; what had finished is kept"
-    (tmp_path / "gate").touch()
+    first.send_signal(end)
+    first.communicate(timeout=60)
+    assert first.returncode == code
+    assert content(tiny.site) == before
+    gate.touch()
     out, err = second.communicate(timeout=60)
     assert second.returncode == 0, err
     assert "3 snippets on 3 pages, 1 executed now" in out
@@ -331,7 +314,7 @@ def unzipped(data):
         return b"".join(name.encode() + archive.read(name) for name in archive.namelist())
 
 
-@pytest.mark.parametrize("lost", [("docs/_build", "docs/how-to"), ("docs/how-to",), ("docs/_build/records",)], ids=str)
+@pytest.mark.parametrize("lost", [("docs/_build", "docs/how-to"), ("docs/_build/records",)], ids=str)
 def test_a_build_from_nothing_or_a_part_at_another_place_gives_the_same_bytes_but_for_time_and_memory(tiny, lost):
     before = without_times(content(tiny.site))
     for folder in lost:

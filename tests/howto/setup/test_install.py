@@ -1,7 +1,6 @@
 import contextlib
 import dataclasses
 import json
-import re
 import shutil
 import sys
 import time
@@ -46,7 +45,6 @@ def uv(monkeypatch):
         raise HowtoError("uv was called")
 
     monkeypatch.setattr(install, "uv", record)
-    monkeypatch.setattr(install, "find_python", lambda stack: sys.executable)
     return calls
 
 
@@ -101,21 +99,13 @@ def test_an_environment_that_is_not_whole_and_of_here_is_made_anew(uv, content):
     assert "--clear" in uv[0]
 
 
-def test_the_first_python_that_fits_is_taken_and_one_that_does_not_is_named_with_what_mends_it(monkeypatch, tmp_path):
-    monkeypatch.delenv("HOWTO_PYTHON", raising=False)
-    uv = tmp_path / "uv"
-    uv.write_text(f"#!/bin/sh\necho {sys.executable}\n")  # it finds this very Python
-    uv.chmod(0o755)
-    monkeypatch.setattr(install, "_uv", lambda: [str(uv)])
-    fits, newer = ("{}.{}".format(*sys.version_info[:2]),), ("3.99",)
-    assert install.find_python(dataclasses.replace(MMDET2, pythons=fits)) == sys.executable
-    with pytest.raises(HowtoError, match=r"mmdet2 needs Python 3.99, and .* is 3\.\d+; set HOWTO_PYTHON to another"):
-        install.find_python(dataclasses.replace(MMDET2, pythons=newer))
-    uv.write_text("#!/bin/sh\nexit 2\n")
-    monkeypatch.setenv("HOWTO_PYTHON", "3.7")
-    message = "mmdet2 needs Python 3.11, and uv finds no 3.7; run `uv python install 3.7`"
-    with pytest.raises(HowtoError, match=re.escape(message)):
-        install.find_python(MMDET2)
+@pytest.mark.parametrize(("wanted", "asked"), [("", "3.11"), ("3.12", "3.12")])
+def test_the_environment_has_the_python_that_was_asked_for(uv, monkeypatch, wanted, asked):
+    monkeypatch.setenv("HOWTO_PYTHON", wanted)
+    (MMDET2.environment / install.STAMP).unlink()
+    with pytest.raises(HowtoError, match="uv was called"):
+        install.install(MMDET2)
+    assert uv[0][uv[0].index("--python") + 1] == asked
 
 
 def test_a_missing_uv_is_named(monkeypatch):

@@ -1,12 +1,7 @@
 import dataclasses
-import functools
-import http.server
-import importlib.util
 import os
 import sys
 import sysconfig
-import threading
-import time
 import zipfile
 from pathlib import Path
 
@@ -14,30 +9,37 @@ import pytest
 
 from howto.project import stacks
 from howto.project.errors import HowtoError
-from howto.project.locking import locked
 from howto.project.stacks import STACKS
-from howto.setup import compiling, interpreter, ops, ready, wheelhouse
+from howto.setup import compiling, ops, wheelhouse
 from howto.setup.interpreter import Interpreter
 
 MMDET2 = STACKS["mmdet2"]
+PLATFORM = sysconfig.get_platform().replace("-", "_").replace(".", "_")
 PYTHON = Interpreter(
     Path(sys.executable), "cp311", "linux_x86_64", sysconfig.get_path("include"), "/nowhere", "2.1.2", "12.1", ""
 )
 
 
-def write_wheel(folder, *names):
+def write_wheel(folder, *names, tag="cp311"):
     folder.mkdir(parents=True, exist_ok=True)
-    wheel = folder / "mmcv_full-1.7.2-cp311-cp311-linux_x86_64.whl"
+    wheel = folder / f"mmcv_full-1.7.2-{tag}-{tag}-{PLATFORM}.whl"
+    metadata = {
+        "METADATA": "Metadata-Version: 2.1\nName: mmcv-full\nVersion: 1.7.2\n",
+        "WHEEL": f"Wheel-Version: 1.0\nTag: {tag}-{tag}-{PLATFORM}\n",
+        "RECORD": "",
+    }
     with zipfile.ZipFile(wheel, "w") as archive:
         for name in ("mmcv/__init__.py", *names):
             archive.writestr(name, "")
+        for name, text in metadata.items():
+            archive.writestr(f"mmcv_full-1.7.2.dist-info/{name}", text)
     return wheel
 
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("HOWTO_WHEELS", ready.COMPILE)
+    monkeypatch.setenv("HOWTO_WHEELS", wheelhouse.COMPILE)
     return tmp_path / "cache"
 
 
@@ -103,7 +105,6 @@ def test_ops_for_the_cpu_do_not_do_where_cuda_is_asked_for(monkeypatch):
 
 def test_a_wheel_without_ops_or_a_broken_one_does_not_do_and_a_missing_compiler_is_named(monkeypatch):
     monkeypatch.setenv("PATH", "")
-    monkeypatch.setattr(sys, "platform", "linux")
     place = wheelhouse.folder() / wheelhouse.key(MMDET2, PYTHON)
     write_wheel(place)
     (place / "broken.whl").write_bytes(b"half a download")
@@ -202,121 +203,52 @@ def test_headers_of_cuda_that_do_not_compile_stop_before_anything_is_downloaded(
     assert list(wheelhouse.folder().rglob("build.log")) == []
 
 
-HERE = stacks.current()  # whose mmcv is installed
-NAME = HERE.requirement.replace("-", "_").replace("==", "-")
-
-
-@pytest.fixture(scope="module")
-def real():
-    """The Python of the stack whose tests these are, with its torch."""
-    return interpreter.ask(Path(sys.executable), "mend it")
-
-
 @pytest.fixture
-def host(tmp_path, monkeypatch):
-    """A host of ready wheels on loopback: what it lists is what lies in the folder; `slow` answers after a minute."""
+def offer(tmp_path, monkeypatch):
+    """Put a wheel for a Python on the page for its torch, of a host that is a folder; how it reads the wheel's name."""
+    monkeypatch.setenv("HOWTO_WHEELS", str(tmp_path / "host"))
 
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def do_GET(self):
-            if (tmp_path / "slow").exists():
-                released.wait(60)
-            super().do_GET()
+    def offer(python, *names):
+        place = tmp_path / "host" / "cpu" / "torch2.1"
+        wheel = write_wheel(place, *names, tag=python.tag)
+        (place / "index.html").write_text(f'<a href="{wheel.name}">{wheel.name}</a>')
+        return wheel.name
 
-        def log_message(self, *words):
-            asked.append(self.path)
-
-    released, asked = threading.Event(), []
-    handler = functools.partial(Handler, directory=tmp_path / "host")
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setenv("HOWTO_WHEELS", f"http://127.0.0.1:{server.server_port}")
-    yield tmp_path, asked
-    released.set()
-    server.shutdown()
+    return offer
 
 
-def offer(host, real, files, content=None):
-    """Put a wheel of these files, or of this content, on the page for the stack's torch."""
-    minor = ".".join(real.torch.split(".")[:2])
-    folder = host[0] / "host" / "cpu" / f"torch{minor}"
-    folder.mkdir(parents=True)
-    wheel = folder / f"{NAME}-{real.tag}-{real.tag}-{real.platform}.whl"
-    name, version = NAME.split("-")
-    with zipfile.ZipFile(wheel, "w") as archive:
-        for place, text in files.items():
-            archive.writestr(place, text)
-        metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
-        archive.writestr(f"{NAME}.dist-info/METADATA", metadata)
-        archive.writestr(f"{NAME}.dist-info/WHEEL", f"Wheel-Version: 1.0\nTag: {real.tag}-{real.tag}-{real.platform}\n")
-        archive.writestr(f"{NAME}.dist-info/RECORD", "")
-    if content is not None:
-        wheel.write_bytes(content)
-    (folder / "index.html").write_text(f'<a href="{wheel.name}">{wheel.name}</a>')
-    return wheel
+# A Python whose pip takes these wheels.
+OWN = dataclasses.replace(PYTHON, tag="cp{}{}".format(*sys.version_info[:2]))
 
 
-def installed_mmcv():
-    """The files of the installed mmcv."""
-    folder = Path(importlib.util.find_spec("mmcv").origin).parent
-    files = [path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
-    return {f"mmcv/{path.relative_to(folder)}": path.read_bytes() for path in files}
+def test_a_ready_wheel_is_taken_where_nobody_has_to_compile_it(offer, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    name = offer(OWN, OPS)
+    assert [wheel.name for wheel in wheelhouse.provide(MMDET2, OWN).glob("*.whl")] == [name]
 
 
-def test_a_ready_wheel_whose_ops_are_right_is_taken(host, real, monkeypatch):
-    wheel = offer(host, real, installed_mmcv())
-    monkeypatch.setattr(compiling, "compile_wheel", None)
-    place = wheelhouse.provide(HERE, real)
-    assert (place / wheel.name).read_bytes() == wheel.read_bytes()
+@pytest.mark.parametrize(("tag", "names"), [(OWN.tag, []), ("cp39", [OPS])], ids=["without ops", "another Python's"])
+def test_a_ready_wheel_that_will_not_do_is_compiled_instead(offer, monkeypatch, tag, names):
+    compiled = []
+    monkeypatch.setattr(compiling, "compile_wheel", lambda *args: compiled.append(1) or write_wheel(args[2], OPS))
+    offer(dataclasses.replace(OWN, tag=tag), *names)
+    assert len([*wheelhouse.provide(MMDET2, OWN).glob("*.whl")]) == len(compiled) == 1
 
 
-@pytest.fixture
-def compiled(monkeypatch):
-    """What stands in the wheelhouse when the package had to be compiled."""
-
-    def compile_wheel(stack, python, place, archs):
-        return write_wheel(place, OPS)
-
-    monkeypatch.setattr(compiling, "compile_wheel", compile_wheel)
-
-
-@pytest.mark.parametrize(
-    ("files", "content", "reason"),
-    [
-        ({"mmcv/__init__.py": ""}, None, "No module named 'mmcv.ops'"),
-        ({}, b"half a wheel", "that wheel will not do"),
-    ],
-    ids=["without ops", "broken"],
-)
-def test_a_ready_wheel_that_will_not_do_is_compiled_instead(host, real, compiled, capfd, files, content, reason):
-    offer(host, real, files, content)
-    (wheel,) = wheelhouse.provide(HERE, real).glob("*.whl")
-    assert wheelhouse.has_ops(wheel)
-    assert reason in capfd.readouterr().out
-
-
-def test_a_host_that_does_not_answer_is_not_waited_for(host, real, compiled):
-    offer(host, real, {})
-    (host[0] / "slow").touch()
-    start = time.monotonic()
-    wheelhouse.provide(HERE, real)
-    assert time.monotonic() - start < 30  # pip has to start, and gives it five; it would answer after 60
-
-
-def test_a_wheel_for_another_python_is_not_taken_and_on_request_nobody_is_asked(host, real, compiled, monkeypatch):
-    offer(host, dataclasses.replace(real, tag="cp39"), {})
-    wheelhouse.provide(HERE, real)
-    assert [path for path in host[1] if path.endswith(".whl")] == []
-    host[1].clear()
-    monkeypatch.setenv("HOWTO_WHEELS", "compile")
-    wheelhouse.provide(HERE, dataclasses.replace(real, torch="9"))
-    assert host[1] == []
-
-
-@pytest.mark.parametrize(("cuda", "page"), [(False, "cpu/torch2.1"), (True, "cu121/torch2.1")])
-def test_the_page_is_that_of_the_torch_and_the_device(monkeypatch, cuda, page):
+def test_the_page_is_that_of_the_torch_and_the_device_and_on_request_nobody_is_asked(monkeypatch):
+    assert wheelhouse.address(PYTHON, cuda=False) == ""
     monkeypatch.delenv("HOWTO_WHEELS")
-    assert ready.address(PYTHON, cuda) == f"https://download.openmmlab.com/mmcv/dist/{page}/index.html"
+    host = "https://download.openmmlab.com/mmcv/dist"
+    assert wheelhouse.address(PYTHON, cuda=False) == f"{host}/cpu/torch2.1/index.html"
+    assert wheelhouse.address(PYTHON, cuda=True) == f"{host}/cu121/torch2.1/index.html"
+
+
+def test_ops_that_are_not_right_stop_the_installation_with_the_mend(tmp_path):
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho 'nms is not as it should be' >&2\nexit 1\n")
+    python.chmod(0o755)
+    with pytest.raises(HowtoError, match="mmcv's ops are not right: nms is not as it should be; mend it"):
+        ops.require(python, "mend it")
 
 
 def test_the_installed_ops_agree_with_what_is_known_from_elsewhere_and_one_that_does_not_is_named(monkeypatch):
@@ -336,17 +268,6 @@ def test_a_wheel_that_was_built_without_ops_is_refused(build, compiler):
 
 def test_progress_counts_the_compiled_files(build, compiler, capsys, monkeypatch):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
-    python = build("import time; print('  [7/73] c++ nms.cpp', flush=True); time.sleep(1.2)", packed(OPS))
+    python = build("import time; print('  [7/73] c++ nms.cpp', flush=True); time.sleep(0.8)", packed(OPS))
     wheelhouse.provide(MMDET2, python)
-    assert "compiling mmcv-full==1.7.2: 7 of 73 files, 0 min 01 s" in capsys.readouterr().out
-
-
-def test_a_second_installation_waits_for_the_first(tmp_path, capsys):
-    with locked(tmp_path / "lock", "the first"):
-        second = threading.Thread(target=lambda: locked(tmp_path / "lock", "the first").__enter__())
-        second.start()
-        second.join(0.3)
-        assert second.is_alive()
-    second.join(5)
-    assert not second.is_alive()
-    assert "waiting for the first" in capsys.readouterr().out
+    assert "compiling mmcv-full==1.7.2: 7 of 73 files, 0 min 0" in capsys.readouterr().out
