@@ -29,6 +29,27 @@ mistakes = Mistakes(checkout)
 script = "python configs/check_config/check_config.py configs/check_config"
 
 # %%
+# What it finds
+# -------------
+# - **Keys**: those of the other MMDetection, misspelled ones, classes and arguments that do not exist.
+# - **Classes**: names that the annotation file lacks or has in another order, and a ``num_classes`` that differs.
+# - **Annotation files**: ids from 0, strings for numbers, relative boxes, corners for sizes, lost images.
+# - **Pipelines**: Mosaic without its wrapper, normalisation twice or unlike the checkpoint's, a wrong last step.
+# - **Model**: channels and strides that do not fit, weights that do not load, frozen parts without weights.
+# - **Schedule**: a rate for another number of GPUs, a warm-up longer than the training, steps after its end.
+#
+# It then trains one step. Of MMDetection's own configs it reports those alone that have such a mistake.
+wrong = "model.roi_head.bbox_head.num_classes=80"
+faulty = checkout.shell(
+    f"{script}/good.py --gpus 1 --skip step --cfg-options {wrong}", succeeds=False
+)
+said = faulty.splitlines()
+start = next(number for number, line in enumerate(said) if line.startswith("✗"))
+print(*said[start : start + 3], sep="\n")
+names = "✗ num_classes: model.roi_head.bbox_head has 80 classes, the dataset has 2"
+checkout.check("It says of it", said[start], names)
+
+# %%
 # Adapt it
 # --------
 

@@ -59,6 +59,7 @@ RUN = """
 
 {rate}
 """
+CHECK = "Changed something? :doc:`Check it <plot_check_config>` before you train.\n"
 ASK = "Saved right? Ask Python in your MMDetection folder"
 COCO = "data/coco/"  # where the standard configs have it, which a config need not repeat
 SEVERAL = {
@@ -105,6 +106,7 @@ class Train(SphinxDirective):
         commands = dict(single=single, several=several, resumed=downloads.resume(howto, path))
         save, run = SAVE.format(**facts), RUN.format(**facts, **commands, after=after, rate=rate)
         title = nodes.paragraph("", "Train it", classes=["howto-run-title"])
+        save += CHECK if "check_config" in files.topics(family) else ""
         steps = [self.parse_text_to_nodes(text) for text in (save, run)]
         note(self.env, howto.examples)
         if howto.examples.exists():
