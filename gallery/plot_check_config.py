@@ -2,8 +2,8 @@
 How do I check my config before I train?
 ========================================
 
-Run ``check_config.py`` on it. In less than a minute it says what is wrong, where, and what to write
-instead. It needs no GPU, trains nothing and changes nothing.
+Run ``check_config.py`` on it: in about a minute it says what is wrong, where, and what to write
+instead. It needs no GPU, and changes nothing.
 """
 
 # %%
@@ -183,7 +183,6 @@ Table(HEAD, rows)
 # All of them
 # ~~~~~~~~~~~
 checkout.check("Mistakes found", number >= 70, True)
-print(number)
 
 # %%
 # What was not tried

@@ -60,6 +60,8 @@ class Files(SphinxDirective):
         offered = f"Unpack :download:`{name} <{name}>` into ``configs/`` of your MMDetection folder."
         snippets = "\n\n".join(f".. snippet:: {path.name}" for path in howto.snippets)
         read = details("", *self.parse_text_to_nodes(snippets), summary=f"Its {len(howto.snippets)} files")
+        for block in read.findall(nodes.literal_block):
+            block["language"] = "text"  # colours would double the weight of the page
         return [*self.parse_text_to_nodes(offered), read]
 
 
