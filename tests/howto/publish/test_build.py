@@ -139,7 +139,8 @@ def test_the_longest_page_begins_first(tiny):
     order = tiny.root / "order"
     for topic in costs:
         tiny.add(topic)
-        append(tiny, f"gallery/plot_{topic}.py", f"\nopen({str(order)!r}, 'a').write({topic!r})\n")
+        noted = f"\nimport time\n\nopen({str(order)!r}, 'a').write({topic!r})\ntime.sleep(2)  # while the other begins\n"
+        append(tiny, f"gallery/plot_{topic}.py", noted)
     (tiny.root / "docs/results").mkdir()
     (tiny.root / "docs/results/costs.json").write_text(json.dumps(costs))
     done = tiny.howto("build", HOWTO_WORKERS="2")
