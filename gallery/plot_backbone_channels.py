@@ -7,6 +7,8 @@ row unfolds to a whole config. For any other backbone run the script below the t
 """
 
 # %%
+# .. index:: ! in_channels, Swin, PVT, ConvNeXt, RegNet, ResNeXt, Res2Net, MobileNet, EfficientNet, RetinaNet, neck
+#
 # Channels and strides are measured. Unfold the config of your detector and copy the whole file. Only the
 # backbone, and what the backbone needs, differ from MMDetection's own.
 from howto import Workspace

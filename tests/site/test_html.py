@@ -203,7 +203,7 @@ def test_no_page_of_3_speaks_of_2_as_its_own(articles):
         other = re.compile(r"2\.x|mmcv-full|mmcls\.TIMM")
     how_tos = {name: page.get_text() for name, page in articles.items() if name.startswith(("how-to/", "index"))}
     for name in how_tos:  # code that both families share may name both, and a pitfall what is wrong
-        for code in articles[name].select(".howto-code, .howto-pitfall"):
+        for code in articles[name].select(".howto-code, .howto-pitfall, .howto-evidence table"):
             how_tos[name] = how_tos[name].replace(code.get_text(), "")
     assert {name: found for name, text in how_tos.items() if (found := other.findall(text))} == {}
 
