@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import re
 from pathlib import Path
 
 from docutils import nodes
@@ -78,7 +79,7 @@ def in_words(value: str) -> str:
     try:
         return _words(ast.literal_eval(value))
     except (ValueError, SyntaxError):  # of a class of its own, or words already
-        return value
+        return re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", value)
 
 
 def _words(value: object) -> str:

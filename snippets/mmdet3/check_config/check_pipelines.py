@@ -37,7 +37,7 @@ def check_pipelines(subject):
                               'normalises again', write='the pipeline without it')
         last = data.get('pipeline')
         if last and name_of(last[-1]) != 'PackDetInputs' and 'Collect' in str(last):
-            yield Finding(f'{section}.pipeline ends as 2.x has it',
+            yield Finding(f'{section}.pipeline ends as for MMDetection 2',
                           write="dict(type='PackDetInputs') at its end")
         elif last and len(last) > 1 and 'Pack' not in str(last):
             yield Finding(f'{section}.pipeline packs nothing at its end',

@@ -13,7 +13,7 @@ TOP_LEVEL = ('auto_scale_lr', 'custom_hooks', 'custom_imports', 'default_hooks',
              'test_cfg', 'test_dataloader', 'test_evaluator', 'train_cfg',
              'train_dataloader', 'val_cfg', 'val_dataloader', 'val_evaluator',
              'vis_backends', 'visualizer', 'work_dir')
-OTHER_VERSION = {  # keys of 2.x, which 3.x ignores, and where 3.x has them
+OTHER_VERSION = {  # keys of MMDetection 2, and where 3 has them
     'data': 'train_dataloader, val_dataloader and test_dataloader',
     'optimizer': 'optim_wrapper.optimizer', 'optimizer_config': 'optim_wrapper',
     'lr_config': 'param_scheduler', 'runner': 'train_cfg',
