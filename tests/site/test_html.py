@@ -256,7 +256,7 @@ def test_the_first_mention_of_a_class_leads_to_where_it_is_defined_and_that_of_a
     article = pages[site / "how-to/plot_mosaic.html"].select_one("article")
     links = {link.get_text(): link["href"] for link in article.select("a.howto-source")}
     assert links["_delete_"] == "../keys.html#term-_delete_"
-    assert len(links) == len(article.select("a.howto-source")) > 8  # each once
+    assert len(links) == len(article.select("a.howto-source")) > 2  # each once
     if stacks.current().name == "onedl":
         return  # nobody knows what its versions are called there
     base, _, line = links["CocoDataset"].partition("#L")
