@@ -217,7 +217,7 @@ checkout.check("With the old key it says", failure.message, reason)
 
 # %%
 # On several GPUs that error does not come. No iteration runs, ``epoch_1.pth`` is saved untrained, and the
-# evaluation ends in ``IndexError: list index out of range``; with ``--no-validate`` there is no error.
+# evaluation ends in ``IndexError: list index out of range``.
 from mmdet.datasets.samplers import DistributedGroupSampler
 
 empty = checkout.dataset(checkout.config(variant))
