@@ -72,6 +72,7 @@ WRONG = {
     "image_id of 2 objects is no id in images": changed("annotations", image_id="1"),
     "it has no categories": coco() | {"categories": []},
     "it has no images, annotations, categories": [],
+    "rows of images are no objects in braces": coco() | {"images": [None]},
     "boxes are not four numbers": changed("annotations", 0, bbox=[]),
     "1 boxes are not four numbers": changed("annotations", 0, bbox=["20", "10", "50", "40"]),
     "all could be two corners": changed("annotations", bbox=[120, 90, 190, 140]),
@@ -150,6 +151,13 @@ def test_a_config_that_cannot_be_read_is_one_clear_line(checkout, text, told):
     assert "✗ config: configs/check_config/asked.py cannot be read" in printed
     assert told in printed
     assert "Traceback" not in printed
+
+
+def test_a_config_that_ends_python_cannot_be_read(checkout, mistakes, capsys):
+    (checkout.root / "configs/check_config/ends.py").write_text("raise SystemExit(3)\n", "utf-8")
+    with checkout.inside():
+        assert mistakes.script.main(["configs/check_config/ends.py"]) == 2
+    assert "SystemExit: 3" in capsys.readouterr().out
 
 
 def test_a_config_that_is_not_there_is_one_clear_line(checkout):

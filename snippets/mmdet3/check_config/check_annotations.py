@@ -18,6 +18,11 @@ def faults(content, names=(), evaluated=True):
     if lacks:
         yield f'it has no {some(lacks)}', 'a COCO file of object detection'
         return
+    kinds = [key for key in ('images', 'annotations', 'categories')
+             if not all(isinstance(row, dict) for row in content[key])]
+    if kinds:
+        yield f'rows of {some(kinds)} are no objects in braces', 'them as COCO does'
+        return
     yield from identities(content)
     yield from categories(content, names)
     yield from flags(content['annotations'], evaluated)

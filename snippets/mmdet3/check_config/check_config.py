@@ -315,7 +315,7 @@ def main(arguments=None):
             compile(file.read(), given.config, 'exec')
         cfg = Config.fromfile(given.config)
         cfg.merge_from_dict(given.cfg_options or {})
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         print(f'✗ config: {given.config} cannot be read: '
               f'{type(error).__name__}: {error}')
         if 'inherit from base' in str(error):

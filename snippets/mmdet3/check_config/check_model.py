@@ -143,7 +143,10 @@ def state(name):
     path = downloaded(name)
     if not os.path.isfile(path):
         raise Unknown(f'there is no file {path}')
-    content = torch.load(path, map_location='cpu')
+    try:
+        content = torch.load(path, map_location='cpu')
+    except Exception as error:  # pickle raises whatever the bytes lead it to
+        raise Unknown(f'{path} cannot be loaded: {type(error).__name__}: {error}') from error
     for key in ('state_dict', 'model'):
         content = content.get(key, content)
     return {re.sub('^module[.]', '', key): value
